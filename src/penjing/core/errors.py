@@ -1,0 +1,114 @@
+"""The error tree. Everything a user can cause derives from `PenjingError`.
+
+    PenjingError            exit code 2; printed without a traceback
+    ├── RecipeError         a recipe or a command-line option is wrong
+    ├── DataError           the user's data cannot be used as it is
+    ├── ArtifactError       an artifact is missing, damaged, tampered with or too new
+    ├── CapabilityError     the request is well-formed, but this task, model or machine cannot do it
+    ├── MissingExtraError   an optional dependency is not installed
+    ├── FetchError          a pretrained model or a data set could not be obtained
+    └── BudgetError         the budget is contradictory or cannot be met (exit code 3)
+
+Anything else that escapes is our bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PenjingError(Exception):
+    """A mistake the user can mend.
+
+    Args:
+        what: what was found, in one sentence, with the value received.
+        where: the place (file, file:row, recipe key), if there is one.
+        expected: what would have been accepted.
+        next_step: the one thing to do now, in the imperative.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        expected: str | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.next_step = next_step
+        super().__init__(self.message)
+
+    @property
+    def message(self) -> str:
+        """One line: place, finding, expectation, next step."""
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.expected:
+            parts.append(f"Expected {self.expected}.")
+        if self.next_step:
+            parts.append(f"Next: {self.next_step}.")
+        return " ".join(part if part.endswith((".", "!", "?")) else part + "." for part in parts)
+
+    def to_json(self) -> dict[str, str | None]:
+        """The same, as a JSON object."""
+        return {
+            "error": type(self).__name__,
+            "what": self.what,
+            "where": self.where,
+            "expected": self.expected,
+            "next_step": self.next_step,
+        }
+
+
+class RecipeError(PenjingError):
+    """A recipe or a command-line option is wrong."""
+
+
+class DataError(PenjingError):
+    """The user's data cannot be used as it is."""
+
+
+class ArtifactError(PenjingError):
+    """An artifact is missing, incomplete, damaged, tampered with or too new."""
+
+
+class CapabilityError(PenjingError):
+    """A well-formed request that this task, model or machine cannot carry out."""
+
+
+class FetchError(PenjingError):
+    """A pretrained model or data set could not be obtained."""
+
+
+class BudgetError(PenjingError):
+    """The budget is contradictory, or nothing fits it."""
+
+    exit_code = 3
+
+
+class MissingExtraError(PenjingError):
+    """An optional dependency is not installed.
+
+    Args:
+        module: the import that failed.
+        extra: the extra of this package that brings it.
+    """
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(
+            f"the optional dependency '{module}' is not installed",
+            next_step=f'pip install "penjing[{extra}]"',
+        )
+
+
+def closest(given: str, accepted: Iterable[str]) -> str | None:
+    """The accepted name most like the given one, or None when nothing is near."""
+    names = list(accepted)
+    lowered = {name.lower(): name for name in names}
+    found = difflib.get_close_matches(given.lower(), list(lowered), n=1, cutoff=0.5)
+    return lowered[found[0]] if found else None
