@@ -1,0 +1,185 @@
+"""Texts to token ids and back to characters, with nothing but the `tokenizers` library (no torch).
+
+Tasks use `TextEncoder`; the settings it needs come with the chosen pretrained model. It is deterministic and safe to
+share between threads. Arrays carry N rows and L tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from penjing.core.errors import ArtifactError, CapabilityError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+    from penjing.core.task import TextSettings
+
+MAX_TOKENIZER_BYTES = 100_000_000
+# No text is read further than max_length × this many characters. The longest pieces of the usual vocabularies have 16
+# to 20 characters, so only runs of blanks, or of words of hundreds of letters, could have given more tokens.
+CHARS_PER_TOKEN = 32
+PAD_TOKENS = ("[PAD]", "<pad>", "<|pad|>")
+METASPACE = "\u2581"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One tokenized row.
+
+    Args:
+        ids: [L] int32, special tokens included.
+        type_ids: [L] int8, the segment of each token: 0 for the first text, 1 for the second where the model uses it.
+    """
+
+    ids: np.ndarray
+    type_ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class TextEncoder:
+    """Turns texts into arrays of token ids.
+
+    Args:
+        settings: the tokenizer's file, the greatest length and the prefix of every text.
+    """
+
+    def __init__(self, settings: TextSettings) -> None:
+        self.settings = settings
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The loaded tokenizer: truncates to `max_length`, never pads.
+
+        Raises:
+            ArtifactError: the file is missing or is no tokenizer.
+            CapabilityError: `max_length` leaves no room for text.
+        """
+        tokenizer = load_tokenizer(self.settings.tokenizer_file)
+        room = self.settings.max_length - tokenizer.num_special_tokens_to_add(True)
+        if room < 1:
+            raise CapabilityError(
+                f"max_length {self.settings.max_length} leaves no room for text beside the special tokens",
+                expected=f"at least {self.settings.max_length - room + 1}",
+            )
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(self.settings.max_length, strategy="longest_first")
+        return tokenizer
+
+    @cached_property
+    def pad_id(self) -> int:
+        """Id put where a row is shorter than its batch."""
+        # Padding is stripped off `tokenizer`, so it is read from a fresh copy of the file.
+        padding = load_tokenizer(self.settings.tokenizer_file).padding
+        if padding is not None:
+            return int(padding["pad_id"])
+        found = [self.tokenizer.token_to_id(token) for token in PAD_TOKENS]
+        # Models without a padding token mask these positions like any other model: every id is right.
+        return next((token_id for token_id in found if token_id is not None), 0)
+
+    def tokens(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Tokens]:
+        """Tokenize each text, or each (text, pair), truncated to `max_length`; keep these to encode only once."""
+        return [
+            Tokens(np.asarray(encoding.ids, np.int32), np.asarray(encoding.type_ids, np.int8))
+            for encoding in self._encodings(texts, pairs, with_offsets=False)
+        ]
+
+    def lengths(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
+        """[N] int64: tokens of each row after truncation, special tokens included."""
+        encodings = self._encodings(texts, pairs, with_offsets=False)
+        return np.fromiter((len(encoding.ids) for encoding in encodings), np.int64, len(texts))
+
+    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """A padded batch.
+
+        Returns:
+            input_ids, attention_mask and token_type_ids, each [N, L] int64, L the longest row of the batch.
+        """
+        return self.pad(self.tokens(texts, pairs))
+
+    def pad(self, rows: Sequence[Tokens]) -> dict[str, np.ndarray]:
+        """Stack tokenized rows into the arrays `encode` returns."""
+        width = max((len(row) for row in rows), default=0)
+        input_ids = np.full((len(rows), width), self.pad_id, np.int64)
+        attention_mask = np.zeros((len(rows), width), np.int64)
+        token_type_ids = np.zeros((len(rows), width), np.int64)
+        for i, row in enumerate(rows):
+            input_ids[i, : len(row)] = row.ids
+            attention_mask[i, : len(row)] = 1
+            token_type_ids[i, : len(row)] = row.type_ids
+        return {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+
+    def offsets(self, texts: Sequence[str]) -> np.ndarray:
+        """Where each token of `encode(texts)` lies in its text.
+
+        Returns:
+            [N, L, 2] int64: first character and one past the last, blanks trimmed; (-1, -1) for tokens that stand for
+            no character of the text (special tokens, the prefix, padding).
+        """
+        encodings = self._encodings(texts, None, with_offsets=True)
+        width = max((len(encoding.ids) for encoding in encodings), default=0)
+        spans = np.full((len(texts), width, 2), -1, np.int64)
+        for i, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
+            for j, span in enumerate(_spans(text, encoding, len(self.settings.prefix))):
+                spans[i, j] = span
+        return spans
+
+    def _encodings(self, texts: Sequence[str], pairs: Sequence[str] | None, *, with_offsets: bool) -> list[Encoding]:
+        rows: list[str] | list[tuple[str, str]] = [self._prepare(text) for text in texts]
+        if pairs is not None:
+            rows = [(first, self._prepare(second)) for first, second in zip(rows, pairs, strict=True)]
+        encode = self.tokenizer.encode_batch if with_offsets else self.tokenizer.encode_batch_fast
+        return encode(rows)
+
+    def _prepare(self, text: str) -> str:
+        """Prefix a text and bound the time it can take; characters keep their places."""
+        kept = text[: self.settings.max_length * CHARS_PER_TOKEN]
+        # JSON can smuggle in halves of a surrogate pair, which are no characters and cannot be encoded as UTF-8.
+        return self.settings.prefix + _SURROGATE.sub("\ufffd", kept)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """Read a `tokenizer.json`.
+
+    Raises:
+        ArtifactError: missing, too large, or not a tokenizer.
+    """
+    from tokenizers import Tokenizer
+
+    if not path.is_file():
+        raise ArtifactError("no such tokenizer file", where=str(path), expected="a Hugging Face tokenizer.json")
+    if path.stat().st_size > MAX_TOKENIZER_BYTES:
+        raise ArtifactError(f"tokenizer larger than {MAX_TOKENIZER_BYTES} bytes", where=str(path))
+    try:
+        return Tokenizer.from_buffer(path.read_bytes())
+    except ValueError as error:  # what the library raises for anything it cannot parse
+        raise ArtifactError(
+            f"not a tokenizer: {error}", where=str(path), expected="a Hugging Face tokenizer.json"
+        ) from None
+
+
+def _spans(text: str, encoding: Encoding, shift: int) -> list[tuple[int, int]]:
+    """Character span of each token in the text without its prefix; (-1, -1) for tokens without characters."""
+    spans = []
+    for (begin, end), special, token in zip(
+        encoding.offsets, encoding.special_tokens_mask, encoding.tokens, strict=True
+    ):
+        start, stop = max(begin - shift, 0), end - shift
+        while start < stop and text[start].isspace():
+            start += 1
+        while start < stop and text[stop - 1].isspace():
+            stop -= 1
+        # A lone metaspace before a word claims the word's first character, which the next token claims too.
+        empty = special or start >= stop or token == METASPACE
+        spans.append((-1, -1) if empty else (start, stop))
+    return spans
