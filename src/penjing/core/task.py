@@ -143,9 +143,15 @@ class Task(Protocol):
     kind: ClassVar[str]
     trainer: ClassVar[str]
     """"module:attr" of the trainer, imported only to train."""
-    metrics: ClassVar[Mapping[str, Metric]]
-    calibration: ClassVar[Literal["softmax", "sigmoid"] | None]
-    """How `probs` come from scores, so that a temperature can be fitted from probabilities alone; None: not."""
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What `aggregate` returns; may depend on the schema (binary, many classes, multi-label)."""
+        ...
+
+    @property
+    def calibration(self) -> Literal["softmax", "sigmoid"] | None:
+        """How `probs` come from scores, so that a temperature can be fitted from probabilities alone; None: not."""
+        ...
 
     roles: Roles
     labels: tuple[str, ...]
