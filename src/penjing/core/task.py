@@ -62,7 +62,10 @@ class Stats:
     """Sufficient statistics, one row a resampling unit (text, sentence, query, user).
 
     Args:
-        columns: name → array whose first axis is the unit. Resampling, slicing and pairing are `take`.
+        columns: name → array whose first axis is the unit. Resampling, slicing and pairing are `take`. A task may
+            use any names; these have a fixed meaning, so that confusion, classes and calibration need no task:
+            `true` and `predicted` [N] int, index into `labels`, -1 for a label not among them (one label a unit);
+            `tp`, `fp`, `fn` [N, C] counts a class (several labels, or several spans, a unit).
     """
 
     columns: dict[str, np.ndarray]
