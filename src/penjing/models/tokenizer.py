@@ -65,6 +65,15 @@ class TextEncoder:
             ArtifactError: the file is missing or is no tokenizer.
             CapabilityError: `max_length` leaves no room for text.
         """
+        return self._loaded[0]
+
+    @property
+    def pad_id(self) -> int:
+        """Id put where a row is shorter than its batch."""
+        return self._loaded[1]
+
+    @cached_property
+    def _loaded(self) -> tuple[Tokenizer, int]:
         tokenizer = load_tokenizer(self.settings.tokenizer_file)
         room = self.settings.max_length - tokenizer.num_special_tokens_to_add(True)
         if room < 1:
@@ -72,20 +81,10 @@ class TextEncoder:
                 f"max_length {self.settings.max_length} leaves no room for text beside the special tokens",
                 expected=f"at least {self.settings.max_length - room + 1}",
             )
+        pad_id = _pad_id(tokenizer)
         tokenizer.no_padding()
         tokenizer.enable_truncation(self.settings.max_length, strategy="longest_first")
-        return tokenizer
-
-    @cached_property
-    def pad_id(self) -> int:
-        """Id put where a row is shorter than its batch."""
-        # Padding is stripped off `tokenizer`, so it is read from a fresh copy of the file.
-        padding = load_tokenizer(self.settings.tokenizer_file).padding
-        if padding is not None:
-            return int(padding["pad_id"])
-        found = [self.tokenizer.token_to_id(token) for token in PAD_TOKENS]
-        # Models without a padding token mask these positions like any other model: every id is right.
-        return next((token_id for token_id in found if token_id is not None), 0)
+        return tokenizer, pad_id
 
     def tokens(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Tokens]:
         """Tokenize each text, or each (text, pair), truncated to `max_length`; keep these to encode only once."""
@@ -166,6 +165,14 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise ArtifactError(
             f"not a tokenizer: {error}", where=str(path), expected="a Hugging Face tokenizer.json"
         ) from None
+
+
+def _pad_id(tokenizer: Tokenizer) -> int:
+    if tokenizer.padding is not None:
+        return int(tokenizer.padding["pad_id"])
+    found = [tokenizer.token_to_id(token) for token in PAD_TOKENS]
+    # A model without a padding token masks these positions like any other model: every id is right.
+    return next((token_id for token_id in found if token_id is not None), 0)
 
 
 def _spans(text: str, encoding: Encoding, shift: int) -> list[tuple[int, int]]:

@@ -1,0 +1,153 @@
+"""Where fetched files are kept, and how two processes avoid building the same entry twice.
+
+A finished entry is a directory that got its name by one atomic rename, so what is there is whole.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from penjing.core.errors import FetchError
+from penjing.core.events import Listener, Notice
+
+LOCK_POLL_S = 0.2
+LOCK_TIMEOUT_S = 3600.0
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def cache_dir() -> Path:
+    """`$PENJING_CACHE`, else `$XDG_CACHE_HOME/penjing`, else `~/.cache/penjing`; it may not exist yet."""
+    chosen = os.environ.get("PENJING_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    xdg = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification says that relative paths are to be ignored.
+    root = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache"
+    return root / "penjing"
+
+
+@contextmanager
+def new_entry(target: Path, listener: Listener, whole: Callable[[], bool] | None = None) -> Iterator[Path | None]:
+    """Build a cache entry under a lock: fill the directory given, and it becomes `target` when the block ends.
+
+    Yields None where another process has finished the entry while this one waited for the lock. Where the block
+    raises, nothing is left but an empty lock file.
+
+    Args:
+        target: the entry's directory.
+        listener: told where this has to wait.
+        whole: checks a finished entry under the lock; one that fails is built anew. None: existing is enough.
+
+    Raises:
+        FetchError: the cache cannot be written, or the disk is full.
+    """
+    part = target.with_name(target.name + ".part")
+    with explained(target.parent):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _lock(target.with_name(target.name + ".lock"), listener):
+            if target.is_dir() and (whole is None or whole()):
+                yield None
+                return
+            shutil.rmtree(target, ignore_errors=True)  # damaged since it was made
+            shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed; the lock says it is gone
+            part.mkdir()
+            try:
+                yield part
+                _sync(part)
+                part.rename(target)
+            except BaseException:
+                shutil.rmtree(part, ignore_errors=True)
+                raise
+
+
+@contextmanager
+def explained(place: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a `FetchError` of one line.
+
+    Raises:
+        FetchError: no space, no permission, or a path that is not a directory.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _DISK_FULL:
+            raise FetchError(
+                "the disk is full", where=str(place), next_step="free some space, or set PENJING_CACHE to another disk"
+            ) from error
+        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) or error.errno == errno.EROFS:
+            raise FetchError(
+                f"the cache cannot be written ({error.strerror})",
+                where=str(place),
+                next_step="set PENJING_CACHE to a directory you can write to",
+            ) from error
+        raise
+
+
+def require_space(place: Path, needed: int) -> None:
+    """Refuse early what cannot fit.
+
+    Args:
+        place: an existing directory on the disk in question.
+        needed: bytes.
+
+    Raises:
+        FetchError: less is free.
+    """
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise FetchError(
+            f"the disk has {free / 1e6:.0f} MB free where {needed / 1e6:.0f} MB are needed",
+            where=str(place),
+            next_step="free some space, or set PENJING_CACHE to another disk",
+        )
+
+
+@contextmanager
+def _lock(path: Path, listener: Listener) -> Iterator[None]:
+    """Hold an exclusive lock that the system releases when the process dies, however it dies."""
+    with path.open("a+b") as handle:
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        told = False
+        while not _try_lock(handle):
+            if time.monotonic() > deadline:
+                raise FetchError(
+                    "another process has held the lock of this entry for an hour",
+                    where=str(path),
+                    next_step="end that process",
+                )
+            if not told:
+                listener(Notice("fetch", f"another process is fetching {path.stem}; waiting for it"))
+                told = True
+            time.sleep(LOCK_POLL_S)
+        yield  # closing the file releases the lock
+
+
+def _try_lock(handle: IO[bytes]) -> bool:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            handle.seek(0)
+            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # what each system says of a lock that is taken
+        return False
+    return True
+
+
+def _sync(directory: Path) -> None:
+    """Put the files on the disk before the rename that declares them whole."""
+    for path in directory.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as handle:
+                os.fsync(handle.fileno())
