@@ -1,0 +1,138 @@
+"""The input side of every text task: one or two text columns → token ids.
+
+A text task owns a `TextInput` and keeps to itself only what it predicts. Nothing here knows of labels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from penjing.core.errors import DataError
+from penjing.core.task import Batch, Roles, Row, TensorSpec, TextSettings
+from penjing.models.tokenizer import TextEncoder
+
+TOKENIZER_FILE = "tokenizer.json"
+# Ten novels' worth; the tokenizer reads only the beginning, but a row this long is a mistake of whoever made the file.
+MAX_TEXT_CHARS = 10_000_000
+
+
+class TextInputState(BaseModel):
+    """What an artifact keeps of a `TextInput`; the tokenizer lies beside it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str = Field(min_length=1, max_length=1000)
+    text_pair: str | None = Field(None, min_length=1, max_length=1000)
+    max_length: int = Field(ge=3, le=100_000)
+    prefix: str = Field("", max_length=1000)
+
+
+@dataclass(frozen=True)
+class TextInput:
+    """Reads texts out of rows and encodes them.
+
+    Args:
+        settings: tokenizer, greatest length, prefix.
+        text: column of the text, or of the first text of a pair.
+        text_pair: column of the second text, or None.
+    """
+
+    settings: TextSettings
+    text: str
+    text_pair: str | None = None
+
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """The tokenizer, loaded on first use."""
+        return TextEncoder(self.settings)
+
+    @cached_property
+    def has_segments(self) -> bool:
+        """Whether the model is told which of two texts a token belongs to (BERT is, XLM-R is not)."""
+        return self.text_pair is not None and bool(self.encoder.encode(["a"], ["b"])["token_type_ids"].any())
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """The model's inputs."""
+        names = ["input_ids", "attention_mask", *(["token_type_ids"] if self.has_segments else [])]
+        return tuple(TensorSpec(name, ("batch", "length"), "int64") for name in names)
+
+    def lengths(self, rows: Sequence[Row]) -> np.ndarray:
+        """[N] int64: tokens a row after truncation."""
+        return self.encoder.lengths(*self._columns(rows))
+
+    def encode(self, rows: Sequence[Row]) -> Batch:
+        """Rows → padded arrays named as `specs`."""
+        arrays = self.encoder.encode(*self._columns(rows))
+        return {spec.name: arrays[spec.name] for spec in self.specs}
+
+    def _columns(self, rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
+        first = [text_cell(row, self.text, i) for i, row in enumerate(rows)]
+        if self.text_pair is None:
+            return first, None
+        return first, [text_cell(row, self.text_pair, i) for i, row in enumerate(rows)]
+
+    def to_state(self) -> dict[str, Any]:
+        """JSON-able; see `files`."""
+        state = TextInputState(
+            text=self.text,
+            text_pair=self.text_pair,
+            max_length=self.settings.max_length,
+            prefix=self.settings.prefix,
+        )
+        return state.model_dump(mode="json")
+
+    def files(self) -> dict[str, Path]:
+        """Name in the artifact → file to copy."""
+        return {TOKENIZER_FILE: self.settings.tokenizer_file}
+
+    @classmethod
+    def from_state(cls, state: TextInputState, directory: Path) -> TextInput:
+        """Inverse of `to_state`, with the tokenizer in `directory`."""
+        settings = TextSettings(directory / TOKENIZER_FILE, max_length=state.max_length, prefix=state.prefix)
+        return cls(settings, state.text, state.text_pair)
+
+
+def text_cell(row: Row, column: str, position: int) -> str:
+    """The text of one cell. A missing value is an empty text, and a number is its digits, as spreadsheets mix them.
+
+    Raises:
+        DataError: the column is absent, the cell holds a list or an object, or is absurdly long.
+    """
+    where = f"row {position}"
+    if column not in row:
+        raise DataError(f"has no column {column!r}", where=where, expected=f"the columns {sorted(map(str, row))[:20]}")
+    value = row[column]
+    if isinstance(value, str):
+        if len(value) > MAX_TEXT_CHARS:
+            raise DataError(
+                f"the text in {column!r} has {len(value):,} characters",
+                where=where,
+                expected=f"at most {MAX_TEXT_CHARS:,}",
+                next_step="split it into several rows",
+            )
+        return value
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, int | float):
+        return str(value)
+    raise DataError(f"{column!r} holds a {type(value).__name__}, not a text", where=where, expected="a string")
+
+
+def why_no_text(rows: Sequence[Row], roles: Roles, *, pair: bool) -> str | None:
+    """Why these rows have no usable text, for the user; None when they have."""
+    wanted = {"text": roles.text, **({"text_pair": roles.text_pair} if pair else {})}
+    for role, column in wanted.items():
+        if column is None:
+            return f"no column plays the role {role!r}"
+        if not any(text_cell(row, column, i).strip() for i, row in enumerate(rows)):
+            return f"every text in column {column!r} is empty"
+    return None

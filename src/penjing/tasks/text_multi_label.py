@@ -1,0 +1,195 @@
+"""Any number of labels a row: one sigmoid a label, a threshold each, and the metrics of multi-label classification.
+
+Labels that the training rows did not have cannot be predicted; scoring counts each as missed, and as a class of its
+own whose F1 is 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from penjing.core.errors import CapabilityError, DataError
+from penjing.core.task import Metric, Prediction, Row, Stats
+from penjing.tasks.text_labels import label_cell, label_list
+from penjing.tasks.text_single_label import MIN_PROBABILITY, NUM_TOP, stack_probs
+
+DEFAULT_THRESHOLD = 0.5
+_METRICS = {
+    "macro_f1": Metric(),
+    "micro_f1": Metric(),
+    "samples_f1": Metric(),
+    "subset_accuracy": Metric(),
+    "log_loss": Metric(higher_is_better=False, percent=False),
+}
+
+
+@dataclass(frozen=True)
+class MultiLabel:
+    """What a row's logits mean when it may have several labels, or none.
+
+    Args:
+        labels: [C] class names.
+        thresholds: [C] probability from which a label is given.
+        at_least_one: every training row had a label, so every prediction has one: where no label reaches its
+            threshold, the one that comes nearest is given.
+        temperature: logits are divided by it before the sigmoid.
+    """
+
+    calibration: ClassVar[Literal["sigmoid"]] = "sigmoid"
+    target_dtype: ClassVar[str] = "float32"
+    metrics: ClassVar[dict[str, Metric]] = _METRICS
+    primary: ClassVar[str] = "macro_f1"
+
+    labels: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    at_least_one: bool
+    temperature: float = 1.0
+
+    def targets(self, rows: Sequence[Row], column: str) -> np.ndarray:
+        """[N, C] float32 of 0 and 1.
+
+        Raises:
+            DataError: a label the schema does not have.
+        """
+        place = {label: k for k, label in enumerate(self.labels)}
+        targets = np.zeros((len(rows), len(self.labels)), np.float32)
+        for i, names in enumerate(_names(rows, column)):
+            for name in names:
+                if name not in place:
+                    raise DataError(f"label {name!r} was not among the training rows", where=f"row {i}")
+                targets[i, place[name]] = 1.0
+        return targets
+
+    def decode(self, logits: np.ndarray) -> list[Prediction]:
+        """[N, C] logits → the labels of each row; confidence is the probability of exactly this set, were labels
+        independent.
+        """
+        probs = sigmoid(logits, self.temperature)
+        limits = np.asarray(self.thresholds)
+        given = probs >= limits
+        if self.at_least_one:
+            none = ~given.any(axis=1)
+            given[none, (probs[none] - limits).argmax(axis=1)] = True
+        confidence = np.where(given, probs, 1 - probs).prod(axis=1)
+        return [
+            Prediction([self.labels[k] for k in np.flatnonzero(mask)], float(sure), row)
+            for mask, sure, row in zip(given, confidence, probs, strict=True)
+        ]
+
+    def score(self, rows: Sequence[Row], column: str, predictions: Sequence[Prediction]) -> Stats:
+        """Columns: tp, fp, fn [N, C] uint8; unseen [N, U] uint8, unknown labels the row has; nll [N] nats a label."""
+        place = {label: k for k, label in enumerate(self.labels)}
+        names = _names(rows, column)
+        unknown = {name: k for k, name in enumerate(sorted({n for row in names for n in row if n not in place}))}
+        true = _indicator(names, place)
+        given = _indicator([prediction.value for prediction in predictions], place)
+        probs = stack_probs(predictions, len(self.labels))
+        of_true = np.maximum(np.where(true, probs, 1 - probs), MIN_PROBABILITY)
+        return Stats(
+            {
+                "tp": (true & given).astype(np.uint8),
+                "fp": (~true & given).astype(np.uint8),
+                "fn": (true & ~given).astype(np.uint8),
+                "unseen": _indicator(names, unknown).astype(np.uint8),
+                "nll": -np.log(of_true).mean(axis=1),
+            }
+        )
+
+    def aggregate(self, stats: Stats) -> dict[str, float]:
+        """Statistics → every metric. Classes that neither occur nor are predicted have no F1 and are left out."""
+        columns = stats.columns
+        if not len(stats):
+            return dict.fromkeys(_METRICS, float("nan"))
+        tp, fp, fn = (columns[name].sum(axis=0, dtype=np.int64) for name in ("tp", "fp", "fn"))
+        unseen = columns["unseen"].sum(axis=0, dtype=np.int64)
+        weight = np.concatenate([2 * tp + fp + fn, unseen])
+        twice = np.concatenate([2 * tp, np.zeros_like(unseen)])
+        some = weight > 0
+        hits, wrong = (columns[name].sum(axis=1, dtype=np.int64) for name in ("tp", "fp"))
+        wrong = wrong + columns["fn"].sum(axis=1, dtype=np.int64) + columns["unseen"].sum(axis=1, dtype=np.int64)
+        # A row that has no label and gets none is entirely right.
+        of_row = np.where(hits + wrong > 0, 2 * hits / np.maximum(2 * hits + wrong, 1), 1.0)
+        return {
+            "macro_f1": float((twice[some] / weight[some]).mean()) if some.any() else float("nan"),
+            "micro_f1": float(twice.sum() / weight.sum()) if some.any() else float("nan"),
+            "samples_f1": float(of_row.mean()),
+            "subset_accuracy": float((wrong == 0).mean()),
+            "log_loss": float(columns["nll"].mean()),
+        }
+
+    def render(self, prediction: Prediction) -> dict[str, Any]:
+        """labels, confidence, and the few most probable labels."""
+        probs = prediction.probs
+        assert probs is not None
+        top = np.argsort(-probs, kind="stable")[:NUM_TOP]
+        return {
+            "labels": list(prediction.value),
+            "confidence": round(float(prediction.confidence or 0.0), 6),
+            "top": {self.labels[k]: round(float(probs[k]), 6) for k in top.tolist()},
+        }
+
+    def with_temperature(self, temperature: float) -> MultiLabel:
+        """A copy with softer (above 1) or sharper probabilities. Thresholds move along, so that labels stay."""
+        limits = np.asarray(self.thresholds)
+        logits = (np.log(limits) - np.log1p(-limits)) * self.temperature
+        thresholds = tuple(float(value) for value in sigmoid(logits, temperature))
+        return replace(self, temperature=temperature, thresholds=thresholds)
+
+    def with_thresholds(self, thresholds: Sequence[float]) -> MultiLabel:
+        """A copy that gives labels from other probabilities on.
+
+        Raises:
+            CapabilityError: not one threshold within (0, 1) a label.
+        """
+        if len(thresholds) != len(self.labels) or not all(0 < value < 1 for value in thresholds):
+            raise CapabilityError(
+                f"thresholds {list(thresholds)[:10]} do not fit",
+                expected=f"{len(self.labels)} numbers between 0 and 1, in the order of the labels",
+            )
+        return replace(self, thresholds=tuple(float(value) for value in thresholds))
+
+
+def best_thresholds(probs: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """The threshold of each label that maximises its F1 on validation rows; 0.5 for labels those rows lack.
+
+    A threshold lies midway between two neighbouring probabilities, so the F1 of every possible cut is looked at.
+
+    Args:
+        probs: [N, C].
+        true: [N, C] of 0 and 1.
+
+    Returns:
+        [C] within (0, 1).
+    """
+    best = np.full(probs.shape[1], DEFAULT_THRESHOLD)
+    for k in range(probs.shape[1]):
+        order = np.argsort(-probs[:, k], kind="stable")
+        ranked, hits = probs[order, k], np.cumsum(true[order, k])
+        if not len(ranked) or not hits[-1]:
+            continue
+        f1 = 2 * hits / (np.arange(1, len(ranked) + 1) + hits[-1])
+        following = np.append(ranked[1:], 0.0)
+        f1[ranked == following] = -1.0  # no cut separates equal probabilities
+        cut = int(f1.argmax())
+        best[k] = np.clip((ranked[cut] + following[cut]) / 2, 1e-6, 1 - 1e-6)
+    return best
+
+
+def sigmoid(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Logits → float64 probabilities, without overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * logits.astype(np.float64) / temperature))
+
+
+def _indicator(rows: Sequence[Sequence[str]], place: dict[str, int]) -> np.ndarray:
+    mask = np.zeros((len(rows), len(place)), bool)
+    for i, names in enumerate(rows):
+        mask[i, [place[name] for name in names if name in place]] = True
+    return mask
+
+
+def _names(rows: Sequence[Row], column: str) -> list[list[str]]:
+    return [label_list(label_cell(row, column, i), f"row {i}") for i, row in enumerate(rows)]
