@@ -1,0 +1,105 @@
+"""What a recipe says about data: where it is, how to read it, which column plays which part, how to split it."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+FormatKind = Literal["auto", "csv", "jsonl", "json", "parquet", "excel", "folder", "lines"]
+_PASSWORD_IN_URL = re.compile(r"^[a-z][a-z0-9+]*://[^/@:]*:(?!\$\{\w+\}@)[^@]+@", re.IGNORECASE)
+
+
+class FormatConfig(BaseModel):
+    """How bytes become rows; what is "auto" or None is detected, and said."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: FormatKind = Field("auto", description="File format; csv covers every delimited text.")
+    encoding: str | None = Field(None, description="Text encoding (utf-8, gb18030, latin-1, ...).")
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="One character between fields.")
+    quoted: bool | None = Field(None, description='Whether double quotes enclose fields ("a, b").')
+    header: bool | tuple[str, ...] | None = Field(
+        None, description="Whether the first line names the columns, or the names themselves."
+    )
+    sheet: str | None = Field(None, description="Excel sheet; the first one when not given.")
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                "".encode(value)
+            except LookupError:
+                raise ValueError(f"no text encoding is called {value!r}") from None
+        return value
+
+
+class ColumnsConfig(BaseModel):
+    """Which column plays which part; what is None is inferred."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str | None = Field(None, description="The text, or the first text of a pair.")
+    text_pair: str | None = Field(None, description="The second text of a pair.")
+    label: str | None = Field(None, description="What is to be predicted.")
+    spans: str | None = Field(None, description='JSON list of {"start", "end", "label"} (token classification).')
+    features: tuple[str, ...] | None = Field(None, description="Feature columns of tabular tasks.")
+    group: str | None = Field(None, description="Rows of one group never straddle two splits.")
+    time: str | None = Field(None, description="Rows are split in this order.")
+    row_id: str | None = Field(None, description="The row's own key.")
+    split: str | None = Field(None, description="A column that says train, valid or test.")
+    label_separator: str | None = Field(
+        None, min_length=1, max_length=3, description="Between the labels of a multi-label cell, such as a comma."
+    )
+
+
+class SplitConfig(BaseModel):
+    """How rows are held out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strategy: Literal["auto", "given", "stratified", "grouped", "time"] = Field(
+        "auto", description="auto: given when a split is given, grouped with a group column, time with a time column."
+    )
+    test: float = Field(0.2, gt=0, lt=0.9, description="Fraction of the rows held out for the test.")
+    valid: float = Field(0.1, gt=0, lt=0.9, description="Fraction of the remaining rows held out for validation.")
+    drop_leaks: bool = Field(False, description="Given splits: drop training rows whose text is also held out.")
+
+
+class LimitsConfig(BaseModel):
+    """Bounds checked while reading, so that a wrong file fails early instead of filling the memory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_rows: int = Field(5_000_000, ge=1, description="Rows held in memory.")
+    max_columns: int = Field(5_000, ge=1, description="Columns of a row.")
+    max_cell_chars: int = Field(1_000_000, ge=1, le=100_000_000, description="Characters of one cell.")
+
+
+class DataConfig(BaseModel):
+    """The data stage of a recipe."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: str | None = Field(
+        None, description="A file, a folder per class, an SQL URL, hub:ID, or the name of a demo data set."
+    )
+    query: str | None = Field(None, max_length=100_000, description="SELECT statement, when the source is an SQL URL.")
+    test: str | None = Field(None, description="A separate test source, held out as it is.")
+    valid: str | None = Field(None, description="A separate validation source.")
+    unlabelled: str | None = Field(None, description="Further texts without labels, for continued pretraining.")
+    rare_classes: Literal["error", "drop"] = Field("error", description="What to do with classes of one row.")
+    format: FormatConfig = Field(default_factory=FormatConfig, description="How bytes become rows.")
+    columns: ColumnsConfig = Field(default_factory=ColumnsConfig, description="Which column plays which part.")
+    split: SplitConfig = Field(default_factory=SplitConfig, description="How rows are held out.")
+    limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Bounds while reading.")
+
+    @field_validator("source", "test", "valid", "unlabelled")
+    @classmethod
+    def _no_password(cls, value: str | None) -> str | None:
+        """A recipe is stored in every artifact, so a password must not be written in it."""
+        if value is not None and _PASSWORD_IN_URL.match(value):
+            raise ValueError("holds a password; write ${NAME} in its place and set that environment variable")
+        return value

@@ -1,0 +1,171 @@
+"""CSV, TSV and their kin, with the standard library only, row by row."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from penjing.core.errors import DataError
+from penjing.data.config import FormatConfig, LimitsConfig
+from penjing.data.dialect import Dialect, looks_like_header, sniff_dialect
+from penjing.data.encoding import detect_encoding
+from penjing.data.textlines import text_lines
+
+_SAMPLE_LINES = 2_000
+_SAMPLE_CHARS = 2_000_000
+
+
+@dataclass(frozen=True)
+class DelimitedLayout:
+    """What was found out about a delimited file.
+
+    Args:
+        encoding: a Python codec.
+        dialect: delimiter and quotes.
+        names: column names, in order.
+        header: whether the first row of the file is these names.
+    """
+
+    encoding: str
+    dialect: Dialect
+    names: tuple[str, ...]
+    header: bool
+
+    def describe(self) -> str:
+        """For the person who asks how the file was read."""
+        marks = {None: "one field a line", "\t": "tab-separated", ",": "comma-separated"}
+        mark = marks.get(self.dialect.delimiter, f"fields separated by {self.dialect.delimiter!r}")
+        return f"{self.encoding}, {mark}, {'first row is the header' if self.header else 'no header'}"
+
+
+def inspect_delimited(path: Path, form: FormatConfig, limits: LimitsConfig) -> DelimitedLayout:
+    """Detect what the user did not say.
+
+    Raises:
+        DataError: the file is empty or binary, or column names repeat.
+    """
+    encoding = form.encoding or detect_encoding(path)
+    lines = _first_lines(path, encoding, limits)
+    if not any(line.strip() for line in lines):
+        raise DataError("the file holds no text", where=str(path), expected="rows of data")
+    if form.kind == "lines":
+        dialect = Dialect(None, quoted=False)
+    else:
+        dialect = sniff_dialect(lines, path, delimiter=form.delimiter, quoted=form.quoted)
+    try:
+        rows = dialect.parse(lines)
+    except csv.Error as error:
+        raise DataError(f"cannot be parsed ({error})", where=str(path), next_step=_QUOTE_STEP) from None
+    names, header = _column_names(rows, form.header, path)
+    if len(names) > limits.max_columns:
+        raise DataError(f"{len(names):,} columns", where=f"{path}:1", expected=f"at most {limits.max_columns:,}")
+    return DelimitedLayout(encoding, dialect, names, header)
+
+
+_QUOTE_STEP = "close the quote, or set data.format.quoted: false when quotes are ordinary characters"
+
+
+def _first_lines(path: Path, encoding: str, limits: LimitsConfig) -> list[str]:
+    lines: list[str] = []
+    size = 0
+    for line in text_lines(path, encoding, limits.max_cell_chars, newline=""):
+        lines.append(line)
+        size += len(line)
+        if len(lines) >= _SAMPLE_LINES or size >= _SAMPLE_CHARS:
+            break
+    return lines
+
+
+def _column_names(
+    rows: Sequence[Sequence[str]], given: bool | tuple[str, ...] | None, path: Path
+) -> tuple[tuple[str, ...], bool]:
+    width = Counter(len(row) for row in rows).most_common(1)[0][0]
+    if isinstance(given, tuple):
+        _check_duplicates(given, path)
+        return given, len(rows[0]) == len(given) and tuple(cell.strip() for cell in rows[0]) == given
+    header = looks_like_header(rows) if given is None else given
+    if not header:
+        return (("text",) if width == 1 else tuple(f"column_{i + 1}" for i in range(width))), False
+    names = tuple(cell.strip() or f"column_{i + 1}" for i, cell in enumerate(rows[0]))
+    _check_duplicates(names, path)
+    return names, True
+
+
+def _check_duplicates(names: Sequence[str], path: Path) -> None:
+    repeated = [name for name, count in Counter(names).items() if count > 1]
+    if repeated:
+        raise DataError(
+            f"duplicate column names: {', '.join(map(repr, repeated))}",
+            where=f"{path}:1",
+            expected="a different name for each column",
+            next_step="rename them in the file, or list the names under data.format.header",
+        )
+
+
+def read_delimited(path: Path, layout: DelimitedLayout, limits: LimitsConfig) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (line the row starts at, row); empty cells are None.
+
+    Raises:
+        DataError: a row has too few or too many fields, a cell is too long, a quote is never closed.
+    """
+    lines = text_lines(path, layout.encoding, limits.max_cell_chars, newline="")
+    if layout.dialect.delimiter is None:
+        records = ((n, [line.rstrip("\r\n")]) for n, line in enumerate(lines, start=1) if line.strip())
+    else:
+        records = _csv_records(path, lines, layout.dialect, limits)
+    width = len(layout.names)
+    for number, fields in itertools.islice(records, 1, None) if layout.header else records:
+        if len(fields) != width:
+            raise _ragged(path, number, fields, layout)
+        for name, cell in zip(layout.names, fields, strict=True):
+            if len(cell) > limits.max_cell_chars:
+                raise too_long(f"{path}:{number}", name, len(cell), limits)
+        yield number, {name: cell or None for name, cell in zip(layout.names, fields, strict=True)}
+
+
+def _csv_records(
+    path: Path, lines: Iterator[str], dialect: Dialect, limits: LimitsConfig
+) -> Iterator[tuple[int, list[str]]]:
+    # The csv module's field limit is global to the process: it is only ever raised here, and checked again above.
+    csv.field_size_limit(max(csv.field_size_limit(), limits.max_cell_chars + 1))
+    quoting = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
+    assert dialect.delimiter is not None
+    reader = csv.reader(lines, delimiter=dialect.delimiter, quoting=quoting)
+    start = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield start, fields
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            f"the row that starts here cannot be parsed ({error})", where=f"{path}:{start}", next_step=_QUOTE_STEP
+        ) from None
+
+
+def _ragged(path: Path, number: int, fields: Sequence[str], layout: DelimitedLayout) -> DataError:
+    width = len(layout.names)
+    mark = layout.dialect.delimiter
+    few = len(fields) < width
+    step = "complete the row" if few else f"enclose fields that hold {mark!r} in double quotes"
+    return DataError(
+        f"the row has {len(fields)} field{'s' if len(fields) != 1 else ''}",
+        where=f"{path}:{number}",
+        expected=f"{width} ({', '.join(layout.names[:6])}{', ...' if width > 6 else ''})",
+        next_step=f"{step}, or name the right data.format.delimiter",
+    )
+
+
+def too_long(where: str, column: str, length: int, limits: LimitsConfig) -> DataError:
+    """A cell above the bound."""
+    return DataError(
+        f"the cell of column {column!r} has {length:,} characters",
+        where=where,
+        expected=f"at most {limits.max_cell_chars:,}",
+        next_step="shorten or remove the row, or raise data.limits.max_cell_chars",
+    )

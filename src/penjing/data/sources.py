@@ -1,0 +1,188 @@
+"""Where rows come from: one name in, a stream of rows out, whatever the format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from penjing.core.errors import DataError, closest
+from penjing.core.events import Listener, Progress, ignore
+from penjing.core.task import Table
+from penjing.data.config import DataConfig
+from penjing.data.database import is_database_url, read_database
+from penjing.data.delimited import inspect_delimited, read_delimited
+from penjing.data.encoding import detect_encoding
+from penjing.data.folder import read_folder
+from penjing.data.jsonfile import read_json_array, read_json_object, read_jsonl, sniff_json
+
+CHUNK = 1_024
+_PARQUET = (".parquet", ".pq")
+_EXCEL = (".xlsx", ".xlsm")
+_JSON = (".json", ".jsonl", ".ndjson")
+_OTHER_BINARY = {".xls": "save it as .xlsx", ".zip": "unpack it", ".7z": "unpack it", ".rar": "unpack it"}
+
+Records = Iterator[tuple[Any, dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source that was recognised and is ready to be read.
+
+    Args:
+        name: short name, the first part of row ids.
+        description: format, encoding and delimiter, for the person who asks how it was read.
+        records: (key inside the source, row), read lazily.
+        path: the local file or folder, where there is one.
+    """
+
+    name: str
+    description: str
+    records: Records
+    path: Path | None = None
+
+
+def stream_rows(source: str, config: DataConfig, chunk: int = CHUNK, listener: Listener = ignore) -> Iterator[Table]:
+    """Read a source in constant memory (JSON objects around the rows, and SQL drivers that buffer, excepted).
+
+    Args:
+        source: a file, a folder per class, an SQL URL, hub:ID, or a demo name.
+        config: format, limits and query.
+        chunk: rows a table.
+        listener: told of downloads.
+
+    Yields:
+        Tables of at most `chunk` rows; row ids are "file:line" (or row number, where a format has no lines).
+
+    Raises:
+        DataError: the source is missing, empty or damaged; the message names file and row.
+    """
+    opened = open_source(source, config, listener)
+    rows: list[dict[str, Any]] = []
+    row_ids: list[str] = []
+    for key, row in opened.records:
+        rows.append(row)
+        row_ids.append(f"{opened.name}:{key}")
+        if len(rows) == chunk:
+            yield Table(rows, row_ids, opened.name)
+            rows, row_ids = [], []
+    if rows:
+        yield Table(rows, row_ids, opened.name)
+
+
+def read_table(config: DataConfig, listener: Listener = ignore, source: str | None = None) -> Table:
+    """Read a whole source (the config's own, unless another is named) into memory.
+
+    Raises:
+        DataError: as `stream_rows`; also no rows at all, or more than `limits.max_rows`.
+    """
+    wanted = source if source is not None else config.source
+    if wanted is None:
+        raise DataError("no data is named", where="data.source", expected="a file, a folder, a URL or a demo name")
+    rows: list[dict[str, Any]] = []
+    row_ids: list[str] = []
+    name = wanted
+    for table in stream_rows(wanted, config, listener=listener):
+        rows += table.rows
+        row_ids += table.row_ids
+        name = table.name
+        if len(rows) > config.limits.max_rows:
+            raise DataError(
+                f"more than {config.limits.max_rows:,} rows",
+                where=name,
+                expected="a table that fits into memory",
+                next_step="give a sample of the rows, or raise data.limits.max_rows",
+            )
+        listener(Progress("data", len(rows), note=f"reading {name}"))
+    if not rows:
+        raise DataError("no rows", where=name, expected="at least one row of data", next_step="check the export")
+    return Table(rows, row_ids, name)
+
+
+def open_source(source: str, config: DataConfig, listener: Listener = ignore) -> Opened:
+    """Recognise a source and say how it will be read.
+
+    Raises:
+        DataError: it does not exist, or its format is not read.
+    """
+    if source.startswith("hub:"):
+        from penjing.data.hub import read_hub
+
+        identifier = source.removeprefix("hub:")
+        return Opened(source, "hub data set", read_hub(identifier, config.limits))
+    if source.lower().startswith(("http://", "https://", "ftp://", "s3://", "file://")):
+        raise DataError("data is not downloaded from the web", where=source, next_step="download it and give the file")
+    if is_database_url(source):
+        return Opened("query", "SQL database", read_database(source, config.query, config.limits))
+    path = Path(source).expanduser()
+    if source.startswith("demo:") or not path.exists():
+        return _open_demo(source, config, listener)
+    if path.is_dir():
+        return Opened(
+            path.name or "folder", "a folder per class", read_folder(path, config.format.encoding, config.limits), path
+        )
+    return _open_file(path, config)
+
+
+def _open_demo(source: str, config: DataConfig, listener: Listener) -> Opened:
+    from penjing.data.catalog import DEMOS, demo_rows
+
+    name = source.removeprefix("demo:")
+    if name in DEMOS:
+        return Opened(name, "demo data from the package index", demo_rows(name, config.limits, listener))
+    if source.startswith("demo:"):
+        near = closest(name, DEMOS)
+        raise DataError(
+            f"no demo data set {name!r}",
+            expected="one of " + ", ".join(DEMOS),
+            next_step=f"did you mean {near!r}?" if near else None,
+        )
+    raise _missing(Path(source))
+
+
+def _missing(path: Path) -> DataError:
+    siblings = [p.name for p in path.parent.iterdir()][:10_000] if path.parent.is_dir() else []
+    near = closest(path.name, siblings)
+    return DataError(
+        "no such file",
+        where=str(path),
+        expected="a data file, a folder per class, an SQL URL, hub:ID or a demo name",
+        next_step=f"did you mean {str(path.parent / near)!r}?" if near else "check the path",
+    )
+
+
+def _open_file(path: Path, config: DataConfig) -> Opened:
+    form, limits = config.format, config.limits
+    if not path.is_file():
+        raise DataError("not a regular file", where=str(path), next_step="give the path of a data file")
+    if path.stat().st_size == 0:
+        raise DataError("the file is empty", where=str(path), expected="rows of data", next_step="check the export")
+    suffix = path.suffix.lower()
+    if form.kind == "parquet" or (form.kind == "auto" and suffix in _PARQUET):
+        from penjing.data.columnar import read_parquet
+
+        return Opened(path.name, "Parquet", read_parquet(path, limits), path)
+    if form.kind == "excel" or (form.kind == "auto" and suffix in _EXCEL):
+        from penjing.data.columnar import read_excel
+
+        return Opened(path.name, "Excel", read_excel(path, form.sheet, limits), path)
+    if form.kind == "auto" and suffix in _OTHER_BINARY:
+        raise DataError(f"{suffix} files are not read", where=str(path), next_step=_OTHER_BINARY[suffix])
+    return _open_text(path, config)
+
+
+def _open_text(path: Path, config: DataConfig) -> Opened:
+    form, limits = config.format, config.limits
+    if form.kind not in {"csv", "lines"}:
+        encoding = form.encoding or detect_encoding(path)
+        shape = sniff_json(path, encoding, limits)
+        plain = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
+        if form.kind == "jsonl" or (shape is None and (plain in _JSON or form.kind == "json")):
+            shape = "jsonl"
+        if shape is not None and (form.kind != "auto" or plain in (*_JSON, ".txt", "")):
+            reader = {"jsonl": read_jsonl, "array": read_json_array, "object": read_json_object}[shape]
+            words = {"jsonl": "JSON Lines", "array": "a JSON array", "object": "a JSON object"}[shape]
+            return Opened(path.name, f"{words}, {encoding}", reader(path, encoding, limits), path)
+    layout = inspect_delimited(path, form, limits)
+    return Opened(path.name, layout.describe(), read_delimited(path, layout, limits), path)
