@@ -1,0 +1,214 @@
+"""Runs an artifact: inputs → predictions, in order, in constant memory, never dependent on batch-mates.
+
+Everything that predicts goes through here (evaluation, serving, the command line), so that the number in the report is
+the number in production. No task kind is named: a row is whatever the task's roles say it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+
+from penjing.core import registry
+from penjing.core.artifact import Artifact
+from penjing.core.errors import DataError
+from penjing.core.task import Prediction, Row, Task
+from penjing.predict.backend import Backend
+from penjing.predict.task_file import read_task
+
+# Rows sorted by length before they are cut into batches. More would pad less, hardly, and delay the first answers.
+WINDOW_ROWS = 1024
+WINDOW_CHARS = 8_000_000
+# Rows × longest row of a batch. On a CPU a batch gains nothing once the matrices fill the caches.
+BATCH_TOKENS = 2048
+BATCH_ROWS = 64
+
+Input = TypeVar("Input", bound=str | Sequence[str] | Row)
+
+
+class Predictor:
+    """An artifact and a backend.
+
+    Args:
+        artifact: a verified artifact.
+        backend: name of a registered backend.
+        threads: threads of one run; None: one a physical core this process may use.
+    """
+
+    def __init__(self, artifact: Artifact, backend: str = "onnxruntime", threads: int | None = None) -> None:
+        self.artifact = artifact
+        self.backend_name = backend
+        self.threads = threads
+
+    @cached_property
+    def task(self) -> Task:
+        """The artifact's task."""
+        return read_task(self.artifact.path)
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The loaded model."""
+        opened: Backend = registry.resolve("backends", self.backend_name).open(
+            self.artifact, self.task.signature, self.threads
+        )
+        return opened
+
+    def open(self) -> None:
+        """Load task and model now, so that what is wrong with them shows now.
+
+        Raises:
+            ArtifactError: either does not load, or they do not fit each other.
+        """
+        self.task.encode([self._empty_row()])
+        _ = self.backend
+
+    def predict(self, inputs: Sequence[str | Sequence[str] | Row]) -> list[Prediction]:
+        """Predict each input.
+
+        Args:
+            inputs: texts, pairs of texts, or rows (column → value), as the task needs; labels are not read.
+
+        Returns:
+            One prediction an input, in order. Equal inputs get equal predictions, whatever stands beside them, as
+            far as the artifact's `batch_invariant` holds.
+
+        Raises:
+            DataError: an input cannot be used; the message has its position in `inputs`.
+        """
+        if isinstance(inputs, str | bytes | Mapping):
+            raise DataError(
+                f"predict takes a list of inputs, not one {type(inputs).__name__}", next_step="wrap it: predict([...])"
+            )
+        return [prediction for _, prediction in self.stream(inputs)]
+
+    def stream(
+        self, rows: Iterable[Input], *, window_rows: int = WINDOW_ROWS, batch_tokens: int = BATCH_TOKENS
+    ) -> Iterator[tuple[Input, Prediction]]:
+        """Predict any number of inputs in constant memory.
+
+        Args:
+            rows: texts, pairs or rows; read only as far as needed.
+            window_rows: inputs read ahead, sorted by length and cut into batches.
+            batch_tokens: greatest rows × longest row of a batch.
+
+        Yields:
+            Each input with its prediction, in order.
+
+        Raises:
+            DataError: an input cannot be used; the message has its position. Those before its window have been
+                yielded.
+        """
+        start = 0
+        for window in _windows(rows, window_rows):
+            ready = [self._as_row(value, start + i) for i, value in enumerate(window)]
+            yield from zip(window, self._predict_window(ready, start, batch_tokens), strict=True)
+            start += len(window)
+
+    def _predict_window(self, rows: Sequence[Row], start: int, batch_tokens: int) -> list[Prediction]:
+        found: list[Prediction | None] = [None] * len(rows)
+        try:
+            lengths = self.task.lengths(rows)
+            for index in batches(lengths, batch_tokens):
+                batch = self.task.encode([rows[i] for i in index])
+                for i, prediction in zip(index, self.task.predict(self.backend.run, batch), strict=True):
+                    found[i] = prediction
+        except DataError as error:
+            raise self._at_position(error, rows, start) from None
+        done = [prediction for prediction in found if prediction is not None]
+        assert len(done) == len(rows)
+        return done
+
+    def _at_position(self, error: DataError, rows: Sequence[Row], start: int) -> DataError:
+        """The same error with the position of the first input that causes it."""
+        for i, row in enumerate(rows):
+            try:
+                self.task.encode([row])
+            except DataError as found:
+                return DataError(
+                    found.what, where=_where(start + i), expected=found.expected, next_step=found.next_step
+                )
+        return error
+
+    def _as_row(self, value: Any, position: int) -> Row:
+        if isinstance(value, Mapping):
+            return value
+        roles = self.task.roles
+        wanted = [column for column in (roles.text, roles.text_pair) if column is not None]
+        given = [value] if isinstance(value, str) else value
+        if (
+            wanted
+            and isinstance(given, list | tuple)
+            and len(given) == len(wanted)
+            and all(isinstance(text, str) for text in given)
+        ):
+            return dict(zip(wanted, given, strict=True))
+        raise DataError(_describe(value), where=_where(position), expected=self._expected(wanted))
+
+    def _expected(self, wanted: Sequence[str]) -> str:
+        if not wanted:
+            return f"a mapping with the columns {list(self.task.roles.features)[:20]}"
+        alone = "a text" if len(wanted) == 1 else "a pair of texts"
+        return f"{alone}, or a mapping with the column{'s' if len(wanted) > 1 else ''} " + " and ".join(
+            repr(column) for column in wanted
+        )
+
+    def _empty_row(self) -> Row:
+        roles = self.task.roles
+        texts = [column for column in (roles.text, roles.text_pair) if column is not None]
+        return {**dict.fromkeys(texts, ""), **dict.fromkeys(roles.features)}
+
+
+def batches(lengths: np.ndarray, batch_tokens: int, batch_rows: int = BATCH_ROWS) -> Iterator[list[int]]:
+    """Cut rows of similar length into batches.
+
+    Args:
+        lengths: [N] tokens a row.
+        batch_tokens: greatest rows × longest row; a row longer than that goes alone.
+        batch_rows: greatest number of rows.
+
+    Yields:
+        Positions; every position once.
+    """
+    batch: list[int] = []
+    for i in np.argsort(lengths, kind="stable").tolist():
+        # Ascending, so that this row would be the longest of its batch.
+        if batch and (len(batch) == batch_rows or (len(batch) + 1) * int(lengths[i]) > batch_tokens):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+def _windows(rows: Iterable[Input], window_rows: int) -> Iterator[list[Input]]:
+    """Runs of consecutive inputs, bounded in number and in characters."""
+    window: list[Input] = []
+    chars = 0
+    for value in rows:
+        window.append(value)
+        chars += _num_chars(value)
+        if len(window) == window_rows or chars >= WINDOW_CHARS:
+            yield window
+            window, chars = [], 0
+    if window:
+        yield window
+
+
+def _num_chars(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value)
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return sum(len(part) for part in parts if isinstance(part, str))
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"is a {type(value).__name__} of {len(value)}"
+    return f"is {'a ' if value is not None else ''}{type(value).__name__}"
+
+
+def _where(position: int) -> str:
+    return f"inputs[{position}]"
