@@ -1,0 +1,1 @@
+"""Trainers that need no gradient loop: boosted trees and linear models on tables."""

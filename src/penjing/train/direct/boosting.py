@@ -1,0 +1,145 @@
+"""Learn a table: boosted trees and a linear model, each with searched settings, mixed by cross-validation."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+
+from penjing.core.errors import DataError
+from penjing.core.events import Listener, Notice, Progress
+from penjing.core.task import Batch, Table, Task
+from penjing.train.direct.blend import Blend, fit_blend, mean_loss
+from penjing.train.direct.config import DirectConfig
+from penjing.train.direct.folds import Fold, holdout, stratified_folds
+from penjing.train.direct.linear import LinearModel, fit_linear
+from penjing.train.direct.model import TabularModel
+from penjing.train.direct.trees import TreeFitter, TreeTrial, draw_settings
+
+STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
+STEPS = (0, 9)
+MAX_LINEAR_ROWS = 50_000
+MIN_ROWS = 10
+
+
+class BoostingTrainer:
+    """Direct trainer of tabular tasks.
+
+    Small tables are cross-validated on train and valid together, for settings alone; the model is then fitted on train.
+    Large ones are fitted on train and judged on valid (or on a fifth of train, where valid is empty).
+    """
+
+    def fit(
+        self, task: Task, train: Table, valid: Table, config: Any, *, seed: int, listener: Listener
+    ) -> TabularModel:
+        """Search, mix, and fit.
+
+        Args:
+            task: a tabular task.
+            train: rows to fit on.
+            valid: rows for settings; may be empty.
+            config: a `DirectConfig`, or the train stage's config, whose `direct_minutes` bound the search.
+            seed: of folds, searches and bagging.
+            listener: told of every trial.
+
+        Raises:
+            DataError: too few rows.
+            MissingExtraError: LightGBM or scikit-learn is not installed.
+        """
+        settings = config
+        if not isinstance(config, DirectConfig):
+            settings = DirectConfig(seconds=60 * config.direct_minutes)
+        if len(train) < MIN_ROWS:
+            raise DataError(f"{len(train)} training rows", where=train.name or None, expected=f"at least {MIN_ROWS}")
+        batch = _joined(task.encode(train.rows, training=True), valid, task)
+        fitter = TreeFitter(
+            batch["features"], batch["targets"], len(task.labels), settings.max_rounds, settings.threads, seed
+        )
+        fit_rows = np.arange(len(train))
+        folds = _plan(fitter, len(train), settings, seed)
+        trial = _search_trees(fitter, folds, settings, seed, listener)
+        strength, steps, linear_scores = _search_linear(fitter, folds, seed)
+        judged = np.flatnonzero(~np.isnan(trial.scores[:, 0]) & ~np.isnan(linear_scores[:, 0]))
+        blend = fit_blend(trial.scores[judged], linear_scores[judged], fitter.target[judged], fitter.num_classes)
+        listener(Notice("train", _describe(trial, blend, strength, steps, len(judged))))
+        boosters = []
+        if blend.trees:
+            num_seeds = settings.num_seeds if len(train) <= settings.small_rows else 1
+            boosters = [fitter.fit(trial.settings, trial.rounds, fit_rows, seed + k) for k in range(num_seeds)]
+        linear = _fit_linear(fitter, fit_rows, strength, steps, seed) if blend.linear else None
+        return TabularModel(boosters, linear, blend.trees, blend.linear, fitter.num_classes, fitter.features.shape[1])
+
+
+def _joined(batch: Batch, valid: Table, task: Task) -> Batch:
+    if not len(valid):
+        return batch
+    more = task.encode(valid.rows, training=True)
+    return {name: np.concatenate([batch[name], more[name]]) for name in batch}
+
+
+def _plan(fitter: TreeFitter, num_train: int, config: DirectConfig, seed: int) -> list[Fold]:
+    num_rows = len(fitter.target)
+    if num_train <= config.small_rows:
+        return stratified_folds(fitter.target, fitter.num_classes, config.folds, seed)
+    if num_train < num_rows:
+        return [Fold(np.arange(num_train), np.arange(num_train, num_rows))]
+    return holdout(fitter.target, fitter.num_classes, seed)
+
+
+def _search_trees(
+    fitter: TreeFitter, folds: list[Fold], config: DirectConfig, seed: int, listener: Listener
+) -> TreeTrial:
+    """The trial of least validation loss."""
+    begin = time.monotonic()
+    drawn = draw_settings(config.trials, len(fitter.target), seed)
+    best: TreeTrial | None = None
+    for done, candidate in enumerate(drawn, start=1):
+        trial = fitter.trial(candidate, folds)
+        if best is None or trial.loss < best.loss:
+            best = trial
+        listener(Progress("train", done, len(drawn), "settings", values={"loss": trial.loss, "best_loss": best.loss}))
+        if time.monotonic() - begin > config.seconds and done < len(drawn):
+            text = f"stopped after {done} of {len(drawn)} settings: {config.seconds:g} seconds are over"
+            listener(Notice("train", text))
+            break
+    assert best is not None
+    return best
+
+
+def _search_linear(fitter: TreeFitter, folds: list[Fold], seed: int) -> tuple[float, int, np.ndarray]:
+    """Penalty and steps of least validation loss, with the scores [N, K] of the judged rows (NaN elsewhere)."""
+    best: tuple[float, float, int, np.ndarray] | None = None
+    for steps in STEPS:
+        for strength in STRENGTHS:
+            scores = np.full((len(fitter.target), fitter.num_outputs), np.nan)
+            for fold in folds:
+                model = _fit_linear(fitter, fold.fit, strength, steps, seed)
+                scores[fold.judge] = model.predict(fitter.features[fold.judge])
+            judged = ~np.isnan(scores[:, 0])
+            loss = mean_loss(scores[judged], fitter.target[judged], fitter.num_classes)
+            if best is None or loss < best[0]:
+                best = (loss, strength, steps, scores)
+    assert best is not None
+    return best[1:]
+
+
+def _fit_linear(fitter: TreeFitter, rows: np.ndarray, strength: float, steps: int, seed: int) -> LinearModel:
+    if len(rows) > MAX_LINEAR_ROWS:  # more rows hardly move a few hundred weights
+        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_LINEAR_ROWS, replace=False))
+    return fit_linear(
+        fitter.features[rows],
+        fitter.target[rows],
+        num_classes=fitter.num_classes,
+        strength=strength,
+        num_steps=steps,
+    )
+
+
+def _describe(trial: TreeTrial, blend: Blend, strength: float, steps: int, num_judged: int) -> str:
+    share = blend.trees / (blend.trees + blend.linear)
+    return (
+        f"{share:.0%} boosted trees ({trial.settings.num_leaves} leaves, {trial.rounds} rounds), "
+        f"{1 - share:.0%} linear (C {strength:g}, {steps} steps a number); "
+        f"loss {blend.loss:.4f} on {num_judged} judged rows (trees alone {trial.loss:.4f})"
+    )

@@ -1,0 +1,19 @@
+"""Settings of the direct trainers."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class DirectConfig(BaseModel):
+    """How long boosted trees and linear models search for their settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trials: int = Field(10, ge=1, le=500, description="Settings of the boosted trees that are tried.")
+    seconds: float = Field(120.0, gt=0, description="No further settings are tried after this time.")
+    folds: int = Field(5, ge=2, le=20, description="Folds of the cross-validation, where data is small.")
+    small_rows: int = Field(20_000, ge=0, description="Up to this many rows, settings are cross-validated.")
+    num_seeds: int = Field(5, ge=1, le=50, description="Boosted models averaged, where data is small.")
+    max_rounds: int = Field(1_500, ge=1, le=20_000, description="Greatest number of boosting rounds.")
+    threads: int = Field(0, ge=0, description="Threads of the boosting library; 0: as many as it sees fit.")
