@@ -51,8 +51,6 @@ class DirectModel(Protocol):
 class DirectTrainer(Protocol):
     """Boosted trees, linear models: learned in one call."""
 
-    def fit(
-        self, task: Task, train: Table, valid: Table, config: Any, *, seed: int, listener: Listener
-    ) -> DirectModel:
+    def fit(self, task: Task, train: Table, valid: Table, config: Any, *, seed: int, listener: Listener) -> DirectModel:
         """Fit on train, using valid for early stopping and settings only."""
         ...

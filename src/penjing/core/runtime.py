@@ -1,0 +1,123 @@
+"""Where the work runs: device, threads, precision, and the other processes of a distributed run.
+
+The only module that knows of ranks. Torch is imported inside, so that artifacts predict without it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One process of a run.
+
+    Args:
+        rank: which process this is, from 0.
+        world: how many there are.
+        device: a torch device name.
+        threads: intra-op threads.
+    """
+
+    rank: int = 0
+    world: int = 1
+    device: str = "cpu"
+    threads: int = 1
+
+    @classmethod
+    def detect(cls) -> Runtime:
+        """This process, as `torchrun` describes it in the environment, else a single one on the best device."""
+        import torch
+
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        rank = int(os.environ.get("RANK", "0"))
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+        if world > 1 and not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        local_world = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+        threads = max(1, physical_cores() // local_world)
+        torch.set_num_threads(threads)
+        return cls(rank, world, device, threads)
+
+    def sum_over_ranks(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replace each tensor, in place, by its sum over all processes."""
+        if self.world == 1:
+            return
+        import torch
+
+        for tensor in tensors:
+            torch.distributed.all_reduce(tensor)
+
+
+def physical_cores() -> int:
+    """Cores this process may use; hyper-threads counted once where the machine tells."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+def cpu_flags() -> tuple[str, ...]:
+    """Instruction sets that decide the speed of low precision."""
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8", "asimd", "bf16")
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return ()
+    found: set[str] = set()
+    for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+        if line.startswith(("flags", "Features")):
+            found = set(line.partition(":")[2].split())
+            break
+    return tuple(flag for flag in wanted if flag in found)
+
+
+def cpu_model() -> str:
+    """Marketing name of the processor."""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def hardware() -> dict[str, Any]:
+    """What a figure was measured on."""
+    return {
+        "cpu": cpu_model(),
+        "cores": physical_cores(),
+        "flags": list(cpu_flags()),
+        "ram_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "system": platform.platform(terse=True),
+        "python": platform.python_version(),
+    }
+
+
+def faster_dtype(device: str = "cpu", *, size: int = 384, rows: int = 512) -> str:
+    """The quickest of bf16 and fp32 for a matrix product of an encoder's size, measured on this device.
+
+    A CPU without bf16 instructions emulates them and is slower than in fp32, so the flag alone is not trusted.
+    """
+    import torch
+
+    timings = {}
+    for name, dtype in (("bf16", torch.bfloat16), ("fp32", torch.float32)):
+        left = torch.ones(rows, size, dtype=dtype, device=device)
+        right = torch.ones(size, 4 * size, dtype=dtype, device=device)
+        best = float("inf")
+        for _ in range(6):
+            start = time.perf_counter()
+            (left @ right).sum().item()
+            best = min(best, time.perf_counter() - start)
+        timings[name] = best
+    # fp32 needs no master copies, so bf16 has to be clearly faster to be worth them.
+    return "bf16" if timings["bf16"] * 1.2 < timings["fp32"] else "fp32"

@@ -1,0 +1,262 @@
+"""The BERT encoder, written for speed on a CPU: fused query-key-value projection, plain attention, no wasted mask.
+
+Most multilingual and English sentence encoders (MiniLM, E5, BGE, GTE, RoBERTa-free BERTs) share this architecture.
+The torch attention kernel is slower backward than plain attention at the lengths of messages (10 to 60 tokens), and
+three small matrix products are slower than a fused one; both were measured, see docs/decisions/0003-own-encoder.md.
+Tensor names carry shape suffixes: B rows, L tokens, H hidden width, N heads, D width of a head.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from penjing.core.errors import ArtifactError, CapabilityError
+
+if TYPE_CHECKING:
+    from penjing.models.pretrained import Pretrained
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Sizes of a BERT encoder, named as in Hugging Face's `config.json`."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    layer_norm_eps: float = 1e-12
+    hidden_act: str = "gelu"
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> EncoderConfig:
+        """Pick the sizes out of a `config.json`."""
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+class Layer(nn.Module):
+    """One transformer block, normalised after each sub-layer (Vaswani et al. 2017, section 3.1)."""
+
+    def __init__(self, config: EncoderConfig, dropout: float) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.num_heads = config.num_attention_heads
+        self.dropout = dropout
+        self.qkv = nn.Linear(width, 3 * width)
+        self.attention_out = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.up = nn.Linear(width, config.intermediate_size)
+        self.down = nn.Linear(config.intermediate_size, width)
+        self.output_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_BLH: Tensor, bias_B11L: Tensor | None) -> Tensor:
+        """Mix tokens, then transform each; `bias_B11L` is added to the attention scores (None: nothing is padded)."""
+        B, L, H = hidden_BLH.shape
+        D = H // self.num_heads
+        query_BNLD, key_BNLD, value_BNLD = (
+            self.qkv(hidden_BLH).view(B, L, 3, self.num_heads, D).permute(2, 0, 3, 1, 4).unbind(0)
+        )
+        scores_BNLL = torch.matmul(query_BNLD * D**-0.5, key_BNLD.transpose(2, 3))
+        if bias_B11L is not None:
+            scores_BNLL = scores_BNLL + bias_B11L
+        mixed_BNLD = torch.matmul(self._drop(scores_BNLL.softmax(-1)), value_BNLD)
+        mixed_BLH = mixed_BNLD.transpose(1, 2).reshape(B, L, H)
+        hidden_BLH = self.attention_norm(hidden_BLH + self._drop(self.attention_out(mixed_BLH)))
+        transformed_BLH = self.down(F.gelu(self.up(hidden_BLH)))
+        return self.output_norm(hidden_BLH + self._drop(transformed_BLH))
+
+    def _drop(self, tensor: Tensor) -> Tensor:
+        return F.dropout(tensor, self.dropout, self.training) if self.dropout else tensor
+
+
+class Encoder(nn.Module):
+    """Token ids → one vector a token."""
+
+    def __init__(self, config: EncoderConfig, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.config = config
+        self.words = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.embedding_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.layers = nn.ModuleList(Layer(config, dropout) for _ in range(config.num_hidden_layers))
+        self.dropout = dropout
+        self.checkpointing = False
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a token's vector."""
+        return self.config.hidden_size
+
+    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """[B, L] ids → [B, L, H]: words + positions + segment, normalised."""
+        positions_L = torch.arange(input_ids.shape[1], device=input_ids.device)
+        types = self.types.weight[0] if token_type_ids is None else self.types(token_type_ids)
+        hidden_BLH = self.words(input_ids) + (self.positions(positions_L) + types)
+        return self.embedding_norm(hidden_BLH)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Encode a batch.
+
+        Args:
+            input_ids: [B, L] int.
+            attention_mask: [B, L], 1 for tokens and 0 for padding; None when no row is padded.
+            token_type_ids: [B, L] segment of each token; None: all 0.
+
+        Returns:
+            [B, L, H].
+        """
+        hidden_BLH = self.embed(input_ids, token_type_ids)
+        if self.dropout:
+            hidden_BLH = F.dropout(hidden_BLH, self.dropout, self.training)
+        bias_B11L = attention_bias(attention_mask, hidden_BLH.dtype)
+        for layer in self.layers:
+            if self.checkpointing and self.training:
+                hidden_BLH = checkpoint(layer, hidden_BLH, bias_B11L, use_reentrant=False)
+            else:
+                hidden_BLH = layer(hidden_BLH, bias_B11L)
+        return hidden_BLH
+
+
+def attention_bias(attention_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """[B, L] mask → [B, 1, 1, L]: 0 for tokens, a large negative number for padding."""
+    if attention_mask is None:
+        return None
+    return (1.0 - attention_mask[:, None, None, :].to(dtype)) * -30000.0  # fits bf16 and fp16
+
+
+def load_bert(directory: Path, dropout: float = 0.0) -> Encoder:
+    """Read a Hugging Face BERT directory.
+
+    Raises:
+        CapabilityError: another architecture.
+        ArtifactError: weights are missing or of another shape.
+    """
+    values = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    if not is_bert(values):
+        raise CapabilityError(f"not a BERT encoder: {values.get('model_type')!r}", where=str(directory))
+    encoder = Encoder(EncoderConfig.from_dict(values), dropout)
+    source = {strip_prefix(name): tensor.float() for name, tensor in load_file(directory / "model.safetensors").items()}
+    try:
+        encoder.load_state_dict(_rename(source, encoder.config.num_hidden_layers))
+    except (KeyError, RuntimeError) as error:
+        raise ArtifactError(f"model.safetensors does not match config.json: {error}", where=str(directory)) from None
+    return encoder
+
+
+def is_bert(values: dict[str, Any]) -> bool:
+    """Whether a `config.json` describes the architecture of `Encoder`."""
+    return (
+        values.get("model_type") == "bert"
+        and values.get("hidden_act", "gelu") == "gelu"
+        and values.get("position_embedding_type", "absolute") == "absolute"
+        and not values.get("is_decoder", False)
+    )
+
+
+def strip_prefix(name: str) -> str:
+    """Drop the "bert." that models with a head put before encoder weights."""
+    return name.removeprefix("bert.")
+
+
+def _rename(source: dict[str, Tensor], num_layers: int) -> dict[str, Tensor]:
+    """Hugging Face names → ours, with query, key and value joined."""
+    target = {
+        "words.weight": source["embeddings.word_embeddings.weight"],
+        "positions.weight": source["embeddings.position_embeddings.weight"],
+        "types.weight": source["embeddings.token_type_embeddings.weight"],
+        "embedding_norm.weight": source["embeddings.LayerNorm.weight"],
+        "embedding_norm.bias": source["embeddings.LayerNorm.bias"],
+    }
+    pairs = {
+        "attention_out": "attention.output.dense",
+        "attention_norm": "attention.output.LayerNorm",
+        "up": "intermediate.dense",
+        "down": "output.dense",
+        "output_norm": "output.LayerNorm",
+    }
+    for index in range(num_layers):
+        prefix = f"encoder.layer.{index}."
+        for part in ("weight", "bias"):
+            target[f"layers.{index}.qkv.{part}"] = torch.cat(
+                [source[f"{prefix}attention.self.{name}.{part}"] for name in ("query", "key", "value")]
+            )
+            for ours, theirs in pairs.items():
+                target[f"layers.{index}.{ours}.{part}"] = source[f"{prefix}{theirs}.{part}"]
+    return target
+
+
+class HubEncoder(nn.Module):
+    """Any other encoder, run by transformers behind the signature of `Encoder`."""
+
+    def __init__(self, model: nn.Module, takes_segments: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.takes_segments = takes_segments
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of a token's vector."""
+        return int(self.model.config.hidden_size)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """As `Encoder.forward`."""
+        inputs: dict[str, Tensor] = {"input_ids": input_ids}
+        inputs["attention_mask"] = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        if token_type_ids is not None and self.takes_segments:
+            inputs["token_type_ids"] = token_type_ids
+        return self.model(**inputs).last_hidden_state
+
+
+def load_encoder(pretrained: Pretrained, *, dropout: float = 0.0, checkpointing: bool = False) -> nn.Module:
+    """A pretrained encoder in 32 bits: ours where the architecture is BERT, else transformers'.
+
+    Raises:
+        CapabilityError: transformers does not know the architecture, or it needs code from the hub.
+    """
+    values = json.loads((pretrained.directory / "config.json").read_text(encoding="utf-8"))
+    if is_bert(values):
+        encoder = load_bert(pretrained.directory, dropout)
+        encoder.checkpointing = checkpointing
+        return encoder
+    from transformers import AutoModel
+
+    if "auto_map" in values:
+        raise CapabilityError(
+            "this model needs code downloaded from its hub, which is never executed",
+            where=pretrained.name,
+            next_step="choose another model (penjing models)",
+        )
+    try:
+        model = AutoModel.from_pretrained(
+            pretrained.directory, attn_implementation="eager", use_safetensors=True, local_files_only=True
+        )
+    except (ValueError, OSError) as error:
+        raise CapabilityError(
+            f"transformers cannot load it: {' '.join(str(error).split())[:300]}", where=pretrained.name
+        ) from None
+    if checkpointing:
+        model.gradient_checkpointing_enable()
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = dropout
+    return HubEncoder(model.float(), takes_segments=values.get("type_vocab_size", 0) > 1)

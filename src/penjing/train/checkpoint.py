@@ -1,0 +1,131 @@
+"""One file that holds everything a killed run needs to go on and end with the same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from penjing.core.errors import ArtifactError
+from penjing.train.optim import Ema, Masters
+
+FILE = "checkpoint.safetensors"
+
+
+@dataclass
+class Position:
+    """How far a run has come. JSON-able.
+
+    Args:
+        step: optimizer steps done.
+        total: optimizer steps in all.
+        scale: loss scale (fp16).
+        calm: steps since the last overflow (fp16).
+        best: best validation metric so far, None before the first evaluation.
+        stale: evaluations since then.
+        seconds: wall time spent training so far.
+        rows: rows seen so far.
+        history: one entry an evaluation.
+    """
+
+    step: int = 0
+    total: int = 0
+    scale: float = 1.0
+    calm: int = 0
+    best: float | None = None
+    stale: int = 0
+    seconds: float = 0.0
+    rows: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def save(
+    directory: Path,
+    *,
+    identity: str,
+    position: Position,
+    masters: Masters,
+    optimizer: torch.optim.Optimizer,
+    ema: Ema | None,
+    best: list[Tensor] | None,
+) -> None:
+    """Write the checkpoint beside the old one, then put it in its place."""
+    tensors = {f"master.{i}": m.detach() for i, m in enumerate(masters.full)}
+    if ema is not None:
+        tensors |= {f"ema.{i}": value for i, value in enumerate(ema.values)}
+    if best is not None:
+        tensors |= {f"best.{i}": value for i, value in enumerate(best)}
+    plain: dict[str, Any] = {}
+    for i, master in enumerate(masters.full):
+        for name, value in optimizer.state.get(master, {}).items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{i}.{name}"] = value
+            else:
+                plain[f"{i}.{name}"] = value
+    groups = [{k: v for k, v in group.items() if isinstance(v, int | float | bool)} for group in optimizer.param_groups]
+    facts = {"identity": identity, "position": vars(position), "plain": plain, "groups": groups}
+    directory.mkdir(parents=True, exist_ok=True)
+    part = directory / (FILE + ".part")
+    # Clones, because tensors that share memory (a master that is the model's own) cannot be saved twice.
+    save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part, metadata={"state": json.dumps(facts)})
+    with part.open("rb") as handle:
+        os.fsync(handle.fileno())
+    part.replace(directory / FILE)
+
+
+def restore(
+    directory: Path, *, identity: str, masters: Masters, optimizer: torch.optim.Optimizer, ema: Ema | None
+) -> tuple[Position, list[Tensor] | None] | None:
+    """Load the checkpoint of the same run into place.
+
+    Args:
+        directory: where `save` wrote.
+        identity: digest of everything that shapes the weights; a checkpoint of another run is refused.
+
+    Returns:
+        The position and the best weights, or None when there is no checkpoint.
+
+    Raises:
+        ArtifactError: the checkpoint is damaged or belongs to another run.
+    """
+    path = directory / FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as handle:
+            facts = json.loads(handle.metadata()["state"])
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
+    except Exception as error:  # safetensors raises its own type for any damage
+        raise ArtifactError(
+            f"the checkpoint is damaged ({error})", where=str(path), next_step="delete it to train from the start"
+        ) from None
+    if facts["identity"] != identity:
+        raise ArtifactError(
+            "the checkpoint belongs to a run with other settings or data",
+            where=str(path),
+            next_step="use another --out, or --overwrite to discard it",
+        )
+    with torch.no_grad():
+        for i, master in enumerate(masters.full):
+            master.copy_(tensors[f"master.{i}"])
+        if ema is not None:
+            for i, value in enumerate(ema.values):
+                value.copy_(tensors[f"ema.{i}"])
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            optimizer.state[masters.full[int(index)]][key] = tensor
+    for name, value in facts["plain"].items():
+        index, key = name.split(".", 1)
+        optimizer.state[masters.full[int(index)]][key] = value
+    for group, saved in zip(optimizer.param_groups, facts["groups"], strict=True):
+        group.update(saved)
+    best = [tensors[f"best.{i}"] for i in range(len(masters.full))] if "best.0" in tensors else None
+    return Position(**facts["position"]), best

@@ -1,0 +1,31 @@
+"""The values behind every "None: by default" of `TrainConfig`, frozen on validation data (docs/decisions/)."""
+
+from __future__ import annotations
+
+from penjing.train.config import TrainConfig
+
+_LEARNING_RATE = {"full": 1e-4, "last-k": 2e-4, "lora": 1e-3, "dora": 1e-3, "ia3": 5e-3, "probe": 1e-3}
+_WIDTH = 384  # the width at which the rates above were frozen
+_MIN_STEPS = 400  # small data gets more passes
+
+
+def resolve_train(config: TrainConfig, *, num_rows: int, width: int) -> TrainConfig:
+    """Fill in what depends on the data and the model.
+
+    Args:
+        config: as the user gave it.
+        num_rows: training rows.
+        width: hidden width of the encoder; wider encoders want smaller rates, about as 1 / width.
+    """
+    changes: dict[str, float] = {}
+    if config.learning_rate is None:
+        changes["learning_rate"] = _LEARNING_RATE[config.method] * min(1.0, _WIDTH / width)
+    if config.epochs is None:
+        changes["epochs"] = default_epochs(num_rows, config.batch_rows * config.accumulation)
+    return config.model_copy(update=changes)
+
+
+def default_epochs(num_rows: int, batch_rows: int) -> int:
+    """4 passes, and as many as `_MIN_STEPS` steps take where rows are few, 20 at most."""
+    steps = max(1, num_rows // batch_rows)
+    return max(4 if num_rows < 20_000 else 3, min(20, -(-_MIN_STEPS // steps)))

@@ -1,0 +1,76 @@
+"""A linear probe: the head fitted on the frozen encoder's features, in one go.
+
+Fine-tuning that starts from it keeps the pretrained features that a random head would first destroy (LP-FT, Kumar et
+al. 2022). It is also the cheapest model there is, and the yardstick of `select`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from penjing.core.events import Progress
+from penjing.core.task import Table, Task
+from penjing.train.batching import cut
+from penjing.train.gradient.objective import Objective
+from penjing.train.loop import to_tensors
+
+_MAX_ITERATIONS = 100
+
+
+def extract_features(
+    trainer: object, model: nn.Module, task: Task, table: Table, device: str
+) -> Iterator[Progress | tuple[Tensor, Tensor]]:
+    """Yield progress, and last ([N, H] features, targets as the task encodes them)."""
+    lengths = task.lengths(table.rows)
+    features: list[Tensor] = [torch.empty(0)] * len(table)
+    targets: list[Tensor] = [torch.empty(0)] * len(table)
+    done = 0
+    model.eval()
+    for positions in cut(np.argsort(lengths, kind="stable"), lengths, batch_rows=64, batch_tokens=8192):
+        batch = to_tensors(task.encode([table.rows[i] for i in positions], training=True), device)
+        with torch.no_grad():
+            pooled = trainer.features(model, batch).float()  # type: ignore[attr-defined]
+        for row, position in enumerate(positions):
+            features[position], targets[position] = pooled[row], batch["targets"][row]
+        done += len(positions)
+        yield Progress("probe", done, len(table), "rows", note="encoding for the head's start")
+    model.train()
+    yield torch.stack(features), torch.stack(targets)
+
+
+def fit_probe(
+    features_NH: Tensor, targets: Tensor, num_outputs: int, objective: Objective, *, l2: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Minimise the objective plus an L2 penalty by L-BFGS, which is exact enough to be free of settings.
+
+    Args:
+        features_NH: [N, H]; scaled here to unit root mean square, so that `l2` means the same for every encoder.
+        targets: as the objective takes them.
+        num_outputs: C.
+        objective: the loss of the fine-tuning itself.
+        l2: inverse strength as in scikit-learn's `C = 10 / l2`.
+
+    Returns:
+        ([C, H] weight, [C] bias) for the unscaled features.
+    """
+    scale = 1.0 / features_NH.square().mean().sqrt().clamp(min=1e-6)
+    inputs_NH = features_NH.float() * scale
+    weight_CH = torch.zeros(num_outputs, inputs_NH.shape[1], device=inputs_NH.device, requires_grad=True)
+    bias_C = torch.zeros(num_outputs, device=inputs_NH.device, requires_grad=True)
+    solver = torch.optim.LBFGS(
+        [weight_CH, bias_C], max_iter=_MAX_ITERATIONS, history_size=10, line_search_fn="strong_wolfe"
+    )
+    penalty = l2 / (20 * len(inputs_NH))
+
+    def closure() -> Tensor:
+        solver.zero_grad()
+        loss = objective.per_row(inputs_NH @ weight_CH.T + bias_C, targets).mean() + penalty * weight_CH.square().sum()
+        loss.backward()
+        return loss
+
+    solver.step(closure)
+    return weight_CH.detach() * scale, bias_C.detach()
