@@ -1,0 +1,53 @@
+"""The one sentence a manager reads."""
+
+from __future__ import annotations
+
+from penjing.core.report import MetricValue, Report
+from penjing.evaluate.page.words import Words, count, metric, number
+
+
+def unit_of(report: Report, words: Words) -> str:
+    """What is counted: texts where a column plays that role, else rows."""
+    return words("units.texts" if "text" in report.data.roles else "units.rows")
+
+
+def headline(report: Report, words: Words) -> str:
+    """The result in plain words: natural frequencies where the metric allows, else the metric and its range.
+
+    The primary metric speaks where it has a plain sentence of its own; macro-F1 and the like do not, and then
+    accuracy speaks for them.
+    """
+    evaluation = report.evaluation
+    metrics, primary = evaluation.metrics, evaluation.primary
+    known = {name for name, found in metrics.items() if found.value is not None}
+    if primary == "auc" and metrics["auc"].low is not None:
+        return _frequency("headline.auc", metrics["auc"], report, words)
+    if primary in {"rmse", "mae"} and "mae" in known:
+        return _range("headline.error", "mae", metrics["mae"], words)
+    if primary != "f1" and "accuracy" in known:
+        return _frequency("headline.accuracy", metrics["accuracy"], report, words)
+    if {"precision", "recall"} <= known and "accuracy" not in known:
+        shares = {name: count(100 * (metrics[name].value or 0)) for name in ("precision", "recall")}
+        return words("headline.f1", **shares)
+    return _range("headline.other", primary, metrics[primary], words)
+
+
+def _frequency(key: str, found: MetricValue, report: Report, words: Words) -> str:
+    assert found.value is not None
+    unit = unit_of(report, words)
+    if found.low is None or found.high is None:
+        return words("headline.accuracy.point", base=100, value=count(100 * found.value), unit=unit)
+    # Out of a hundred is easiest to picture, but must not round the range away, nor claim "100 of 100".
+    base = 100 if round(100 * found.low) < round(100 * found.high) < 100 else 1000
+    figures = {name: count(base * getattr(found, name)) for name in ("value", "low", "high")}
+    return words(key, base=count(base), unit=unit, **figures)
+
+
+def _range(key: str, name: str, found: MetricValue, words: Words) -> str:
+    def shown(value: float | None) -> str:
+        return metric(value, True) if found.percent else number(value)
+
+    label = words.named("metric", name)
+    if found.low is None or found.high is None:
+        return words("headline.other.point", name=label, value=shown(found.value))
+    return words(key, name=label, value=shown(found.value), low=shown(found.low), high=shown(found.high))
