@@ -37,7 +37,7 @@ _KNOWN = {name for names in (TEXT, LABEL, SPANS, SPLIT, ROW_ID, GROUP, TIME) for
 
 def plain(name: str) -> str:
     """A column name in the form the tables above use."""
-    return name.strip().lower().replace(" ", "_").replace("-", "_")
+    return name.split(":")[0].strip().lower().replace(" ", "_").replace("-", "_")
 
 
 def is_known_name(name: str) -> bool:

@@ -1,0 +1,167 @@
+"""What a column holds: how many values, of which kind, how much language."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+SAMPLE_ROWS = 5_000
+_TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\d_]+")
+_CHINESE_DATE = re.compile(r"(\d{4})年(\d{1,2})月(\d{1,2})日")
+_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}")
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_MAX_PARSED_CHARS = 200_000
+
+
+@dataclass(frozen=True)
+class ColumnProfile:
+    """A column, looked at through a sample of its rows.
+
+    Args:
+        name: as in the rows.
+        num_rows: rows looked at.
+        num_filled: of them, with a value.
+        num_distinct: different values.
+        numeric: share of filled values that are numbers.
+        integral: share of filled values that are whole numbers.
+        dated: share of filled values that are dates.
+        listed: share of filled values that are lists.
+        spanned: share of filled values that are lists of labelled spans.
+        tokens: mean number of words, or of Han, kana and Hangul characters.
+        chars: mean number of characters.
+        coded: whether every value is one short ASCII word, and digits or a fixed length make them look like keys.
+    """
+
+    name: str
+    num_rows: int
+    num_filled: int
+    num_distinct: int
+    numeric: float
+    integral: float
+    dated: float
+    listed: float
+    spanned: float
+    tokens: float
+    chars: float
+    coded: bool
+
+    @property
+    def distinct_share(self) -> float:
+        """Different values a filled row."""
+        return self.num_distinct / max(1, self.num_filled)
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether it reads like language rather than like categories, numbers, dates or keys."""
+        if self.numeric > 0.5 or self.dated > 0.5 or self.listed > 0.5 or self.tokens < 2.5:
+            return False
+        return self.distinct_share >= 0.3 or (self.num_distinct >= 200 and self.tokens >= 5)
+
+    @property
+    def is_key(self) -> bool:
+        """Whether its values look like identifiers: all different, short, no language."""
+        if self.num_filled < self.num_rows or self.distinct_share < 1 or self.listed:
+            return False
+        return self.integral == 1 or (self.coded and self.dated < 0.5)
+
+
+def profile_columns(rows: Sequence[dict[str, Any]]) -> dict[str, ColumnProfile]:
+    """A profile of every column, from rows evenly spread over the table."""
+    step = max(1, math.ceil(len(rows) / SAMPLE_ROWS))
+    sample = rows[::step]
+    names = list(dict.fromkeys(name for row in sample for name in row))
+    return {name: _profile(name, [row.get(name) for row in sample]) for name in names}
+
+
+def _profile(name: str, values: Sequence[Any]) -> ColumnProfile:
+    filled = [value for value in values if not is_blank(value)]
+    count = max(1, len(filled))
+    numbers = [parse_number(value) for value in filled]
+    texts = [str(value) for value in filled[:2_000]]
+    lists = [value for value in filled if isinstance(value, list)]
+    return ColumnProfile(
+        name=name,
+        num_rows=len(values),
+        num_filled=len(filled),
+        num_distinct=len({_hashable(value) for value in filled}),
+        numeric=sum(n is not None for n in numbers) / count,
+        integral=sum(n is not None and n.is_integer() for n in numbers) / count,
+        dated=sum(isinstance(v, str) and parse_time(v) is not None for v in filled[:500]) / min(count, 500),
+        listed=len(lists) / count,
+        spanned=sum(parse_spans(value) is not None for value in filled[:500]) / min(count, 500),
+        tokens=float(np.mean([len(_TOKEN.findall(text[:2_000])) for text in texts])) if texts else 0.0,
+        chars=float(np.mean([len(text) for text in texts])) if texts else 0.0,
+        coded=_coded(texts),
+    )
+
+
+def _coded(texts: Sequence[str]) -> bool:
+    if not texts or not all(_CODE.fullmatch(text) for text in texts):
+        return False
+    digits = sum(any(c.isdigit() for c in text) for text in texts)
+    return digits >= 0.5 * len(texts) or len({len(text) for text in texts}) == 1
+
+
+def is_blank(value: Any) -> bool:
+    """Missing: None, NaN, or text of spaces only."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    return isinstance(value, str) and not value.strip()
+
+
+def parse_number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def parse_time(value: Any) -> float | None:
+    """Seconds since 1970 (UTC where no zone is given) of an ISO or Chinese date, or of a plain number; else None."""
+    number = parse_number(value)
+    if number is not None:
+        return number if not isinstance(value, str) else None
+    text = str(value).strip()
+    if not 8 <= len(text) <= 40:
+        return None
+    text = _CHINESE_DATE.sub(lambda m: f"{m[1]}-{int(m[2]):02}-{int(m[3]):02}", text)
+    text = _DATE.sub(lambda m: "-".join(f"{int(part):02}" for part in re.split(r"[-/.]", m[0])), text, count=1)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def parse_spans(value: Any) -> list[dict[str, Any]] | None:
+    """Labelled spans from a list of objects or its JSON text; None where it is something else."""
+    if isinstance(value, str):
+        if not value.lstrip().startswith("[") or len(value) > _MAX_PARSED_CHARS:
+            return None
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    if not isinstance(value, list):
+        return None
+    for span in value:
+        if not isinstance(span, dict) or not {"start", "end", "label"} <= span.keys():
+            return None
+        if not all(isinstance(span[key], int) and not isinstance(span[key], bool) for key in ("start", "end")):
+            return None
+    return value
+
+
+def _hashable(value: Any) -> Any:
+    return value if isinstance(value, (str, int, float, bool)) else json.dumps(value, sort_keys=True, default=str)
