@@ -175,8 +175,9 @@ def _read_sizes(cursor: _Cursor) -> Sizes:
     magic = cursor.take(4)
     (version,) = cursor.unpack("I")
     cursor.check(magic == MAGIC and version == VERSION, f"magic {magic!r}, version {version}")
-    *dimensions, eps, block = cursor.unpack("7ifi")
-    sizes = Sizes(*dimensions, norm_eps=float(f"{eps:.6g}"))
+    hidden, layers, heads, feed_forward, vocabulary, positions, types, eps, block = cursor.unpack("7ifi")
+    # 1e-12 as a float32 is not quite 1e-12 as a float64.
+    sizes = Sizes(hidden, layers, heads, feed_forward, vocabulary, positions, types, float(f"{eps:.6g}"))
     in_bounds = (
         0 < sizes.hidden <= 8192
         and 0 < sizes.layers <= 100

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ _ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
     "U16": 2, "U32": 4, "U64": 8, "F8_E4M3": 1, "F8_E5M2": 1,
 }  # fmt: skip
-_NUMPY = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
+_NUMPY: Mapping[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def write_safetensors(path: Path, tensors: Mapping[str, TensorSource]) -> None:
         for name, tensor in tensors.items():
             written = 0
             for chunk in tensor.chunks():
-                handle.write(np.ascontiguousarray(chunk, _NUMPY[tensor.header.dtype]).tobytes())
+                handle.write(chunk.astype(_NUMPY[tensor.header.dtype]).tobytes())
                 written += chunk.size
             assert written == tensor.header.size, f"{name}: {written} values for shape {tensor.header.shape}"
 

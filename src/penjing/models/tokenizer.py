@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -134,9 +134,9 @@ class TextEncoder:
         return spans
 
     def _encodings(self, texts: Sequence[str], pairs: Sequence[str] | None, *, with_offsets: bool) -> list[Encoding]:
-        rows: list[str] | list[tuple[str, str]] = [self._prepare(text) for text in texts]
+        rows: list[Any] = [self._prepare(text) for text in texts]
         if pairs is not None:
-            rows = [(first, self._prepare(second)) for first, second in zip(rows, pairs, strict=True)]
+            rows = list(zip(rows, map(self._prepare, pairs), strict=True))
         encode = self.tokenizer.encode_batch if with_offsets else self.tokenizer.encode_batch_fast
         return encode(rows)
 

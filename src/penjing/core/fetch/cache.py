@@ -6,10 +6,11 @@ A finished entry is a directory that got its name by one atomic rename, so what 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ from typing import IO
 from penjing.core.errors import FetchError
 from penjing.core.events import Listener, Notice
 
+CONTENTS = "fetched.json"
 LOCK_POLL_S = 0.2
 LOCK_TIMEOUT_S = 3600.0
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -33,8 +35,17 @@ def cache_dir() -> Path:
     return root / "penjing"
 
 
+def is_whole(entry: Path) -> bool:
+    """Whether a cached directory is there and every file has the size it was written with."""
+    try:
+        sizes = json.loads((entry / CONTENTS).read_text(encoding="utf-8"))
+        return all((entry / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, AttributeError):  # absent or damaged: either way it has to be made anew
+        return False
+
+
 @contextmanager
-def new_entry(target: Path, listener: Listener, whole: Callable[[], bool] | None = None) -> Iterator[Path | None]:
+def new_entry(target: Path, listener: Listener) -> Iterator[Path | None]:
     """Build a cache entry under a lock: fill the directory given, and it becomes `target` when the block ends.
 
     Yields None where another process has finished the entry while this one waited for the lock. Where the block
@@ -43,7 +54,6 @@ def new_entry(target: Path, listener: Listener, whole: Callable[[], bool] | None
     Args:
         target: the entry's directory.
         listener: told where this has to wait.
-        whole: checks a finished entry under the lock; one that fails is built anew. None: existing is enough.
 
     Raises:
         FetchError: the cache cannot be written, or the disk is full.
@@ -52,14 +62,15 @@ def new_entry(target: Path, listener: Listener, whole: Callable[[], bool] | None
     with explained(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         with _lock(target.with_name(target.name + ".lock"), listener):
-            if target.is_dir() and (whole is None or whole()):
+            if is_whole(target):
                 yield None
                 return
-            shutil.rmtree(target, ignore_errors=True)  # damaged since it was made
-            shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed; the lock says it is gone
+            for stale in (target, part):  # damaged since it was made; left by a process that was killed
+                shutil.rmtree(stale, ignore_errors=True)
             part.mkdir()
             try:
                 yield part
+                _write_contents(part)
                 _sync(part)
                 part.rename(target)
             except BaseException:
@@ -143,6 +154,12 @@ def _try_lock(handle: IO[bytes]) -> bool:
     except (BlockingIOError, PermissionError):  # what each system says of a lock that is taken
         return False
     return True
+
+
+def _write_contents(directory: Path) -> None:
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    sizes = {path.relative_to(directory).as_posix(): path.stat().st_size for path in files}
+    (directory / CONTENTS).write_text(json.dumps(sizes), encoding="utf-8")
 
 
 def _sync(directory: Path) -> None:

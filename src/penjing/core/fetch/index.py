@@ -9,16 +9,17 @@ import json
 import re
 import time
 import warnings
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import requests
 from pypi_simple import ACCEPT_ANY, ProjectPage, UnsupportedRepoVersionError
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
-from penjing.core.fetch.pip_config import PipConfig, credentials, without_credentials
+from penjing.core.fetch.pip_config import PipConfig, credentials, local_path, without_credentials
 
 if TYPE_CHECKING:
     from penjing.core.fetch.package import PackageFile
@@ -77,7 +78,7 @@ class IndexSession:
         proxy = self.config.proxy
         try:
             response = self._session.get(
-                without_credentials(url) if credentials(url) else url,
+                without_credentials(url),
                 headers=headers,
                 auth=self._auth(url),
                 stream=True,
@@ -101,15 +102,18 @@ class IndexSession:
         """
         project = re.sub(r"[-_.]+", "-", spec.package).lower()
         page_url = f"{index.rstrip('/')}/{project}/"
-        page = self._page(page_url, project)
-        host = urlsplit(index).hostname
+        local = local_path(page_url)
+        page = self._page(page_url, project) if local is None else _local_page(local / "index.html", project)
+        host = _host(index)
         found = next((item for item in page.packages if item.filename == spec.filename), None)
         if found is None:
             raise Unavailable(f"{host} has no {spec.filename}")
         stated = found.digests.get("sha256")
         if stated is not None and stated != spec.sha256:
             raise Unavailable(f"{host} has another {spec.filename} (sha256 {stated})")
-        return urljoin(without_credentials(page_url), found.url)
+        if local_path(found.url) is not None and local is None:
+            raise Unavailable(f"{host} points to a file of this machine")
+        return found.url
 
     def _page(self, url: str, project: str) -> ProjectPage:
         for attempt in range(PAGE_ATTEMPTS):
@@ -128,7 +132,7 @@ class IndexSession:
                 for piece in response.iter_content(1 << 16):
                     body += piece
                     if len(body) > MAX_PAGE_BYTES:
-                        raise Unavailable(f"{urlsplit(url).hostname} lists more than {MAX_PAGE_BYTES} bytes")
+                        raise Unavailable(f"{_host(url)} lists more than {MAX_PAGE_BYTES} bytes")
             except (requests.RequestException, HTTPError, OSError) as error:
                 raise unavailable(error, url) from None
             base, kind = response.url, response.headers.get("Content-Type", "")
@@ -137,7 +141,7 @@ class IndexSession:
                 return ProjectPage.from_json_data(json.loads(body), base)
             return ProjectPage.from_html(project, body, base, response.encoding)
         except (ValueError, KeyError, TypeError, UnsupportedRepoVersionError) as error:
-            raise Unavailable(f"{urlsplit(url).hostname} answers with no package list ({error})") from None
+            raise Unavailable(f"{_host(url)} answers with no package list ({error})") from None
 
     def _auth(self, url: str) -> tuple[str, str] | None:
         """Credentials for this address's host; None lets `requests` look into the user's .netrc."""
@@ -152,12 +156,23 @@ class IndexSession:
         parts = urlsplit(url)
         plain = parts.scheme == "http" and (parts.hostname in _LOCAL_HOSTS or self.config.trusts(url))
         if parts.scheme != "https" and not plain:
-            raise Unavailable(f"{without_credentials(url)} is not https and its host is not a trusted-host of pip's")
+            raise Unavailable(f"{_host(url)} offers plain {parts.scheme}, which needs pip's trusted-host")
+
+
+def _local_page(path: Path, project: str) -> ProjectPage:
+    if not path.is_file():
+        raise Unavailable(f"{path.parent.parent} does not hold {project}")
+    return ProjectPage.from_html(project, path.read_bytes(), path.as_uri())
+
+
+def _host(url: str) -> str:
+    """How an index is called in messages."""
+    return urlsplit(url).hostname or urlsplit(url).path
 
 
 def unavailable(error: Exception, url: str) -> Unavailable:
     """What went wrong on the way, in a few words."""
-    host = urlsplit(url).hostname
+    host = _host(url)
     if isinstance(error, requests.exceptions.SSLError):
         return Unavailable(f"the certificate of {host} is not accepted (pip's option cert names a CA bundle)")
     if isinstance(error, requests.exceptions.ProxyError):
@@ -172,7 +187,7 @@ def unavailable(error: Exception, url: str) -> Unavailable:
 
 
 def _refused(status: int, url: str) -> Unavailable:
-    host = urlsplit(url).hostname
+    host = _host(url)
     if status in {401, 403, 407}:
         return Unavailable(f"{host} refuses the credentials of the pip configuration (status {status})")
     if status == 404:

@@ -17,10 +17,9 @@ from penjing.core.artifact import file_sha256
 from penjing.core.errors import FetchError
 from penjing.core.events import Listener, ignore
 from penjing.core.fetch.archive import unpack_members
-from penjing.core.fetch.cache import cache_dir, new_entry
-from penjing.core.fetch.pip_config import PipConfig, read_pip_config
+from penjing.core.fetch.cache import cache_dir, is_whole, new_entry
+from penjing.core.fetch.pip_config import PipConfig, local_path, read_pip_config
 
-CONTENTS = "fetched.json"
 DEFAULT_MAX_BYTES = 500_000_000
 
 
@@ -75,12 +74,11 @@ def fetch_package_files(spec: PackageFile, listener: Listener = ignore, *, offli
         )
     target = _target(spec)
     part = target.with_name(target.name + ".download")
-    with new_entry(target, listener, whole=lambda: cached_package_files(spec) is not None) as directory:
+    with new_entry(target, listener) as directory:
         if directory is not None:
             try:
                 archive = _obtain(spec, part, listener)
                 unpack_members(archive, spec.filename, spec.members, directory, max_bytes=spec.max_bytes)
-                _write_contents(directory)
             except OSError:
                 part.unlink(missing_ok=True)  # a full disk: nothing half-made stays
                 raise
@@ -91,12 +89,7 @@ def fetch_package_files(spec: PackageFile, listener: Listener = ignore, *, offli
 def cached_package_files(spec: PackageFile) -> Path | None:
     """The cached directory, or None where there is none or its files have lost their sizes."""
     target = _target(spec)
-    try:
-        contents = json.loads((target / CONTENTS).read_text(encoding="utf-8"))
-        whole = all((target / name).stat().st_size == size for name, size in contents.items())
-    except (OSError, ValueError, AttributeError):
-        return None
-    return target if whole else None
+    return target if is_whole(target) else None
 
 
 def drop_package_files(spec: PackageFile) -> None:
@@ -114,36 +107,40 @@ def _obtain(spec: PackageFile, part: Path, listener: Listener) -> Path:
     for candidate in (*(directory / spec.filename for directory in config.find_links), part):
         if candidate.is_file() and file_sha256(candidate) == spec.sha256:
             return candidate
-    _download(spec, part, config, listener)
-    found = file_sha256(part)
-    if found != spec.sha256:
-        part.unlink()
-        raise FetchError(
-            f"what the package index sent has sha256 {found}",
-            where=spec.filename,
-            expected=spec.sha256,
-            next_step="try again; if it repeats, the index or a proxy alters files",
-        )
-    return part
-
-
-def _download(spec: PackageFile, part: Path, config: PipConfig, listener: Listener) -> None:
-    from penjing.core.fetch.download import download
-    from penjing.core.fetch.index import IndexSession, Unavailable
-
     if config.no_index:
         raise FetchError(
             "the pip configuration forbids package indexes (no-index)",
             where=spec.filename,
             next_step="put the file into a directory that pip's find-links names",
         )
+    archive = _from_indexes(spec, part, config, listener)
+    found = file_sha256(archive)
+    if found != spec.sha256:
+        part.unlink(missing_ok=True)
+        raise FetchError(
+            f"what the package index sent has sha256 {found}",
+            where=spec.filename,
+            expected=spec.sha256,
+            next_step="try again; if it repeats, the index or a proxy alters files",
+        )
+    return archive
+
+
+def _from_indexes(spec: PackageFile, part: Path, config: PipConfig, listener: Listener) -> Path:
+    """Ask one index after the other; a file of an index on this machine is used where it lies."""
+    from penjing.core.fetch.download import download
+    from penjing.core.fetch.index import IndexSession, Unavailable
+
     reasons = []
     with IndexSession(config) as session:
         for index in config.indexes:
             try:
                 url = session.find(index, spec)
+                local = local_path(url)
+                if local is not None:
+                    return local
                 download(session, url, part, max_bytes=spec.max_bytes, listener=listener, note=spec.filename)
-                return
+                return part
             except Unavailable as error:
                 reasons.append(str(error))
     raise FetchError(
@@ -151,10 +148,3 @@ def _download(spec: PackageFile, part: Path, config: PipConfig, listener: Listen
         where=spec.filename,
         next_step="connect to the network once, or check index-url in the pip configuration (pip config list)",
     )
-
-
-def _write_contents(directory: Path) -> None:
-    sizes = {
-        path.relative_to(directory).as_posix(): path.stat().st_size for path in directory.rglob("*") if path.is_file()
-    }
-    (directory / CONTENTS).write_text(json.dumps(sizes), encoding="utf-8")

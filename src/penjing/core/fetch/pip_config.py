@@ -14,7 +14,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 from penjing.core.errors import FetchError
 
@@ -77,15 +78,20 @@ def read_pip_config(environ: Mapping[str, str] | None = None) -> PipConfig:
 
 
 def without_credentials(url: str) -> str:
-    """The address as it may be shown or stored."""
+    """The address without user and password."""
     parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def credentials(url: str) -> tuple[str, str] | None:
     """(user, password) of an address, or None."""
     parts = urlsplit(url)
     return (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
+
+
+def local_path(url: str) -> Path | None:
+    """The path a file: address names, or None for any other address."""
+    return Path(url2pathname(urlsplit(url).path)) if urlsplit(url).scheme == "file" else None
 
 
 def config_files(environ: Mapping[str, str]) -> list[Path]:
@@ -163,6 +169,5 @@ def _user_files(environ: Mapping[str, str]) -> list[Path]:
 
 def _local_directory(link: str) -> Path | None:
     """A `find-links` entry as a local directory; web pages of links are not read."""
-    parts = urlsplit(link)
-    path = Path(unquote(parts.path)) if parts.scheme == "file" else Path(link).expanduser()
+    path = local_path(link) or Path(link).expanduser()
     return path if path.is_dir() else None
