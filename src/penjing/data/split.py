@@ -6,7 +6,7 @@ it is said.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from penjing.core.errors import DataError
 from penjing.core.task import Splits, Table
 from penjing.data.config import SplitConfig
 from penjing.data.conform import targets
-from penjing.data.infer import Inference, time_of
+from penjing.data.infer import Inference
 from penjing.data.naming import SPLIT_VALUES
+from penjing.data.profile import parse_time
 from penjing.data.stratify import stratified_parts
 from penjing.data.textkey import content_key, fingerprint
 
@@ -198,7 +199,7 @@ def _in_time(
     column = inference.roles.time
     if column is None:
         raise DataError("no time column", where="data.columns.time", expected="the column with the date of each row")
-    moments = np.array([time_of(row, column, row_id) for row, row_id in zip(table.rows, table.row_ids, strict=True)])
+    moments = np.array([_moment(row, column, row_id) for row, row_id in zip(table.rows, table.row_ids, strict=True)])
     order = np.argsort(moments, kind="stable")
     ordered = moments[order]
     parts = np.zeros(len(table), np.int64)
@@ -249,3 +250,23 @@ def _given_leaks(
 
 def _without(table: Table, keys: set[bytes], inference: Inference) -> Table:
     return table.take([i for i, row in enumerate(table.rows) if content_key(row, inference.roles) not in keys])
+
+
+def _moment(row: Mapping[str, Any], column: str, row_id: str) -> float:
+    """The moment of a row, in seconds.
+
+    Raises:
+        DataError: no date.
+    """
+    value = row.get(column)
+    moment = parse_time(value)
+    if moment is None and isinstance(value, str):
+        try:
+            moment = float(value)
+        except ValueError:
+            moment = None
+    if moment is None:
+        raise DataError(
+            f"column {column!r} holds {str(value)[:40]!r}", where=row_id, expected="a date such as 2026-05-11T09:30"
+        )
+    return moment
