@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from penjing.core.artifact import Artifact
 from penjing.core.task import Roles, TextSettings
 from penjing.models.pretrained import Pretrained
+from tiny_artifacts import make_artifact, make_task
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -167,19 +169,26 @@ def task_rows() -> Callable[[str], tuple[list[dict[str, Any]], Roles]]:
     return rows_for
 
 
+@pytest.fixture(scope="session")
+def tiny_artifact(
+    tmp_path_factory: pytest.TempPathFactory, tiny_pretrained: Pretrained, text_settings: TextSettings
+) -> Callable[[str], Artifact]:
+    """kind → a sealed artifact of that kind, made once a session; copy it before changing anything."""
+    made: dict[str, Artifact] = {}
+
+    def artifact(kind: str) -> Artifact:
+        if kind not in made:
+            rows, roles = rows_for(kind)
+            directory = tmp_path_factory.mktemp("artifacts") / kind.replace("/", "-")
+            made[kind] = make_artifact(make_task(kind, rows, roles, text_settings), rows, tiny_pretrained, directory)
+        return made[kind]
+
+    return artifact
+
+
 def rows_for(kind: str) -> tuple[list[dict[str, Any]], Roles]:
     """See `task_rows`."""
-    builders: dict[str, Callable[[], tuple[list[dict[str, Any]], Roles]]] = {
-        "text-classification": _intent_rows,
-        "text-classification/binary": _binary_rows,
-        "text-classification/multi-label": _multi_label_rows,
-        "text-regression": _star_rows,
-        "text-pair": _pair_rows,
-        "token-classification": _span_rows,
-        "tabular-classification": lambda: _table_rows("approved"),
-        "tabular-regression": lambda: _table_rows("limit"),
-    }
-    return builders[kind]()
+    return ROWS[kind]()
 
 
 def _intent_rows() -> tuple[list[dict[str, Any]], Roles]:
@@ -237,3 +246,15 @@ def _table_rows(label: str) -> tuple[list[dict[str, Any]], Roles]:
         row = {"income": None if missing else income, "age": age, "housing": None if i % 17 == 3 else housing}
         rows.append({**row, label: approved if label == "approved" else round(limit, 2)})
     return rows, Roles(features=("income", "age", "housing"), label=label)
+
+
+ROWS: dict[str, Callable[[], tuple[list[dict[str, Any]], Roles]]] = {
+    "text-classification": _intent_rows,
+    "text-classification/binary": _binary_rows,
+    "text-classification/multi-label": _multi_label_rows,
+    "text-regression": _star_rows,
+    "text-pair": _pair_rows,
+    "token-classification": _span_rows,
+    "tabular-classification": lambda: _table_rows("approved"),
+    "tabular-regression": lambda: _table_rows("limit"),
+}

@@ -29,7 +29,9 @@ def make_artifact(task: Task, rows: list[dict[str, Any]], pretrained: Pretrained
     if hasattr(trainer, "fit"):
         _fit(trainer, task, rows).export_onnx(directory / MODEL_FILE)
     else:
-        _export(_random_model(trainer, task, pretrained), task, directory / MODEL_FILE)
+        from penjing.export.onnx import export_onnx
+
+        export_onnx(_random_model(trainer, task, pretrained), task, rows, directory / MODEL_FILE)
     write_task(task, directory)
     return seal(directory, kind=task.kind, capabilities={"predict_files": predict_files(task)}, batch_invariant=True)
 
@@ -54,9 +56,3 @@ def _random_model(trainer: Any, task: Task, pretrained: Pretrained) -> Any:
             if not name.startswith("encoder."):  # heads start at zero, and would give every row the same answer
                 torch.nn.init.normal_(parameter)
     return model
-
-
-def _export(model: Any, task: Task, path: Path) -> None:
-    from penjing.export.onnx import export_onnx
-
-    export_onnx(model, task, path)

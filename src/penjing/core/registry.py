@@ -35,7 +35,6 @@ STAGES: Mapping[str, str] = {
 
 BACKENDS: Mapping[str, str] = {
     "onnxruntime": "penjing.predict.onnx_backend:OnnxBackend",
-    "torch": "penjing.predict.torch_backend:TorchBackend",
 }
 
 _TABLES: Mapping[str, Mapping[str, str]] = {"tasks": TASKS, "stages": STAGES, "backends": BACKENDS}
