@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -110,6 +110,7 @@ class Evaluation(_Part):
     level: float = 0.95
     resamples: int
     seed: int
+    settings: dict[str, Any] = Field({}, description="The whole `evaluate` key of the recipe, to re-run it.")
     metrics: dict[str, MetricValue]
     classes: list[ClassRow] = []
     confusion: Confusion | None = None
@@ -242,7 +243,7 @@ class Report(_Part):
     task: str
     created: str = Field(description="ISO 8601, UTC.")
     language: Literal["en", "zh"] = "en"
-    artifact_digest: str = Field(description="`evaluate.build.files_digest` of the files predicting needs.")
+    artifact_digest: str = Field(description="sha256 over names and sha256 of the files predicting needs.")
     recipe_digest: str | None = None
     model: ModelSummary
     data: DataSummary

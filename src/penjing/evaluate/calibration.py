@@ -40,7 +40,7 @@ def rescale(probs: np.ndarray, temperature: float, kind: Kind) -> np.ndarray:
     scaled = np.log(clipped) / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
     powers = np.exp(scaled)
-    return powers / powers.sum(axis=1, keepdims=True)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def negative_log_likelihood(probs: np.ndarray, targets: np.ndarray, kind: Kind) -> float:

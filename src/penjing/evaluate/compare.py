@@ -12,17 +12,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from penjing.core.errors import CapabilityError
+from penjing.core.artifact import open_artifact
+from penjing.core.errors import CapabilityError, DataError
+from penjing.core.events import Listener, Progress, ignore
 from penjing.core.report import Comparison, Difference, McNemar
 from penjing.core.task import Metric, Prediction, Stats, Table, Task
 from penjing.evaluate.bootstrap import interval, resample_indices
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.evaluate import unit_groups
 from penjing.evaluate.outcomes import outcomes
+from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
 from penjing.evaluate.verdict import rows_to_settle
+from penjing.predict.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -84,10 +90,55 @@ def compare_predictions(table: Table, a: Contender, b: Contender, config: Evalua
     )
 
 
+def compare_artifacts(
+    path_a: Path | str,
+    path_b: Path | str,
+    test_path: Path | str | None = None,
+    config: EvaluateConfig | None = None,
+    listener: Listener = ignore,
+) -> Comparison:
+    """Compare two artifacts on the sealed test rows they share.
+
+    Args:
+        path_a: directory of the reference.
+        path_b: directory of the candidate.
+        test_path: the sealed test file; by default beside the reference, else beside the candidate.
+        config: resamples, level and seed.
+        listener: told of progress.
+
+    Raises:
+        DataError: the two were reported on different test rows, or the file is missing.
+        ArtifactError: one of them is damaged or was made without test rows.
+        CapabilityError: the two learned different kinds of thing.
+    """
+    artifacts = [open_artifact(path) for path in (path_a, path_b)]
+    digests = [sealed_entry(artifact)[1] for artifact in artifacts]
+    if digests[0] != digests[1]:
+        raise DataError(
+            f"sealed test rows {digests[1][:12]}... differ from {digests[0][:12]}... of {path_a}",
+            where=str(path_b),
+            expected="two artifacts reported on the same test rows",
+            next_step="train both on the same splits (same data, same seed)",
+        )
+    beside = [a.path.resolve().parent / sealed_entry(a)[0] for a in artifacts]
+    chosen = Path(test_path) if test_path is not None else next((p for p in beside if p.is_file()), beside[0])
+    table = open_sealed_test(artifacts[0], chosen)
+    sides = []
+    for path, artifact in zip((path_a, path_b), artifacts, strict=True):
+        predictor = Predictor(artifact)
+        predictions = []
+        for done, (_, prediction) in enumerate(predictor.stream(table.rows), 1):
+            predictions.append(prediction)
+            if done % 200 == 0 or done == len(table):
+                listener(Progress("compare", done, len(table), note=str(path)))
+        sides.append(Contender(str(path), predictor.task, predictions))
+    return compare_predictions(table, sides[0], sides[1], config)
+
+
 def _difference(metric: Metric, a: float, b: float, draws: np.ndarray, n: int, level: float) -> Difference:
     found = interval(b - a, draws, level)
     low, high = found.low, found.high
-    outcome = "undecided"
+    outcome: Literal["better", "worse", "undecided"] = "undecided"
     rows = None
     if found.value is not None and low is not None and high is not None:
         if low > 0 or high < 0:

@@ -58,6 +58,7 @@ def evaluate(
         level=config.level,
         resamples=config.resamples,
         seed=config.seed,
+        settings=config.model_dump(mode="json"),
         metrics=metrics,
         classes=class_rows(
             found,
@@ -72,7 +73,7 @@ def evaluate(
         confusion=confusion(found) if found else None,
         slices=slice_rows(task, table, stats, metrics[task.primary], config, groups) if by_row else [],
         calibration=calibrate(task, stats, predictions) if by_row else None,
-        mistakes=worst_mistakes(task, table, predictions, found, config.num_mistakes) if by_row else [],
+        mistakes=worst_mistakes(task, table, predictions, stats, found, config.num_mistakes) if by_row else [],
         num_mistakes=int((~found.correct).sum()) if found else None,
     )
 
@@ -158,7 +159,7 @@ def _targets(task: Task, stats: Stats) -> np.ndarray | None:
 def _probs(predictions: Sequence[Prediction]) -> np.ndarray:
     rows = [p.probs for p in predictions]
     assert all(row is not None for row in rows), "a task with `calibration` gives `probs`"
-    return np.stack(rows).astype(np.float64)
+    return np.stack([row for row in rows if row is not None]).astype(np.float64)
 
 
 def _metric(task: Task, name: str, found: Interval, n: int) -> MetricValue:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from penjing.core.report import Mistake
-from penjing.core.task import Prediction, Roles, Row, Span, Table, Task
+from penjing.core.task import Prediction, Roles, Row, Span, Stats, Table, Task
 from penjing.evaluate.outcomes import Outcomes
 
 MAX_TEXT = 400
 
 
 def worst_mistakes(
-    task: Task, table: Table, predictions: Sequence[Prediction], found: Outcomes | None, limit: int
+    task: Task, table: Table, predictions: Sequence[Prediction], stats: Stats, found: Outcomes | None, limit: int
 ) -> list[Mistake]:
     """The worst mistakes, worst first.
 
@@ -30,10 +30,16 @@ def worst_mistakes(
         task: says the roles.
         table: the test rows.
         predictions: one a row.
-        found: outcomes with one unit a row; None for numbers.
+        stats: one unit a row.
+        found: outcomes of the same stats; None for numbers.
         limit: how many.
     """
-    severity = _errors(task, table, predictions) if found is None else _severity(found, predictions)
+    if found is not None:
+        severity = _severity(found, predictions)
+    elif {"target", "value"} <= stats.columns.keys():
+        severity = np.abs(stats.columns["target"] - stats.columns["value"])
+    else:
+        return []
     wrong = np.flatnonzero(severity > 0)
     order = wrong[np.argsort(-severity[wrong], kind="stable")][:limit]
     return [
@@ -55,12 +61,6 @@ def _severity(found: Outcomes, predictions: Sequence[Prediction]) -> np.ndarray:
         errors /= 2  # one wrong answer is both a false positive and a false negative
     confidence = np.array([p.confidence or 0.0 for p in predictions])
     return np.where(errors > 0, errors + np.clip(confidence, 0.0, 1.0) * 0.999, 0.0)
-
-
-def _errors(task: Task, table: Table, predictions: Sequence[Prediction]) -> np.ndarray:
-    label = task.roles.label
-    assert label is not None, "a task without classes or spans predicts a number, and needs a label column"
-    return np.array([abs(float(r[label]) - float(p.value)) for r, p in zip(table.rows, predictions, strict=True)])
 
 
 def shown_text(row: Row, roles: Roles) -> str:

@@ -50,10 +50,21 @@ def outcomes(labels: tuple[str, ...], stats: Stats) -> Outcomes | None:
     if not labels:
         return None
     if {"tp", "fp", "fn"} <= columns.keys():
-        return Outcomes(labels, columns["tp"], columns["fp"], columns["fn"], None, None)
+        return _several(labels, columns)
     if {"true", "predicted"} <= columns.keys():
         return _single(labels, columns["true"].astype(int), columns["predicted"].astype(int))
     return None
+
+
+def _several(labels: tuple[str, ...], columns: dict[str, np.ndarray]) -> Outcomes:
+    tp, fp, fn = columns["tp"], columns["fp"], columns["fn"]
+    unseen = columns.get("unseen")
+    if unseen is not None and unseen.any():
+        missed = unseen.sum(axis=1, keepdims=True).astype(fn.dtype)
+        none = np.zeros_like(missed)
+        labels = (*labels, UNSEEN)
+        tp, fp, fn = (np.concatenate(pair, axis=1) for pair in ((tp, none), (fp, none), (fn, missed)))
+    return Outcomes(labels, tp, fp, fn, None, None)
 
 
 def _single(labels: tuple[str, ...], true: np.ndarray, predicted: np.ndarray) -> Outcomes:
@@ -124,4 +135,4 @@ def class_rows(
 
 def _f1(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> np.ndarray:
     total = 2 * tp + fp + fn
-    return np.divide(2 * tp, total, out=np.full_like(total, np.nan), where=total > 0)
+    return np.asarray(np.divide(2 * tp, total, out=np.full_like(total, np.nan), where=total > 0))

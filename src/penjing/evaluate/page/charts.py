@@ -20,9 +20,11 @@ class Axis:
         """Position in [0, 100]."""
         return round(100 * min(max((value - self.low) / (self.high - self.low), 0.0), 1.0), 3)
 
-    def width(self, low: float, high: float) -> float:
-        """Width of a range, in percent of the track."""
-        return round(self.at(high) - self.at(low), 3)
+    def span(self, low: float | None, high: float | None) -> tuple[float, float]:
+        """(start, width) of a range, in percent of the track; (0, 0) where there is none."""
+        if low is None or high is None:
+            return 0.0, 0.0
+        return self.at(low), round(self.at(high) - self.at(low), 3)
 
     def ticks(self, most: int = 5) -> list[float]:
         """Round values inside the scale."""

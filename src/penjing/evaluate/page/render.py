@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,7 @@ def breakable(text: object) -> Markup:
     return Markup(re.sub(r"([_/.])(?=\w)", r"\1<wbr>", str(escape(plain(text)))))
 
 
-def _values(report: Report, language: words.Language) -> Mapping[str, Any]:
+def _values(report: Report, language: words.Language) -> dict[str, Any]:
     t = words.Words(language)
     evaluation = report.evaluation
     shares, others = view.metric_tracks(report, t)

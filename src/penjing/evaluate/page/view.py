@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from penjing.core.report import Cost, MetricValue, Report, Verdict
 from penjing.evaluate.page import charts
@@ -60,17 +61,16 @@ class Tracks:
     title: str = ""
 
 
-def _bar(axis: charts.Axis, found: MetricValue, label: str, **rest: object) -> Bar:
-    low, high = found.low, found.high
-    has_range = low is not None and high is not None
+def _bar(axis: charts.Axis, found: MetricValue, label: str, **rest: Any) -> Bar:
+    start, width = axis.span(found.low, found.high)
     return Bar(
         label=label,
         value=metric(found.value, found.percent),
-        range=interval(low, high, found.percent),
+        range=interval(found.low, found.high, found.percent),
         dot=None if found.value is None else axis.at(found.value),
-        start=axis.at(low) if has_range else 0.0,
-        width=axis.width(low, high) if has_range else 0.0,
-        **rest,  # type: ignore[arg-type]
+        start=start,
+        width=width,
+        **rest,
     )
 
 
@@ -161,7 +161,7 @@ def _budget_bar(verdict: Verdict, report: Report, words: Words) -> Bar:
     key = "budget.metric.most" if name == "metric" and not about.higher_is_better else f"budget.{name}"
     label = words(key, metric=words.title("metric", primary) if name == "metric" else words.named("metric", primary))
     axis = charts.axis_of([verdict.limit, verdict.value, verdict.low, verdict.high])
-    has_range = verdict.low is not None and verdict.high is not None
+    start, width = axis.span(verdict.low, verdict.high)
 
     def shown(value: float | None) -> str:
         if name in {"metric", "drop"}:
@@ -174,11 +174,11 @@ def _budget_bar(verdict: Verdict, report: Report, words: Words) -> Bar:
     return Bar(
         label=label,
         value=words("budget.unmeasured") if verdict.value is None else shown(verdict.value),
-        range=f"{shown(verdict.low)} – {shown(verdict.high)}" if has_range else "",
+        range=f"{shown(verdict.low)} – {shown(verdict.high)}" if verdict.low is not None else "",
         note=_settle(verdict, report, words),
         dot=None if verdict.value is None else axis.at(verdict.value),
-        start=axis.at(verdict.low) if has_range else 0.0,  # type: ignore[arg-type]
-        width=axis.width(verdict.low, verdict.high) if has_range else 0.0,  # type: ignore[arg-type]
+        start=start,
+        width=width,
         mark=axis.at(verdict.limit),
         state={"PASS": "good", "FAIL": "bad", "INCONCLUSIVE": "open"}[verdict.state],
         tag=words(f"state.{verdict.state}"),
@@ -244,8 +244,8 @@ def quote_bars(report: Report, words: Words) -> list[Bar]:
                 range=f"{shown(figure.low)} – {shown(figure.high)}",
                 note=words("quote.expected", value=shown(figure.expected)),
                 dot=None if figure.actual is None else axis.at(figure.actual),
-                start=axis.at(figure.low),
-                width=axis.width(figure.low, figure.high),
+                start=axis.span(figure.low, figure.high)[0],
+                width=axis.span(figure.low, figure.high)[1],
                 state={True: "good", False: "bad", None: "faint"}[figure.held],
                 tag=words(key),
             )

@@ -1,0 +1,82 @@
+"""From measured parts to the files of a report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from penjing.core.artifact import file_sha256, write_atomic
+from penjing.core.report import REPORT, Cost, QuotedFigure, Report, write_report
+from penjing.evaluate.page.render import render_card, render_page
+from penjing.evaluate.page.words import LANGUAGES
+from penjing.predict.measure import Measurement
+
+PAGE = "report.html"
+CARD = "model_card.md"
+
+
+def files_digest(directory: Path, names: Iterable[str]) -> str:
+    """sha256 over names and hashes of files: names a model by what predicts, whatever report lies beside it.
+
+    Args:
+        directory: of the artifact, sealed or not yet.
+        names: the files predicting needs.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        digest.update(f"{name}\0{file_sha256(directory / name)}\n".encode())
+    return digest.hexdigest()
+
+
+def cost_of(measured: Measurement | None, train_minutes: float | None = None) -> Cost:
+    """The cost block of a report."""
+    if measured is None:
+        return Cost(train_minutes=train_minutes)
+    return Cost(
+        p50_ms=measured.p50_ms,
+        p95_ms=measured.p95_ms,
+        concurrency=measured.concurrency,
+        rows_per_s=measured.rows_per_s,
+        load_ms=measured.load_ms,
+        size_mb=measured.size_mb,
+        ram_mb=measured.peak_ram_mb,
+        train_minutes=train_minutes,
+    )
+
+
+def came_true(name: str, low: float, expected: float, high: float, actual: float | None) -> QuotedFigure:
+    """A quoted figure beside what came true.
+
+    Args:
+        name: a metric's name or a field of `Cost`.
+        low: least value quoted.
+        expected: most likely value quoted.
+        high: greatest value quoted.
+        actual: what was measured afterwards, in the same unit; None where it was not.
+    """
+    held = None if actual is None else low <= actual <= high
+    return QuotedFigure(name=name, low=low, expected=expected, high=high, actual=actual, held=held)
+
+
+def write_report_files(report: Report, directory: Path, *, artifact: str = "") -> list[str]:
+    """Write `report.json`, the page in both languages and the model card into an artifact that is being made.
+
+    The page in the report's own language is `report.html`; the other is `report.<language>.html`.
+
+    Args:
+        report: the finished report.
+        directory: where to.
+        artifact: what the verify command on the page names; the directory's name where empty.
+
+    Returns:
+        Names of the files written.
+    """
+    shown = artifact or directory.name
+    pages = {language: PAGE if language == report.language else f"report.{language}.html" for language in LANGUAGES}
+    write_report(report, directory / REPORT)
+    for language, name in pages.items():
+        other = next(page for key, page in pages.items() if key != language)
+        write_atomic(directory / name, render_page(report, language, other_page=other, artifact=shown))
+    write_atomic(directory / CARD, render_card(report, report.language, artifact=shown))
+    return [REPORT, *pages.values(), CARD]

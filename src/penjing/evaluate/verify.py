@@ -1,0 +1,214 @@
+"""Re-runs every figure of a report from the artifact alone, and shows it beside the one reported.
+
+Metrics, intervals, classes, confusion, slices and calibration must come out the same: prediction, resampling and
+settings are deterministic. Timings and memory are measured anew and may be worse by a stated ratio; on another
+processor they are shown but not judged, because they describe another machine. What only the training run could know
+(its minutes, its curves, its quote) is listed as not re-run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from penjing.core.artifact import Artifact, open_artifact
+from penjing.core.errors import ArtifactError
+from penjing.core.events import Listener, Notice, Progress, ignore
+from penjing.core.report import REPORT, Cost, Evaluation, Hardware, Report, read_report
+from penjing.core.task import Table
+from penjing.evaluate.assemble import cost_of, files_digest
+from penjing.evaluate.config import EvaluateConfig
+from penjing.evaluate.evaluate import evaluate
+from penjing.evaluate.hardware import describe_hardware
+from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
+from penjing.predict.measure import measure
+from penjing.predict.predictor import Predictor
+
+# Shared machines drift by tens of percent between runs; twice as slow is no drift.
+TIMING_RATIO = 2.0
+MEMORY_RATIO = 1.25
+# Metrics are sums over rows in a fixed order; only the last bits may differ between libraries of linear algebra.
+EXACT = 1e-9
+_WORSE_WHEN_GREATER = {"p50_ms": TIMING_RATIO, "p95_ms": TIMING_RATIO, "load_ms": TIMING_RATIO, "ram_mb": MEMORY_RATIO}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure, reported and found.
+
+    Args:
+        name: what it is: "accuracy", "accuracy.low", "p95_ms", "classes", ...
+        reported: the value in `report.json`.
+        found: the value of the re-run; None where it cannot be re-run.
+        rule: "equal", or the greatest allowed ratio in words, or why it is not judged.
+        ok: whether the rule holds; None where it is not judged.
+    """
+
+    name: str
+    reported: float | str | None
+    found: float | str | None
+    rule: str
+    ok: bool | None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Every figure of a report beside its re-run.
+
+    Args:
+        artifact: path of the artifact.
+        rows: test rows predicted.
+        same_machine: whether processor and cores are those of the report.
+        figures: all figures.
+    """
+
+    artifact: str
+    rows: int
+    same_machine: bool
+    figures: tuple[Figure, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether no judged figure fails."""
+        return all(figure.ok is not False for figure in self.figures)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {**asdict(self), "ok": self.ok}
+
+
+def verify(
+    artifact_path: Path | str,
+    test_path: Path | str | None = None,
+    listener: Listener = ignore,
+    *,
+    timings: bool = True,
+) -> Verification:
+    """Re-run the figures of an artifact's report.
+
+    Args:
+        artifact_path: the artifact's directory.
+        test_path: the sealed test file; by default beside the artifact's directory.
+        listener: told of progress.
+        timings: whether to measure latency, throughput, memory and load time (some seconds).
+
+    Raises:
+        ArtifactError: damaged, without report, or made without test rows.
+        DataError: the test file is missing, or not the sealed one.
+    """
+    artifact = open_artifact(artifact_path)
+    report = read_report(artifact.file(REPORT))
+    table = open_sealed_test(artifact, Path(test_path) if test_path is not None else None)
+    names = artifact.manifest["capabilities"]["predict_files"]
+    found = _evaluate(artifact, table, report, listener)
+    hardware = describe_hardware()
+    same_machine = (hardware.cpu, hardware.cores) == (report.hardware.cpu, report.hardware.cores)
+    if not same_machine:
+        listener(Notice("verify", f"another machine: {hardware.cpu} instead of {report.hardware.cpu}", "warning"))
+    figures = [
+        _equal("model digest", report.artifact_digest, files_digest(artifact.path, names)),
+        _equal("test file", report.data.test_sha256, sealed_entry(artifact)[1]),
+        *_compare_evaluations(report.evaluation, found),
+        *_costs(report, artifact, table, listener, timings=timings, same_machine=same_machine),
+        *_libraries(report.hardware, hardware),
+    ]
+    return Verification(str(artifact_path), len(table), same_machine, tuple(figures))
+
+
+def _evaluate(artifact: Artifact, table: Table, report: Report, listener: Listener) -> Evaluation:
+    try:
+        config = EvaluateConfig.model_validate(report.evaluation.settings)
+    except ValidationError as error:
+        raise ArtifactError(
+            f"the report's settings cannot be used: {error.errors()[0]['msg']}", where=str(artifact.path)
+        ) from None
+    predictor = Predictor(artifact)
+    predictions = []
+    for done, (_, prediction) in enumerate(predictor.stream(table.rows), 1):
+        predictions.append(prediction)
+        if done % 200 == 0 or done == len(table):
+            listener(Progress("verify", done, len(table)))
+    return evaluate(predictor.task, table, predictions, config, listener)
+
+
+def _compare_evaluations(reported: Evaluation, found: Evaluation) -> list[Figure]:
+    figures = []
+    for name, metric in reported.metrics.items():
+        again = found.metrics.get(name)
+        for part in ("value", "low", "high"):
+            label = name if part == "value" else f"{name}.{part}"
+            figures.append(_equal(label, getattr(metric, part), None if again is None else getattr(again, part)))
+    for part in ("ece_before", "ece_after", "temperature"):
+        if reported.calibration:
+            again_part = getattr(found.calibration, part) if found.calibration else None
+            figures.append(_equal(f"calibration.{part}", getattr(reported.calibration, part), again_part))
+    for part in ("classes", "confusion", "slices", "mistakes", "num_mistakes"):
+        figures.append(_same_leaves(part, getattr(reported, part), getattr(found, part)))
+    return figures
+
+
+def _same_leaves(name: str, reported: Any, found: Any) -> Figure:
+    """A table of the report as one figure: how many of its entries came out the same."""
+    old, new = _leaves(reported), _leaves(found)
+    agree = sum(1 for key, value in old.items() if key in new and _is_equal(value, new[key]))
+    total = len(old.keys() | new.keys())
+    return Figure(name, f"{total} entries", f"{agree} equal", "equal", agree == total)
+
+
+def _leaves(value: Any, place: str = "") -> dict[str, Any]:
+    if hasattr(value, "model_dump"):
+        value = value.model_dump()
+    if isinstance(value, dict):
+        pairs = list(value.items())
+    elif isinstance(value, list | tuple):
+        pairs = list(enumerate(value))
+    else:
+        return {place: value}
+    return {key: leaf for name, part in pairs for key, leaf in _leaves(part, f"{place}/{name}").items()}
+
+
+def _is_equal(a: Any, b: Any) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return math.isclose(a, b, rel_tol=EXACT, abs_tol=EXACT)
+    return bool(a == b)
+
+
+def _equal(name: str, reported: float | str | None, found: float | str | None) -> Figure:
+    return Figure(name, reported, found, "equal", _is_equal(reported, found))
+
+
+def _costs(
+    report: Report, artifact: Artifact, table: Table, listener: Listener, *, timings: bool, same_machine: bool
+) -> list[Figure]:
+    cost = report.cost
+    names = [name for name in Cost.model_fields if name != "concurrency" and getattr(cost, name) is not None]
+    again = Cost(train_minutes=None)
+    if timings and any(name != "train_minutes" for name in names):
+        again = cost_of(measure(artifact, table.rows, concurrency=cost.concurrency, listener=listener))
+    return [_cost(name, getattr(cost, name), getattr(again, name), same_machine=same_machine) for name in names]
+
+
+def _cost(name: str, reported: float, found: float | None, *, same_machine: bool) -> Figure:
+    if name == "train_minutes":
+        return Figure(name, reported, None, "known to the training run only", None)
+    if found is None:
+        return Figure(name, reported, None, "not measured", None)
+    if name == "size_mb":
+        return _equal(name, reported, found)
+    if not same_machine:
+        return Figure(name, reported, found, "another machine", None)
+    if name == "rows_per_s":
+        return Figure(name, reported, found, f"at least {1 / TIMING_RATIO:g} ×", found >= reported / TIMING_RATIO)
+    ratio = _WORSE_WHEN_GREATER[name]
+    return Figure(name, reported, found, f"at most {ratio:g} ×", found <= reported * ratio)
+
+
+def _libraries(reported: Hardware, present: Hardware) -> list[Figure]:
+    """Versions that differ explain figures that differ; they are shown, not judged."""
+    names = ("numpy", "onnxruntime", "tokenizers")
+    pairs = [(name, reported.libraries.get(name), present.libraries.get(name)) for name in names]
+    return [Figure(f"version of {name}", old, new, "differs", None) for name, old, new in pairs if old != new]
