@@ -6,12 +6,10 @@ The only module that knows of ranks. Torch is imported inside, so that artifacts
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 
@@ -64,42 +62,6 @@ def physical_cores() -> int:
     """Cores this process may use; hyper-threads counted once where the machine tells."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
-
-
-def cpu_flags() -> tuple[str, ...]:
-    """Instruction sets that decide the speed of low precision."""
-    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8", "asimd", "bf16")
-    info = Path("/proc/cpuinfo")
-    if not info.is_file():
-        return ()
-    found: set[str] = set()
-    for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith(("flags", "Features")):
-            found = set(line.partition(":")[2].split())
-            break
-    return tuple(flag for flag in wanted if flag in found)
-
-
-def cpu_model() -> str:
-    """Marketing name of the processor."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def hardware() -> dict[str, Any]:
-    """What a figure was measured on."""
-    return {
-        "cpu": cpu_model(),
-        "cores": physical_cores(),
-        "flags": list(cpu_flags()),
-        "ram_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-    }
 
 
 def faster_dtype(device: str = "cpu", *, size: int = 384, rows: int = 512) -> str:

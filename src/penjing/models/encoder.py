@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from penjing.core.errors import ArtifactError, CapabilityError
+from penjing.models.dropout import PooledDropout
 
 if TYPE_CHECKING:
     from penjing.models.pretrained import Pretrained
@@ -52,11 +53,11 @@ class EncoderConfig:
 class Layer(nn.Module):
     """One transformer block, normalised after each sub-layer (Vaswani et al. 2017, section 3.1)."""
 
-    def __init__(self, config: EncoderConfig, dropout: float) -> None:
+    def __init__(self, config: EncoderConfig, dropout: PooledDropout) -> None:
         super().__init__()
         width = config.hidden_size
         self.num_heads = config.num_attention_heads
-        self.dropout = dropout
+        self.drop = dropout
         self.qkv = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
         self.attention_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
@@ -74,14 +75,11 @@ class Layer(nn.Module):
         scores_BNLL = torch.matmul(query_BNLD * D**-0.5, key_BNLD.transpose(2, 3))
         if bias_B11L is not None:
             scores_BNLL = scores_BNLL + bias_B11L
-        mixed_BNLD = torch.matmul(self._drop(scores_BNLL.softmax(-1)), value_BNLD)
+        mixed_BNLD = torch.matmul(self.drop(scores_BNLL.softmax(-1)), value_BNLD)
         mixed_BLH = mixed_BNLD.transpose(1, 2).reshape(B, L, H)
-        hidden_BLH = self.attention_norm(hidden_BLH + self._drop(self.attention_out(mixed_BLH)))
+        hidden_BLH = self.attention_norm(hidden_BLH + self.drop(self.attention_out(mixed_BLH)))
         transformed_BLH = self.down(F.gelu(self.up(hidden_BLH)))
-        return self.output_norm(hidden_BLH + self._drop(transformed_BLH))
-
-    def _drop(self, tensor: Tensor) -> Tensor:
-        return F.dropout(tensor, self.dropout, self.training) if self.dropout else tensor
+        return self.output_norm(hidden_BLH + self.drop(transformed_BLH))
 
 
 class Encoder(nn.Module):
@@ -94,8 +92,8 @@ class Encoder(nn.Module):
         self.positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.embedding_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.layers = nn.ModuleList(Layer(config, dropout) for _ in range(config.num_hidden_layers))
-        self.dropout = dropout
+        self.drop = PooledDropout(dropout)  # one pool for all layers
+        self.layers = nn.ModuleList(Layer(config, self.drop) for _ in range(config.num_hidden_layers))
         self.checkpointing = False
 
     @property
@@ -123,9 +121,7 @@ class Encoder(nn.Module):
         Returns:
             [B, L, H].
         """
-        hidden_BLH = self.embed(input_ids, token_type_ids)
-        if self.dropout:
-            hidden_BLH = F.dropout(hidden_BLH, self.dropout, self.training)
+        hidden_BLH = self.drop(self.embed(input_ids, token_type_ids))
         bias_B11L = attention_bias(attention_mask, hidden_BLH.dtype)
         for layer in self.layers:
             if self.checkpointing and self.training:

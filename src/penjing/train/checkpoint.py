@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -88,6 +88,9 @@ def restore(
     Args:
         directory: where `save` wrote.
         identity: digest of everything that shapes the weights; a checkpoint of another run is refused.
+        masters: overwritten.
+        optimizer: its state is overwritten.
+        ema: overwritten, where there is one.
 
     Returns:
         The position and the best weights, or None when there is no checkpoint.
@@ -98,14 +101,7 @@ def restore(
     path = directory / FILE
     if not path.is_file():
         return None
-    try:
-        with safe_open(path, framework="pt") as handle:
-            facts = json.loads(handle.metadata()["state"])
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
-    except Exception as error:  # safetensors raises its own type for any damage
-        raise ArtifactError(
-            f"the checkpoint is damaged ({error})", where=str(path), next_step="delete it to train from the start"
-        ) from None
+    facts, tensors = _read(path)
     if facts["identity"] != identity:
         raise ArtifactError(
             "the checkpoint belongs to a run with other settings or data",
@@ -115,9 +111,27 @@ def restore(
     with torch.no_grad():
         for i, master in enumerate(masters.full):
             master.copy_(tensors[f"master.{i}"])
-        if ema is not None:
-            for i, value in enumerate(ema.values):
-                value.copy_(tensors[f"ema.{i}"])
+        for i, value in enumerate(ema.values if ema is not None else []):
+            value.copy_(tensors[f"ema.{i}"])
+    _restore_optimizer(optimizer, masters, facts, tensors)
+    best = [tensors[f"best.{i}"] for i in range(len(masters.full))] if "best.0" in tensors else None
+    return Position(**facts["position"]), best
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as handle:
+            facts: dict[str, Any] = json.loads(handle.metadata()["state"])
+            return facts, {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"the checkpoint is damaged ({error})", where=str(path), next_step="delete it to train from the start"
+        ) from None
+
+
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, masters: Masters, facts: dict[str, Any], tensors: dict[str, Tensor]
+) -> None:
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".", 2)
@@ -127,5 +141,3 @@ def restore(
         optimizer.state[masters.full[int(index)]][key] = value
     for group, saved in zip(optimizer.param_groups, facts["groups"], strict=True):
         group.update(saved)
-    best = [tensors[f"best.{i}"] for i in range(len(masters.full))] if "best.0" in tensors else None
-    return Position(**facts["position"]), best

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from penjing.train.direct.config import DirectConfig
+
 
 class AdapterConfig(BaseModel):
     """Low-rank and scaling adapters (LoRA, DoRA, IA³), merged into the weights when training ends."""
@@ -40,6 +42,7 @@ class TrainConfig(BaseModel):
     head_start: Literal["probe", "random"] = Field(
         "probe", description="Start the head from a linear probe of the frozen encoder (LP-FT, Kumar et al. 2022)."
     )
+    max_length: int | None = Field(None, ge=8, le=8192, description="Tokens kept of a row; None: 256 or the model's.")
     epochs: float | None = Field(None, gt=0, le=1000, description="Passes over the training rows; None: by size.")
     batch_rows: int = Field(32, ge=1, le=4096, description="Rows of one optimizer step, at most.")
     batch_tokens: int = Field(4096, ge=16, description="Tokens of one forward pass, padding included, at most.")
@@ -69,4 +72,4 @@ class TrainConfig(BaseModel):
     evaluations: int = Field(1, ge=1, le=100, description="Evaluations on the validation rows in an epoch.")
     checkpoint_seconds: float = Field(30.0, ge=0, description="Least time between two checkpoints.")
     pretrain: PretrainConfig = Field(default_factory=lambda: PretrainConfig(), description="Before fine-tuning.")
-    direct_minutes: float = Field(2.0, gt=0, description="Time the settings search of boosted trees may take.")
+    direct: DirectConfig = Field(default_factory=DirectConfig, description="Boosted trees and linear models.")

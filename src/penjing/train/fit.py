@@ -149,7 +149,8 @@ class _Run:
         optimizer = build_optimizer(groups, masters, config, config.learning_rate)
         ema = Ema(masters, config.ema) if config.ema and config.optimizer != "schedule-free" else None
         loop = Loop(
-            task, trainer, model, splits.train, config, runtime, optimizer, masters, ema, LossScale(dtype), Position(), seed
+            task, trainer, model, splits.train, config, runtime, optimizer, masters, ema,
+            LossScale(dtype), Position(), seed,
         )  # fmt: skip
         return cls(task, splits, model, config, runtime, masters, ema, loop)
 

@@ -98,7 +98,9 @@ def _copy(parameter: Tensor) -> Tensor:
 class Lion(torch.optim.Optimizer):
     """Sign of an interpolated momentum (Chen et al. 2023, algorithm 2)."""
 
-    def __init__(self, params: Any, lr: float, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, params: Any, lr: float, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.0
+    ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -1,0 +1,71 @@
+"""Which pretrained model, and what the run is expected to give: decided once and kept for a resumed run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from penjing.core import registry
+from penjing.core.artifact import write_atomic
+from penjing.core.events import Listener, Notice
+from penjing.core.recipe import Recipe
+from penjing.data.prepare import Prepared
+from penjing.models.catalog import resolve
+from penjing.models.pretrained import Pretrained
+from penjing.pipeline.training import is_direct
+
+CHOICE = "model.txt"
+SCRATCH = "scratch"
+
+
+def choose_model(recipe: Recipe, prepared: Prepared, partial: Path, listener: Listener) -> Pretrained | None:
+    """The model the recipe names, or the best candidate for this data; None for tasks without one."""
+    if is_direct(registry.resolve("tasks", prepared.task_kind)):
+        return None
+    kept = partial / CHOICE
+    name = recipe.model
+    if name == "auto" and kept.is_file():
+        name = kept.read_text(encoding="utf-8").strip()
+    if name == "auto":
+        from penjing.select.rank import select
+
+        found = select(
+            prepared.splits,
+            prepared.task_kind,
+            budget=recipe.budget,
+            config=recipe.stage("select"),
+            language=prepared.language,
+            seed=recipe.seed,
+            listener=listener,
+        )
+        name = found.chosen
+        listener(Notice("select", found.why))
+    write_atomic(kept, name + "\n")
+    if name == SCRATCH:
+        from penjing.models.scratch import make_scratch
+
+        return make_scratch(prepared.splits, partial / SCRATCH, seed=recipe.seed)
+    return resolve(name, listener=listener)
+
+
+def quote_run(
+    recipe: Recipe, prepared: Prepared, pretrained: Pretrained | None, partial: Path, listener: Listener
+) -> Any:
+    """The quote shown before training; a resumed run keeps the one it began with."""
+    from penjing.select.quote import quote, read_quote, write_quote
+
+    kept = partial / "quote.json"
+    if kept.is_file():
+        return read_quote(kept)
+    found = quote(
+        prepared,
+        pretrained,
+        budget=recipe.budget,
+        train=recipe.stage("train"),
+        seed=recipe.seed,
+        listener=listener,
+    )
+    write_quote(found, kept)
+    for sentence in found.sentences("en"):
+        listener(Notice("quote", sentence))
+    return found

@@ -1,0 +1,217 @@
+"""From a labelled file to a proven artifact."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from penjing.core.artifact import MANIFEST, Artifact, seal, write_atomic
+from penjing.core.events import Listener, Notice, ignore
+from penjing.core.recipe import Recipe
+from penjing.core.report import Report
+from penjing.core.task import Task
+from penjing.data.prepare import Prepared, prepare
+from penjing.evaluate.evaluate import evaluate, temperature_for
+from penjing.evaluate.sealed_test import write_test
+from penjing.models.pretrained import Pretrained
+from penjing.pipeline.assemble import build_report, measured_cost, write_pages
+from penjing.pipeline.choose import choose_model, quote_run
+from penjing.pipeline.plan import is_recipe_path, resolve, source_of
+from penjing.pipeline.training import Trained, build_task, is_direct, train_direct, train_gradient
+from penjing.pipeline.workdir import WorkDir, disk_errors, open_workdir
+from penjing.predict.measure import measure
+from penjing.predict.predictor import Predictor
+from penjing.predict.task_file import predict_files, write_task
+
+RECIPE = "recipe.yaml"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run gave.
+
+    Args:
+        out: the artifact's directory.
+        artifact: the sealed artifact.
+        report: the proof; None when only training was asked for.
+        quote: what was promised before training, or None.
+    """
+
+    out: Path
+    artifact: Artifact = field(repr=False)
+    report: Report | None = field(repr=False)
+    quote: Any = field(default=None, repr=False)
+
+
+def run(
+    source: str | Path | Recipe,
+    *,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    listener: Listener = ignore,
+) -> RunResult:
+    """Data in, proven artifact out.
+
+    Args:
+        source: a data source (file, folder, SQL URL, hub:ID, demo name), a recipe file, or a recipe.
+        out: directory for the artifact; default `runs/<name of the source>`.
+        overwrite: replace a finished run, or discard an interrupted one, at `out`.
+        overrides: dotted recipe keys → values.
+        listener: told of progress and choices.
+
+    Raises:
+        PenjingError: a mistake the user can mend; nothing half-made is left at `out`.
+    """
+    return _run(source, out, overwrite, overrides or {}, listener, prove=True)
+
+
+def train(
+    source: str | Path | Recipe,
+    *,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    listener: Listener = ignore,
+) -> Artifact:
+    """As `run`, without quote, evaluation and report."""
+    return _run(source, out, overwrite, overrides or {}, listener, prove=False).artifact
+
+
+def default_out(source: str | Path | Recipe, recipe: Recipe) -> Path:
+    """`runs/<name>`: of the recipe file, or of the data."""
+    name = str(source) if not isinstance(source, Recipe) and is_recipe_path(source) else source_of(recipe)
+    stem = Path(name.partition("?")[0].rstrip("/").replace(":", "-")).stem or "model"
+    return Path("runs") / stem
+
+
+def _run(
+    source: str | Path | Recipe,
+    out: Path | str | None,
+    overwrite: bool,
+    overrides: Mapping[str, Any],
+    listener: Listener,
+    *,
+    prove: bool,
+) -> RunResult:
+    recipe = resolve(source, overrides)
+    target = Path(out) if out is not None else default_out(source, recipe)
+    prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
+    recipe = recipe.model_copy(update={"task": prepared.task_kind})
+    identity = hashlib.sha256(f"{recipe.digest()} {prepared.splits.fingerprint}".encode()).hexdigest()
+    with disk_errors(target):
+        work = open_workdir(target, identity, overwrite=overwrite)
+        if work.resumed:
+            listener(Notice("run", f"going on with the interrupted run in {work.partial}"))
+        pretrained = choose_model(recipe, prepared, work.partial, listener)
+        if pretrained is not None:
+            recipe = recipe.model_copy(update={"model": pretrained.name})
+        quote = quote_run(recipe, prepared, pretrained, work.partial, listener) if prove else None
+        return _make(recipe, prepared, pretrained, work, quote, listener, overwrite=overwrite, prove=prove)
+
+
+def _make(
+    recipe: Recipe,
+    prepared: Prepared,
+    pretrained: Pretrained | None,
+    work: WorkDir,
+    quote: Any,
+    listener: Listener,
+    *,
+    overwrite: bool,
+    prove: bool,
+) -> RunResult:
+    task = build_task(prepared, pretrained, recipe.stage("train").max_length)
+    stage = work.fresh_stage()
+    if is_direct(task):
+        trained = train_direct(recipe, prepared, task, stage, listener)
+    else:
+        assert pretrained is not None, "gradient tasks start from a pretrained model"
+        trained = train_gradient(recipe, prepared, task, pretrained, work.training, stage, listener)
+    write_atomic(stage / RECIPE, recipe.to_yaml())
+    test = write_test(prepared.splits.sealed_test, work.sealed_test)
+    facts = {
+        "test": test,
+        "data_fingerprint": prepared.splits.fingerprint,
+        "training": {**trained.facts, "valid": trained.valid, "minutes": trained.minutes},
+    }
+    artifact = _seal(stage, task, facts)
+    task = _calibrated(recipe, prepared, artifact, listener)
+    artifact = _seal(stage, task, facts)
+    report = None
+    if prove:
+        report = _prove(recipe, prepared, pretrained, task, trained, artifact, work, quote, test["sha256"], listener)
+        artifact = _seal(stage, task, facts)
+    work.finish(overwrite)
+    artifact = Artifact(work.out, artifact.manifest)
+    return RunResult(work.out, artifact, report, quote)
+
+
+def _seal(stage: Path, task: Task, facts: Mapping[str, Any]) -> Artifact:
+    """Seal the artifact under construction, again after each addition; only `finish` makes it visible."""
+    (stage / MANIFEST).unlink(missing_ok=True)
+    write_task(task, stage)
+    capabilities = {"predict_files": predict_files(task), "backends": ["onnxruntime"], "precision": "fp32"}
+    return seal(stage, kind=task.kind, capabilities=capabilities, batch_invariant=True, extra=facts)
+
+
+def _calibrated(recipe: Recipe, prepared: Prepared, artifact: Artifact, listener: Listener) -> Task:
+    """The task with a temperature fitted on the validation rows, as the exported model predicts them."""
+    predictor = Predictor(artifact)
+    task = predictor.task
+    if task.calibration is None or not recipe.stage("evaluate").calibrate:
+        return task
+    valid = prepared.splits.valid
+    temperature = temperature_for(task, valid, predictor.predict(valid.rows))
+    listener(
+        Notice("evaluate", f"confidence calibrated on {len(valid)} validation rows: temperature {temperature:.2f}")
+    )
+    return task.with_temperature(temperature)
+
+
+def _prove(
+    recipe: Recipe,
+    prepared: Prepared,
+    pretrained: Pretrained | None,
+    task: Task,
+    trained: Trained,
+    artifact: Artifact,
+    work: WorkDir,
+    quote: Any,
+    test_sha256: str,
+    listener: Listener,
+) -> Report:
+    """Open the sealed test, measure, and write the report into the stage."""
+    test = prepared.splits.open_test("evaluate")
+    predictor = Predictor(artifact)
+    predictions = predictor.predict(test.rows)
+    evaluation = evaluate(predictor.task, test, predictions, recipe.stage("evaluate"), listener)
+    inputs = [{name: row.get(name) for name in input_columns(task)} for row in test.rows]
+    measured = measure(artifact, inputs, concurrency=recipe.budget.concurrency, listener=listener)
+    report = build_report(
+        name=work.out.name,
+        recipe=recipe,
+        prepared=prepared,
+        pretrained=pretrained,
+        task=predictor.task,
+        trained=trained,
+        evaluation=evaluation,
+        cost=measured_cost(measured, trained.minutes),
+        artifact=artifact,
+        test_sha256=test_sha256,
+    )
+    if quote is not None:
+        from penjing.select.quote import came_true
+
+        report = report.model_copy(update={"quote": came_true(quote, report)})
+    write_pages(report, work.stage, work.out.name)
+    return report
+
+
+def input_columns(task: Task) -> list[str]:
+    """Columns predicting reads."""
+    roles = task.roles
+    return [name for name in (roles.text, roles.text_pair, *roles.features) if name is not None]

@@ -1,0 +1,133 @@
+"""The train stage of a run: a model for the task, exported to ONNX, whatever kind of trainer the task names."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from penjing.core import registry
+from penjing.core.errors import MissingExtraError
+from penjing.core.events import Event, Listener, Notice
+from penjing.core.recipe import Recipe
+from penjing.core.task import Task, TextSettings
+from penjing.data.prepare import Prepared
+from penjing.models.pretrained import Pretrained
+from penjing.predict.task_file import MODEL_FILE
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training left in the artifact's directory, and what is known of it.
+
+    Args:
+        minutes: wall time of training.
+        samples_per_s: training rows a second; None for direct trainers.
+        history: one entry an evaluation on the validation rows.
+        valid: metrics of the validation rows.
+        facts: for the report (method, parameters, parity of the export).
+    """
+
+    minutes: float
+    samples_per_s: float | None
+    history: list[dict[str, float]]
+    valid: dict[str, float]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def build_task(prepared: Prepared, pretrained: Pretrained | None, max_length: int | None) -> Task:
+    """The task of a recipe, its schema learned from the training rows."""
+    kind = registry.resolve("tasks", prepared.task_kind)
+    splits = prepared.splits
+    settings = None
+    if pretrained is not None:
+        longest = min(max_length or 256, pretrained.max_length)
+        settings = TextSettings(pretrained.directory / "tokenizer.json", longest, pretrained.prefix)
+    task: Task = kind.from_rows(splits.train.rows, splits.roles, settings)
+    return task
+
+
+def train_gradient(
+    recipe: Recipe,
+    prepared: Prepared,
+    task: Task,
+    pretrained: Pretrained,
+    training: Path,
+    stage: Path,
+    listener: Listener,
+) -> Trained:
+    """Fine-tune by gradient descent and export."""
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError("torch", "train") from None
+    from penjing.core.runtime import Runtime
+    from penjing.export.onnx import check_parity, export_onnx
+    from penjing.train.fit import WEIGHTS, fit
+    from penjing.train.gradient.sequence import describe
+    from penjing.train.pretrain import pretrain_encoder
+
+    config, export = recipe.stage("train"), recipe.stage("export")
+    runtime = Runtime.detect()
+    encoder_state = None
+    if config.pretrain.epochs:
+        texts = [*prepared.splits.train.rows, *prepared.unlabelled.rows]
+        encoder_state = exhaust(
+            pretrain_encoder(task, texts, pretrained, config, training, runtime, seed=recipe.seed), listener
+        )
+    result = exhaust(
+        fit(
+            task, prepared.splits, pretrained, config, training, runtime, seed=recipe.seed, encoder_state=encoder_state
+        ),
+        listener,
+    )
+    listener(Notice("export", "writing the model as ONNX and comparing it with the trained one"))
+    rows = prepared.splits.valid.rows[: export.parity_rows]
+    torch.set_grad_enabled(True)
+    export_onnx(result.model, task, rows, stage / MODEL_FILE, opset=export.opset)
+    parity = check_parity(result.model, task, rows, stage / MODEL_FILE, export.tolerance)
+    shutil.copyfile(training / WEIGHTS, stage / WEIGHTS)
+    if (pretrained.directory / "config.json").is_file():
+        shutil.copyfile(pretrained.directory / "config.json", stage / "encoder.json")
+    facts = {
+        **describe(result.model),
+        "method": config.method,
+        "train": result.config.model_dump(mode="json"),
+        "parity": {"rows": parity.rows, "max_difference": parity.max_difference},
+    }
+    return Trained(result.minutes, result.samples_per_s, result.history, result.metrics, facts)
+
+
+def train_direct(recipe: Recipe, prepared: Prepared, task: Task, stage: Path, listener: Listener) -> Trained:
+    """Fit in one call and export."""
+    config = recipe.stage("train")
+    trainer = registry.load(task.trainer)()
+    splits = prepared.splits
+    begun = time.monotonic()
+    model = trainer.fit(task, splits.train, splits.valid, config.direct, seed=recipe.seed, listener=listener)
+    minutes = (time.monotonic() - begun) / 60
+    model.save(stage)
+    model.export_onnx(stage / MODEL_FILE)
+    predictions = task.predict(model.run, task.encode(splits.valid.rows))
+    valid = task.aggregate(task.score(splits.valid.rows, predictions))
+    return Trained(minutes, None, [], valid, {"method": trainer.__class__.__name__})
+
+
+def is_direct(task: Task | type[Task]) -> bool:
+    """Whether the task's trainer fits in one call, without a pretrained model."""
+    return hasattr(registry.load(task.trainer), "fit")
+
+
+def exhaust(work: Generator[Event, None, Result], listener: Listener) -> Result:
+    """Run a generator of events to its end and return its result."""
+    while True:
+        try:
+            listener(next(work))
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
