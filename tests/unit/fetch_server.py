@@ -56,61 +56,59 @@ class Index:
         return f"<html><body>{''.join(links)}</body></html>".encode()
 
 
-def handler_of(index: Index) -> type[BaseHTTPRequestHandler]:
-    """The request handler of one index."""
+class Handler(BaseHTTPRequestHandler):
+    """Answers for the index that a subclass names."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    index: Index
+    protocol_version = "HTTP/1.1"
 
-        def do_GET(self) -> None:
-            index.seen.append((self.path, dict(self.headers)))
-            if index.password is not None and not self._known():
-                return self._answer(401, b"")
-            path = urlsplit(self.path).path
-            if path == "/simple/pots/":
-                return self._answer(200, index.page(), {"Content-Type": "text/html"})
-            data = index.files.get(path.removeprefix("/files/"))
-            if data is None:
-                return self._answer(404, b"")
-            return self._answer(*self._part(data))
+    def do_GET(self) -> None:
+        self.index.seen.append((self.path, dict(self.headers)))
+        if self.index.password is not None and not self._known():
+            return self._answer(401, b"")
+        path = urlsplit(self.path).path
+        if path == "/simple/pots/":
+            return self._answer(200, self.index.page(), {"Content-Type": "text/html"})
+        data = self.index.files.get(path.removeprefix("/files/"))
+        if data is None:
+            return self._answer(404, b"")
+        return self._answer(*self._part(data))
 
-        def _part(self, data: bytes) -> tuple[int, bytes, dict[str, str]]:
-            asked = self.headers.get("Range")
-            if not asked or not index.ranges:
-                return 200, data, {}
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            if start >= len(data):
-                return 416, b"", {}
-            return 206, data[start:], {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
+    def _part(self, data: bytes) -> tuple[int, bytes, dict[str, str]]:
+        asked = self.headers.get("Range")
+        if not asked or not self.index.ranges:
+            return 200, data, {}
+        start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        if start >= len(data):
+            return 416, b"", {}
+        return 206, data[start:], {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"}
 
-        def _known(self) -> bool:
-            expected = base64.b64encode(f"gardener:{index.password}".encode()).decode()
-            return self.headers.get("Authorization") == f"Basic {expected}"
+    def _known(self) -> bool:
+        expected = base64.b64encode(f"gardener:{self.index.password}".encode()).decode()
+        return self.headers.get("Authorization") == f"Basic {expected}"
 
-        def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-            self.send_response(status)
-            for name, value in (headers or {}).items():
-                self.send_header(name, value)
-            is_file = self.path.startswith("/files/")
-            length = index.claimed_length if is_file and index.claimed_length else len(body)
-            self.send_header("Content-Length", str(length))
-            self.end_headers()
-            if is_file and index.break_after:
-                body = body[: index.break_after.pop(0)]
-                self.close_connection = True
-            self.wfile.write(body)
+    def _answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        is_file = self.path.startswith("/files/")
+        length = self.index.claimed_length if is_file and self.index.claimed_length else len(body)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        if is_file and self.index.break_after:
+            body = body[: self.index.break_after.pop(0)]
+            self.close_connection = True
+        self.wfile.write(body)
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    return Handler
+    def log_message(self, *args: object) -> None:
+        pass
 
 
 @contextmanager
 def serve(index: Index) -> Iterator[Index]:
     """Run the index while the block runs."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(index))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("IndexHandler", (Handler,), {"index": index}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     index.address = f"http://127.0.0.1:{server.server_port}"
