@@ -118,7 +118,9 @@ def targets(rows: Sequence[dict[str, Any]], inference: Inference) -> list[Any]:
     """Labels of conformed rows; for spans, the list of labels that occur in the row."""
     roles = inference.roles
     if roles.spans is not None:
-        return [sorted({span["label"] for span in row[roles.spans]}) for row in rows]
+        spans = roles.spans
+        return [sorted({span["label"] for span in row[spans]}) for row in rows]
+    assert roles.label is not None
     return [row[roles.label] for row in rows]
 
 

@@ -114,6 +114,7 @@ def read_delimited(path: Path, layout: DelimitedLayout, limits: LimitsConfig) ->
         DataError: a row has too few or too many fields, a cell is too long, a quote is never closed.
     """
     lines = text_lines(path, layout.encoding, limits.max_cell_chars, newline="")
+    records: Iterator[tuple[int, list[str]]]
     if layout.dialect.delimiter is None:
         records = ((n, [line.rstrip("\r\n")]) for n, line in enumerate(lines, start=1) if line.strip())
     else:
@@ -133,9 +134,7 @@ def _csv_records(
 ) -> Iterator[tuple[int, list[str]]]:
     # The csv module's field limit is global to the process: it is only ever raised here, and checked again above.
     csv.field_size_limit(max(csv.field_size_limit(), limits.max_cell_chars + 1))
-    quoting = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
-    assert dialect.delimiter is not None
-    reader = csv.reader(lines, delimiter=dialect.delimiter, quoting=quoting)
+    reader = dialect.reader(lines)
     start = 1
     try:
         for fields in reader:

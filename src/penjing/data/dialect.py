@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penjing.data.naming import is_known_name
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 _DELIMITERS = (",", "\t", ";", "|", "@", "\x01")
 _USUAL = {".csv": ",", ".tsv": "\t", ".tab": "\t"}
@@ -36,8 +40,14 @@ class Dialect:
         """Fields of these lines, blank lines left out."""
         if self.delimiter is None:
             return [[line.rstrip("\r\n")] for line in lines if line.strip()]
-        quoting = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
-        return [row for row in csv.reader(lines, delimiter=self.delimiter, quoting=quoting) if row]
+        return [row for row in self.reader(lines) if row]
+
+    def reader(self, lines: Iterable[str]) -> Reader:
+        """A `csv.reader` with this delimiter and these quotes."""
+        assert self.delimiter is not None, "a line that is one field needs no reader"
+        if self.quoted:
+            return csv.reader(lines, delimiter=self.delimiter)
+        return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
 
 
 def sniff_dialect(lines: Sequence[str], path: Path, *, delimiter: str | None, quoted: bool | None) -> Dialect:

@@ -60,10 +60,10 @@ def split_table(
         DataError: the strategy lacks its column, or a part would be empty.
     """
     notes: list[str] = []
-    strategy = config.strategy
+    strategy: str = config.strategy
     given = {"test": test, "valid": valid}
     if inference.roles.split is not None and strategy in {"auto", "given"}:
-        table, found = _by_column(table, inference.roles.split)
+        table, found = by_column(table, inference.roles.split)
         given = {name: given[name] or found.get(name) for name in given}
     if strategy == "auto":
         any_given = any(part is not None for part in given.values())
@@ -92,7 +92,7 @@ def _natural(inference: Inference, time_chosen: bool) -> str:
     return "time" if time_chosen else "stratified"
 
 
-def _by_column(table: Table, column: str) -> tuple[Table, dict[str, Table]]:
+def by_column(table: Table, column: str) -> tuple[Table, dict[str, Table]]:
     """(training rows, {"test": ..., "valid": ...} where the column has them)."""
     places: dict[str, list[int]] = {"train": [], "valid": [], "test": []}
     for i, row in enumerate(table.rows):

@@ -1,0 +1,6 @@
+"""What is wrong with the data: counts, examples, and what to do about each."""
+
+from penjing.data.check.report import CheckReport, Finding
+from penjing.data.check.run import check, check_source
+
+__all__ = ["CheckReport", "Finding", "check", "check_source"]
