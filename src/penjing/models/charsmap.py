@@ -38,7 +38,8 @@ def compile_charsmap(replacements: Mapping[str, str]) -> bytes:
             texts += target.encode() + b"\0"
         keys[source.encode()] = positions[target]
     trie = _DoubleArray()
-    trie.place(0, keys)
+    if keys:
+        trie.place(0, keys)
     units = trie.units()
     return np.uint32(units.nbytes).tobytes() + units.tobytes() + texts
 

@@ -25,6 +25,8 @@ VERSION = 1
 BLOCK_VALUES = 32
 BLOCK_BYTES = 18
 FP32, Q4 = 0, 1
+FP16_MAX = 65504.0
+SPECIAL = ("<s>", "</s>", "<pad>", "<unk>")
 MAX_FILE_BYTES = 1_000_000_000
 MAX_PIECES = 1_000_000
 MAX_NORMALIZATIONS = 200_000
@@ -96,6 +98,7 @@ class E5File:
             cursor = _Cursor(self._map, self.path)
             self.sizes = _read_sizes(cursor)
             self.vocabulary = _read_vocabulary(cursor)
+            cursor.check(len(self.vocabulary.pieces) <= self.sizes.vocabulary, "more pieces than embeddings")
             self.tensors = _read_directory(cursor)
         except BaseException:
             self._map.close()
@@ -109,7 +112,7 @@ class E5File:
         """[size] float32 of a tensor stored as fp32."""
         stored = self._stored(name, FP32, size)
         values = np.frombuffer(self._map[stored.offset : stored.offset + stored.num_bytes], "<f4")
-        return self._finite(values, name)
+        return self._storable(values, name)
 
     def matrix(self, name: str, rows: int, columns: int) -> Iterator[np.ndarray]:
         """Pieces of at most `CHUNK_ROWS` rows, [R, columns] float32, of a tensor stored in 4 bits."""
@@ -119,7 +122,7 @@ class E5File:
             count = min(CHUNK_ROWS, rows - row)
             begin = stored.offset + row * row_bytes
             raw = np.frombuffer(self._map[begin : begin + count * row_bytes], np.uint8)
-            yield self._finite(dequantize(raw).reshape(count, columns), name)
+            yield self._storable(dequantize(raw).reshape(count, columns), name)
 
     def _stored(self, name: str, kind: int, size: int) -> StoredTensor:
         stored = self.tensors.get(name)
@@ -130,9 +133,9 @@ class E5File:
             raise _malformed(self.path, f"tensor {name!r} has {stored.size} values of kind {stored.kind}")
         return stored
 
-    def _finite(self, values: np.ndarray, name: str) -> np.ndarray:
-        if not np.isfinite(values).all():
-            raise _malformed(self.path, f"tensor {name!r} holds values that are no numbers")
+    def _storable(self, values: np.ndarray, name: str) -> np.ndarray:
+        if not (np.abs(values) <= FP16_MAX).all():  # false for NaN too
+            raise _malformed(self.path, f"tensor {name!r} holds values that are no numbers, or too large for fp16")
         return values
 
 
@@ -141,7 +144,8 @@ def dequantize(raw: np.ndarray) -> np.ndarray:
     blocks = raw.reshape(-1, BLOCK_BYTES)
     scales = np.ascontiguousarray(blocks[:, :2]).view("<f2").astype(np.float32)
     halves = np.concatenate([blocks[:, 2:] & 0x0F, blocks[:, 2:] >> 4], axis=1)
-    return ((halves.astype(np.float32) - 8.0) * scales).reshape(-1)
+    with np.errstate(invalid="ignore"):  # a scale that is no number gives values that the reader refuses
+        return ((halves.astype(np.float32) - 8.0) * scales).reshape(-1)
 
 
 class _Cursor:
@@ -210,6 +214,8 @@ def _read_vocabulary(cursor: _Cursor) -> Vocabulary:
     except UnicodeDecodeError:
         raise _malformed(cursor.path, "pieces that are not UTF-8") from None
     cursor.check(len(set(pieces)) == count, "the same piece twice")
+    special = tuple(pieces[i] for i in (bos, eos, pad, unk))
+    cursor.check(special == SPECIAL, f"special tokens {special}")
     normalization = _read_normalization(cursor)
     return Vocabulary(list(zip(pieces, scores.tolist(), strict=True)), normalization, bos, eos, pad, unk)
 

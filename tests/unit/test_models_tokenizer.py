@@ -1,0 +1,119 @@
+"""Texts to ids: padding, truncation, pairs, prefixes, offsets, and hostile texts."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from penjing.core.errors import ArtifactError, CapabilityError
+from penjing.core.task import TextSettings
+from penjing.models.tokenizer import TextEncoder, load_tokenizer
+
+TEXTS = ["我要退款，收到的水壶是坏的。", "Where is my parcel?", "", "  The lamp\twith a  bulb ", "q" * 300, "🪴é"]
+
+
+@pytest.fixture(params=["wordpiece", "unigram"])
+def encoder(request, tiny_tokenizers: dict[str, Path]) -> TextEncoder:
+    return TextEncoder(TextSettings(tiny_tokenizers[request.param], max_length=24))
+
+
+def test_a_batch_is_its_rows_padded_to_the_longest(encoder):
+    batch = encoder.encode(TEXTS)
+    lengths = encoder.lengths(TEXTS)
+    assert {array.shape for array in batch.values()} == {(len(TEXTS), lengths.max())}
+    assert {array.dtype for array in batch.values()} == {np.dtype(np.int64)}
+    for i, text in enumerate(TEXTS):
+        alone = encoder.encode([text])
+        assert alone["input_ids"].shape[1] == lengths[i]
+        assert batch["input_ids"][i, : lengths[i]].tolist() == alone["input_ids"][0].tolist()
+        assert batch["attention_mask"][i].sum() == lengths[i]
+        assert (batch["input_ids"][i, lengths[i] :] == encoder.pad_id).all()
+    assert encoder.tokenizer.id_to_token(encoder.pad_id) in {"[PAD]", "<pad>"}
+
+
+def test_ids_are_those_of_the_library(encoder):
+    plain = load_tokenizer(encoder.settings.tokenizer_file)
+    for text in TEXTS[:4]:
+        assert encoder.tokens([text])[0].ids.tolist() == plain.encode(text).ids
+
+
+def test_truncation_keeps_the_special_tokens(encoder):
+    long = " ".join(["parcel"] * 500)
+    row = encoder.tokens([long])[0]
+    assert len(row) == encoder.settings.max_length == encoder.lengths([long])[0]
+    short = encoder.tokens(["parcel"])[0]
+    assert (row.ids[0], row.ids[-1]) == (short.ids[0], short.ids[-1])
+
+
+def test_pairs(encoder):
+    batch = encoder.encode(["a lamp", "kettle"], ["broken", "我要退款"])
+    assert (
+        encoder.lengths(["a lamp", "kettle"], ["broken", "我要退款"]).tolist()
+        == batch["attention_mask"].sum(1).tolist()
+    )
+    segments = set(batch["token_type_ids"].ravel().tolist())
+    assert segments == ({0, 1} if "wordpiece" in encoder.settings.tokenizer_file.name else {0})
+    both = encoder.lengths([" ".join(["lamp"] * 99)], [" ".join(["bulb"] * 99)])
+    assert both.tolist() == [24]
+    with pytest.raises(ValueError, match="shorter"):
+        encoder.encode(["a", "b"], ["c"])
+
+
+def test_the_prefix_stands_before_every_text(encoder):
+    prefixed = TextEncoder(TextSettings(encoder.settings.tokenizer_file, 24, "parcel: "))
+    assert prefixed.tokens(["lamp"])[0].ids.tolist() == encoder.tokens(["parcel: lamp"])[0].ids.tolist()
+    pair = encoder.tokens(["parcel: lamp"], ["parcel: bulb"])[0]
+    assert prefixed.tokens(["lamp"], ["bulb"])[0].ids.tolist() == pair.ids.tolist()
+
+
+@pytest.mark.parametrize("prefix", ["", "query: "])
+def test_offsets_cut_the_tokens_out_of_the_text(encoder, prefix):
+    named = TextEncoder(TextSettings(encoder.settings.tokenizer_file, 24, prefix))
+    spans = named.offsets(TEXTS)
+    assert spans.shape[:2] == named.encode(TEXTS)["input_ids"].shape
+    for i, text in enumerate(TEXTS):
+        pieces = [text[start:stop] for start, stop in spans[i].tolist() if start >= 0]
+        assert all(piece and piece == piece.strip() for piece in pieces)
+        kept = "".join(pieces)
+        # Nothing but blanks lies between tokens, unless the row was cut or an unknown character has no token.
+        assert "".join(text.split()).startswith(kept)
+        if named.lengths([text])[0] < 24:
+            assert kept == "".join(text.split())
+    starts = spans[0][:, 0][spans[0][:, 0] >= 0]
+    assert (np.diff(starts) > 0).all()
+
+
+def test_an_empty_batch(encoder):
+    assert encoder.encode([])["input_ids"].shape == (0, 0)
+    assert encoder.lengths([]).shape == (0,)
+    assert encoder.offsets([]).shape == (0, 0, 2)
+
+
+@pytest.mark.parametrize("unit", ["a", "a ", " ", "我", "\x00", "🪴", "\u0301"])
+def test_five_megabytes_cost_no_more_than_a_long_row(encoder, unit):
+    encoder.encode(["warm"])
+    start = time.perf_counter()
+    batch = encoder.encode([unit * (5_000_000 // len(unit.encode()))])
+    assert time.perf_counter() - start < 0.5
+    assert batch["input_ids"].shape[1] <= 24
+
+
+def test_half_surrogates_are_replaced(encoder):
+    batch = encoder.encode(["parcel \ud83d lamp"])
+    assert batch["input_ids"].tolist() == encoder.encode(["parcel \ufffd lamp"])["input_ids"].tolist()
+
+
+def test_settings_that_leave_no_room(encoder):
+    with pytest.raises(CapabilityError, match=r"leaves no room.*at least"):
+        TextEncoder(TextSettings(encoder.settings.tokenizer_file, 2)).encode(["a"])
+
+
+def test_files_that_are_no_tokenizer(tmp_path):
+    broken = tmp_path / "tokenizer.json"
+    for text in ("", "{}", '{"model": 3}', "\x00\x01"):
+        broken.write_text(text)
+        with pytest.raises(ArtifactError, match="not a tokenizer"):
+            TextEncoder(TextSettings(broken)).encode(["a"])
+    with pytest.raises(ArtifactError, match="no such tokenizer file"):
+        TextEncoder(TextSettings(tmp_path / "none.json")).encode(["a"])
