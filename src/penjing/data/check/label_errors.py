@@ -1,7 +1,8 @@
 """Suspected label errors: confident learning on out-of-fold probabilities of a quick linear model.
 
-A character n-gram model is trained on two thirds of the texts and judges the rest, three times; cleanlab finds the
-rows whose given label it can hardly believe (Northcutt, Jiang and Chuang, "Confident Learning", JAIR 2021).
+A linear model over words and Han characters, alone and in pairs, learns two thirds of the texts and judges the rest,
+three times; cleanlab finds the rows whose given label it can hardly believe (Northcutt, Jiang and Chuang, "Confident
+Learning", JAIR 2021). Character n-grams to length three find no more planted errors and take three times as long.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ MIN_ROWS = 60
 MAX_CLASSES = 200
 _MAX_CHARS = 400
 _HASHED_FEATURES = 2**18
+_TOKEN = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+"
 
 
 def why_not(material: Material) -> str | None:
@@ -62,7 +64,7 @@ def suspects(material: Material, seed: int) -> Iterator[Finding]:
     yield Finding(
         "label-error",
         "warning" if share > 0.02 else "info",
-        f"{len(ranked):,} labels look wrong to a model that did not learn these rows",
+        f"{len(ranked):,} labels look wrong to a model that did not learn these rows (suspicions, not verdicts)",
         len(ranked),
         share,
         "look at them, least believable first, and correct what is wrong",
@@ -92,7 +94,7 @@ def out_of_fold(texts: Sequence[str], given: np.ndarray, num_classes: int, seed:
     except ImportError:
         raise MissingExtraError("scikit-learn", "train") from None
     hashing = HashingVectorizer(
-        analyzer="char_wb", ngram_range=(1, 3), n_features=_HASHED_FEATURES, alternate_sign=False, norm=None
+        token_pattern=_TOKEN, ngram_range=(1, 2), n_features=_HASHED_FEATURES, alternate_sign=False, norm=None
     )
     counts = TfidfTransformer(sublinear_tf=True).fit_transform(hashing.transform(texts))
     parts = stratified_parts(
@@ -101,7 +103,7 @@ def out_of_fold(texts: Sequence[str], given: np.ndarray, num_classes: int, seed:
     probs = np.full((len(texts), num_classes), 1e-6)
     for fold in range(FOLDS):
         learn, judge = np.flatnonzero(parts != fold), np.flatnonzero(parts == fold)
-        model = SGDClassifier(loss="log_loss", alpha=1e-6, max_iter=8, tol=None, average=True, random_state=seed)
+        model = SGDClassifier(loss="log_loss", alpha=3e-5, max_iter=6, tol=None, average=True, random_state=seed)
         model.fit(counts[learn], given[learn])
         probs[np.ix_(judge, model.classes_)] = model.predict_proba(counts[judge])
     return probs / probs.sum(axis=1, keepdims=True)
@@ -116,5 +118,5 @@ def rank_label_issues(given: np.ndarray, probs: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         # cleanlab warns about classes it cannot judge; `small-class` says the same with a next step.
         warnings.simplefilter("ignore", UserWarning)
-        found = find_label_issues(given, probs, return_indices_ranked_by="self_confidence", n_jobs=1)
-    return np.asarray(found)
+        found = find_label_issues(given, probs, return_indices_ranked_by="self_confidence", filter_by="both", n_jobs=1)
+    return np.array(found, dtype=np.int64)

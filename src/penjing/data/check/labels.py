@@ -42,7 +42,7 @@ def balance(material: Material) -> Iterator[Finding]:
         yield Finding(
             "small-class",
             "warning",
-            f"{len(small):,} of {len(counts):,} classes have fewer than {_SMALL_CLASS} rows, too few to learn or to test",
+            f"{len(small):,} of {len(counts):,} classes have fewer than {_SMALL_CLASS} rows",
             len(small),
             rows / len(labels),
             "label more rows of these classes, or merge them",
