@@ -126,7 +126,7 @@ def open_artifact(path: Path | str) -> Artifact:
         found = int(manifest["format_version"])
         files = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
         str(manifest["kind"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(f"manifest.json is damaged ({error!r})", where=str(path)) from None
     if found > FORMAT_VERSION:
         raise ArtifactError(
@@ -142,7 +142,7 @@ def _check_files(directory: Path, files: Mapping[str, str]) -> None:
     root = directory.resolve()
     for name, expected in files.items():
         path = directory / name
-        if not path.resolve().is_relative_to(root) or Path(name).suffix not in ALLOWED_SUFFIXES:
+        if "\0" in name or not path.resolve().is_relative_to(root) or Path(name).suffix not in ALLOWED_SUFFIXES:
             raise ArtifactError(f"manifest names a file that no artifact may hold: {name!r}", where=str(directory))
         if not path.is_file():
             raise ArtifactError(f"file {name!r} is missing", where=str(directory), next_step="copy it again")
