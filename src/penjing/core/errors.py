@@ -49,9 +49,9 @@ class PenjingError(Exception):
         """One line: place, finding, expectation, next step."""
         parts = [f"{self.where}: {self.what}" if self.where else self.what]
         if self.expected:
-            parts.append(f"Expected {self.expected}.")
+            parts.append(f"Expected {self.expected}")
         if self.next_step:
-            parts.append(f"Next: {self.next_step}.")
+            parts.append(f"Next: {self.next_step}")
         return " ".join(part if part.endswith((".", "!", "?")) else part + "." for part in parts)
 
     def to_json(self) -> dict[str, str | None]:

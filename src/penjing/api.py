@@ -1,0 +1,290 @@
+"""The single stages as one call each, from paths. `penjing`'s public functions and the command line share them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from penjing.core.artifact import Artifact, open_artifact
+from penjing.core.errors import CapabilityError, DataError
+from penjing.core.events import Listener, Progress, ignore
+
+if TYPE_CHECKING:
+    from penjing.core.recipe import Recipe
+    from penjing.core.report import Comparison, DataSummary, ModelSummary, Report
+    from penjing.core.task import Table, Task
+    from penjing.data.check import CheckReport
+    from penjing.select.quote import Quote
+
+
+def check(
+    source: str | Path | Recipe, *, overrides: Mapping[str, Any] | None = None, listener: Listener = ignore
+) -> CheckReport:
+    """What is wrong with the data.
+
+    Args:
+        source: a data source (file, folder, SQL URL, hub:ID, demo name), a recipe file, or a recipe.
+        overrides: dotted recipe keys → values.
+        listener: told of progress.
+
+    Raises:
+        DataError: the source cannot be read, or its columns cannot be understood.
+        RecipeError: the recipe or an override is wrong.
+    """
+    from penjing.core.task import TextSettings
+    from penjing.data.check import check_source
+    from penjing.models.catalog import resolve as resolve_model
+    from penjing.pipeline.plan import resolve
+
+    recipe = resolve(source, overrides)
+    settings = None
+    if recipe.model not in {"auto", "scratch"}:
+        model = resolve_model(recipe.model, listener=listener)
+        longest = min(recipe.stage("train").max_length or 256, model.max_length)
+        settings = TextSettings(model.directory / "tokenizer.json", longest, model.prefix)
+    return check_source(recipe.stage("data"), recipe.task, settings, seed=recipe.seed, listener=listener)
+
+
+def select(
+    source: str | Path | Recipe, *, overrides: Mapping[str, Any] | None = None, listener: Listener = ignore
+) -> Any:
+    """Rank the pretrained models for some data, under the recipe's budget.
+
+    Args:
+        source: as in `check`.
+        overrides: dotted recipe keys → values.
+        listener: told of progress.
+
+    Raises:
+        CapabilityError: the task does not start from a pretrained model.
+        DataError: the data cannot be learned from.
+        RecipeError: the recipe or an override is wrong.
+    """
+    from penjing.data.prepare import prepare
+    from penjing.pipeline.choose import needs_text_model
+    from penjing.pipeline.plan import resolve
+    from penjing.select.rank import select as rank
+
+    recipe = resolve(source, overrides)
+    prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
+    if not needs_text_model(prepared.task_kind):
+        raise CapabilityError(
+            f"{prepared.task_kind} does not start from a pretrained model, so there is none to select",
+            where=str(source),
+            next_step="run it: the settings of its trainer are searched while training",
+        )
+    return rank(
+        prepared.splits,
+        prepared.task_kind,
+        budget=recipe.budget,
+        config=recipe.stage("select"),
+        language=prepared.language,
+        seed=recipe.seed,
+        listener=listener,
+    )
+
+
+def quote(
+    source: str | Path | Recipe, *, overrides: Mapping[str, Any] | None = None, listener: Listener = ignore
+) -> Quote:
+    """What a run would give and cost, before anything is trained.
+
+    Args:
+        source: as in `check`.
+        overrides: dotted recipe keys → values.
+        listener: told of progress.
+
+    Raises:
+        DataError: the data cannot be learned from.
+        RecipeError: the recipe or an override is wrong.
+    """
+    from penjing.data.prepare import prepare
+    from penjing.pipeline.choose import choose_model, quote_run
+    from penjing.pipeline.plan import resolve
+
+    recipe = resolve(source, overrides)
+    prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
+    with TemporaryDirectory(prefix="penjing-quote-") as kept:
+        pretrained = choose_model(recipe, prepared, Path(kept), listener)
+        return quote_run(recipe, prepared, pretrained, Path(kept), listener)
+
+
+def evaluate(
+    artifact: Path | str,
+    data: Path | str | None = None,
+    *,
+    test: Path | str | None = None,
+    columns: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    timings: bool = True,
+    listener: Listener = ignore,
+) -> Report:
+    """Score an artifact on labelled rows and measure what it costs here.
+
+    Args:
+        artifact: its directory.
+        data: labelled rows of any source; None: the sealed test rows beside the artifact.
+        test: the sealed test file, where it lies elsewhere.
+        columns: role ("text", "label", ...) → what the column is called in `data`, where its name is another.
+        overrides: dotted recipe keys → values, put over the recipe in the artifact.
+        timings: whether to measure latency, throughput, memory and load time (some seconds).
+        listener: told of progress.
+
+    Raises:
+        ArtifactError: missing, damaged, or without sealed test rows.
+        DataError: the rows lack a column the artifact needs, or are not the sealed ones.
+    """
+    from penjing.core.report import Report
+    from penjing.evaluate.assemble import cost_of, files_digest
+    from penjing.evaluate.evaluate import evaluate as score
+    from penjing.evaluate.hardware import describe_hardware
+    from penjing.evaluate.verdict import verdicts
+    from penjing.predict.measure import measure
+    from penjing.predict.predictor import Predictor
+
+    opened = open_artifact(artifact)
+    recipe = _recipe_of(opened, overrides)
+    predictor = Predictor(opened)
+    table, about = _rows_to_score(opened, predictor.task, data, test, columns or {}, listener)
+    predictions = []
+    for _, prediction in predictor.stream(table.rows):
+        predictions.append(prediction)
+        if len(predictions) % 200 == 0 or len(predictions) == len(table):
+            listener(Progress("predict", len(predictions), len(table)))
+    evaluation = score(predictor.task, table, predictions, recipe.stage("evaluate"), listener)
+    inputs = _inputs(table, predictor.task)
+    measured = measure(opened, inputs, concurrency=recipe.budget.concurrency, listener=listener) if timings else None
+    cost = cost_of(measured, opened.manifest.get("training", {}).get("minutes"))
+    return Report.model_validate(
+        {
+            "name": opened.path.resolve().name,
+            "task": opened.kind,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "language": "zh" if recipe.language == "zh" else "en",
+            "artifact_digest": files_digest(opened.path, opened.manifest["capabilities"]["predict_files"]),
+            "recipe_digest": recipe.digest(),
+            "model": _model_summary(opened, recipe),
+            "data": about,
+            "evaluation": evaluation,
+            "cost": cost,
+            "hardware": describe_hardware(),
+            "verdicts": verdicts(recipe.budget.model_copy(update={"drop": None}), evaluation, cost),
+        }
+    )
+
+
+def compare(a: Path | str, b: Path | str, test: Path | str | None = None, *, listener: Listener = ignore) -> Comparison:
+    """Compare two artifacts on the sealed test rows they share; differences are b minus a.
+
+    Args:
+        a: directory of the reference.
+        b: directory of the candidate.
+        test: the sealed test file, where it lies elsewhere.
+        listener: told of progress.
+
+    Raises:
+        ArtifactError: one of them is damaged or was made without test rows.
+        DataError: they were reported on different rows, or the file is missing.
+        CapabilityError: they learned different kinds of thing.
+    """
+    from penjing.evaluate.compare import compare_artifacts
+
+    return compare_artifacts(a, b, test, listener=listener)
+
+
+def _recipe_of(artifact: Artifact, overrides: Mapping[str, Any] | None) -> Recipe:
+    """The recipe the artifact was made with; the default one where it carries none."""
+    from penjing.core.recipe import parse_recipe
+    from penjing.pipeline.plan import resolve
+    from penjing.pipeline.run import RECIPE
+
+    made_with = artifact.file(RECIPE) if RECIPE in artifact.manifest["files"] else parse_recipe({})
+    return resolve(made_with, overrides)
+
+
+def _rows_to_score(
+    artifact: Artifact,
+    task: Task,
+    data: Path | str | None,
+    test: Path | str | None,
+    columns: Mapping[str, str],
+    listener: Listener,
+) -> tuple[Table, DataSummary]:
+    from penjing.core.report import DataSummary
+    from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
+    from penjing.pipeline.assemble import shown_roles
+
+    if data is None:
+        table = open_sealed_test(artifact, Path(test) if test is not None else None)
+        name, digest = sealed_entry(artifact)
+        fingerprint = str(artifact.manifest.get("data_fingerprint", ""))
+    else:
+        table = labelled_rows(task, str(data), columns, listener)
+        name, digest, fingerprint = str(data), None, ""
+    about = DataSummary(
+        source=name,
+        fingerprint=fingerprint,
+        rows={"test": len(table)},
+        roles=shown_roles(task.roles),
+        num_labels=len(task.labels),
+        test_sha256=digest,
+    )
+    return table, about
+
+
+def labelled_rows(task: Task, source: str, columns: Mapping[str, str], listener: Listener = ignore) -> Table:
+    """Rows of any source, read as the task's own rows were.
+
+    Args:
+        task: what they are for.
+        source: a file, folder, SQL URL, hub:ID or demo name.
+        columns: role → column in the source, where it differs from the artifact's.
+        listener: told of progress.
+
+    Raises:
+        DataError: a column is missing, or no row has both input and label.
+    """
+    from penjing.core.task import Table
+    from penjing.data.config import ColumnsConfig, DataConfig
+    from penjing.data.conform import conform
+    from penjing.data.infer import infer
+    from penjing.data.sources import read_table
+
+    table = read_table(DataConfig(source=source), listener)
+    roles = task.roles
+    renamed = {given: str(getattr(roles, role)) for role, given in columns.items() if getattr(roles, role)}
+    table = Table([rename(row, renamed) for row in table.rows], table.row_ids, table.name)
+    named = {role: getattr(roles, role) for role in ("text", "text_pair", "label", "spans")}
+    inference = infer(table, ColumnsConfig(**named, features=roles.features or None), task.kind)
+    found = conform(table, inference).table
+    if not len(found):
+        raise DataError("no row has both an input and a label", where=table.name, next_step="fill the label column")
+    return found
+
+
+def rename(row: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """The row with some columns under another name, which wins over a column that had it."""
+    if not columns:
+        return row
+    kept = {name: value for name, value in row.items() if name not in columns and name not in columns.values()}
+    return {**{new: row[old] for old, new in columns.items() if old in row}, **kept}
+
+
+def _inputs(table: Table, task: Task) -> list[dict[str, Any]]:
+    from penjing.pipeline.run import input_columns
+
+    names = input_columns(task)
+    return [{name: row.get(name) for name in names} for row in table.rows]
+
+
+def _model_summary(artifact: Artifact, recipe: Recipe) -> ModelSummary:
+    """As the artifact's own report has it, else from the manifest."""
+    from penjing.core.report import REPORT, ModelSummary, read_report
+
+    if REPORT in artifact.manifest["files"]:
+        return read_report(artifact.file(REPORT)).model
+    facts = artifact.manifest.get("training", {})
+    return ModelSummary(name=recipe.model, parameters=facts.get("parameters"), method=str(facts.get("method", "")))

@@ -1,0 +1,57 @@
+"""`penjing evaluate`: score an artifact on labelled rows."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penjing.cli.options import add_output_options
+from penjing.cli.run import BUDGET_NOT_MET
+from penjing.core.errors import DataError
+
+if TYPE_CHECKING:
+    from penjing.cli.console import Console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `evaluate`."""
+    parser.add_argument("artifact", metavar="ARTIFACT", help="the directory a run wrote")
+    parser.add_argument("data", nargs="?", metavar="DATA", help="labelled rows (default: the sealed test rows)")
+    parser.add_argument("--test", metavar="FILE", help="the sealed test file, where it is not beside the artifact")
+    parser.add_argument("--text", metavar="COLUMN", help="the column with the text, where DATA calls it otherwise")
+    parser.add_argument("--label", metavar="COLUMN", help="the column with the label, where DATA calls it otherwise")
+    parser.add_argument("--no-timings", action="store_true", help="do not measure latency, throughput and memory")
+    parser.add_argument("--out", metavar="DIR", help="also write report.json, the page and the model card there")
+    add_output_options(parser)
+
+
+def evaluate(args: argparse.Namespace, console: Console) -> int:
+    """Score, show, and write the report where asked."""
+    from penjing.api import evaluate as evaluate_artifact
+    from penjing.cli.summary import show_report
+    from penjing.evaluate.verdict import overall
+
+    out = Path(args.out) if args.out else None
+    if out is not None and out.exists():
+        raise DataError("exists already", where=str(out), next_step="give a directory that is not there yet")
+    columns = {role: getattr(args, role) for role in ("text", "label") if getattr(args, role)}
+    report = evaluate_artifact(
+        args.artifact,
+        args.data,
+        test=args.test,
+        columns=columns,
+        overrides={"language": args.lang} if args.lang else None,
+        timings=not args.no_timings,
+        listener=console.listen,
+    )
+    if out is not None:
+        from penjing.evaluate.assemble import write_report_files
+
+        out.mkdir(parents=True)
+        write_report_files(report, out, artifact=report.name)
+    if console.json:
+        console.document(report.model_dump(mode="json"))
+    else:
+        show_report(console, report)
+    return BUDGET_NOT_MET if overall(report.verdicts) == "FAIL" else 0

@@ -1,0 +1,92 @@
+"""What ends a command early: which exit code, and the one line for the user."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from penjing.core.errors import PenjingError
+
+INTERRUPTED, TERMINATED, PIPE_CLOSED = 130, 143, 141
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Terminated(BaseException):
+    """SIGTERM; no `Exception`, so that nothing on the way mistakes it for a failure it can handle."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What is said and returned.
+
+    Args:
+        exit_code: of the process.
+        message: one line; empty: nothing is to be said.
+        document: the same for `--json`.
+    """
+
+    exit_code: int
+    message: str
+    document: dict[str, Any]
+
+
+def explain(error: BaseException, *, resumes: bool) -> Failure | None:
+    """What to say of an exception, or None for a bug of ours, which keeps its traceback.
+
+    Args:
+        error: what ended the command.
+        resumes: whether the interrupted command goes on when it is repeated.
+    """
+    if isinstance(error, PenjingError):
+        return _failure(error, type(error).__name__, error.exit_code)
+    if isinstance(error, KeyboardInterrupt | Terminated):
+        step = "run the same command again; it goes on where it was" if resumes else None
+        name, code = (
+            ("Interrupted", INTERRUPTED) if isinstance(error, KeyboardInterrupt) else ("Terminated", TERMINATED)
+        )
+        return _failure(PenjingError(name.lower(), next_step=step), name, code)
+    if isinstance(error, BrokenPipeError):
+        # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Failure(PIPE_CLOSED, "", {})
+    full = _full_disk(error)
+    if full is not None:
+        step = "free some space" + (" and run the same command again; it goes on where it was" if resumes else "")
+        return _failure(PenjingError("the disk is full", where=full or None, next_step=step), "PenjingError", 2)
+    return None
+
+
+def tell(failure: Failure, *, as_json: bool) -> None:
+    """Print a failure: JSON on standard output, else one line on standard error."""
+    if not failure.message:
+        return
+    if as_json:
+        print(json.dumps(failure.document, ensure_ascii=False))  # noqa: T201
+        return
+    from penjing.cli.terminal import printable
+
+    print(f"error: {printable(failure.message)}", file=sys.stderr)  # noqa: T201
+
+
+def _failure(error: PenjingError, name: str, code: int) -> Failure:
+    document = {**error.to_json(), "error": name, "message": error.message, "exit_code": code}
+    return Failure(code, error.message, document)
+
+
+def _full_disk(error: BaseException | None) -> str | None:
+    """The path (or an empty text) where an exception comes from a full disk, else None.
+
+    Libraries written in C++ and Rust (safetensors, torch, onnxruntime) raise errors of their own with the system's
+    words in them.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _DISK_FULL:
+            return str(error.filename or "")
+        if isinstance(error, Exception) and os.strerror(errno.ENOSPC) in str(error):
+            return ""
+        error = error.__cause__ or error.__context__
+    return None

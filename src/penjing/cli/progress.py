@@ -1,0 +1,158 @@
+"""Shows events while work runs: bars on a terminal, now and then a line elsewhere. Always on standard error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+from penjing.cli.terminal import duration, printable, quantity
+from penjing.core.events import Event, Notice, Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+LINE_SECONDS = 10.0
+_NAMES = {"samples_per_s": "samples/s", "rows_per_s": "rows/s", "learning_rate": "lr"}
+
+
+def figures(values: Mapping[str, float]) -> str:
+    """Figures of the moment as "loss 0.312  accuracy 0.91"."""
+    return "  ".join(f"{_NAMES.get(name, name.replace('_', ' '))} {value:.3g}" for name, value in values.items())
+
+
+def notice_line(notice: Notice) -> str:
+    """A notice as "train: resumed at step 40 of 200"."""
+    return printable(f"{notice.stage}: {'warning: ' if notice.level == 'warning' else ''}{notice.text}")
+
+
+@dataclass
+class _Stage:
+    """When a stage began, and from where (a resumed one does not begin at zero)."""
+
+    began: float
+    first: float
+    shown: float = 0.0
+    finished: bool = False
+
+    def left(self, event: Progress) -> float | None:
+        """Seconds to go, or None where unknown."""
+        spent, advanced = time.monotonic() - self.began, event.done - self.first
+        if event.total is None or advanced <= 0:
+            return None
+        return spent / advanced * (event.total - event.done)
+
+
+class Lines:
+    """For files and pipes: a line when a stage ends, and every ten seconds in between.
+
+    Args:
+        stream: where to.
+        quiet: warnings only.
+    """
+
+    def __init__(self, stream: TextIO, *, quiet: bool) -> None:
+        self.stream = stream
+        self.quiet = quiet
+        self.stages: dict[str, _Stage] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, Notice):
+            if event.level == "warning" or not self.quiet:
+                self._write(notice_line(event))
+        elif not self.quiet:
+            self._progress(event)
+
+    def close(self) -> None:
+        """Nothing is held back."""
+
+    def _progress(self, event: Progress) -> None:
+        now = time.monotonic()
+        stage = self.stages.get(event.stage)
+        if stage is None or (stage.finished and event.done <= stage.first):
+            stage = self.stages[event.stage] = _Stage(now, event.done, shown=now)
+        ended = event.total is not None and event.done >= event.total
+        if (ended and not stage.finished) or (not ended and now - stage.shown >= LINE_SECONDS):
+            stage.shown, stage.finished = now, ended
+            self._write(_line(event, stage))
+
+    def _write(self, line: str) -> None:
+        self.stream.write(line + "\n")
+        self.stream.flush()
+
+
+def _line(event: Progress, stage: _Stage) -> str:
+    """A progress event as "train: 120 of 400 steps, 1:20 left, loss 0.31"."""
+    amount = quantity(event.done, event.unit)
+    if event.total is not None:
+        amount = f"{amount.partition(' ')[0]} of {quantity(event.total, event.unit)}"
+    left = stage.left(event)
+    parts = [amount, f"{duration(left)} left" if left else "", event.note, figures(event.values)]
+    return printable(f"{event.stage}: " + ", ".join(part for part in parts if part))
+
+
+class LiveBars:
+    """For a terminal: one bar a stage, with figures and the time that is left.
+
+    Args:
+        stream: the terminal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+        self.bars: Bars | None = None
+        self.tasks: dict[str, TaskID] = {}
+        self.stages: dict[str, _Stage] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        from rich.text import Text
+
+        bars = self._started()
+        if isinstance(event, Notice):
+            bars.console.print(Text(notice_line(event), style="yellow" if event.level == "warning" else "dim"))
+            return
+        if event.stage not in self.tasks:
+            self.tasks[event.stage] = bars.add_task(event.stage, total=event.total, detail="", amount="")
+            self.stages[event.stage] = _Stage(time.monotonic(), event.done)
+        left = self.stages[event.stage].left(event)
+        amount = quantity(event.done, event.unit)
+        if event.total is not None:
+            amount = f"{event.done / event.total:4.0%}" if event.total else ""
+        detail = "  ".join(
+            part for part in (figures(event.values), f"{duration(left)} left" if left else "", event.note) if part
+        )
+        bars.update(
+            self.tasks[event.stage],
+            completed=event.done,
+            total=event.total,
+            amount=amount,
+            detail=printable(detail),
+        )
+
+    def close(self) -> None:
+        """Leave the bars as they are and give the cursor back."""
+        if self.bars is not None:
+            self.bars.stop()
+            self.bars = None
+            self.tasks = {}
+
+    def _started(self) -> Bars:
+        if self.bars is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, TextColumn
+            from rich.progress import Progress as Bars
+
+            self.bars = Bars(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[amount]}", markup=False),
+                TextColumn("{task.fields[detail]}", markup=False),
+                console=Console(file=self.stream, highlight=False, markup=False),
+                refresh_per_second=5,
+            )
+            self.bars.start()
+        return self.bars

@@ -1,0 +1,38 @@
+"""`penjing train`: train alone, without the test figures."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from penjing.cli.options import add_output_options, add_recipe_options, add_source, add_target_options, overrides_of
+
+if TYPE_CHECKING:
+    from penjing.cli.console import Console
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `train`."""
+    add_source(parser)
+    add_target_options(parser)
+    add_recipe_options(parser)
+    add_output_options(parser)
+
+
+def train(args: argparse.Namespace, console: Console) -> int:
+    """Train and export; the sealed test is written, never read."""
+    from penjing.evaluate.page.words import metric
+    from penjing.pipeline.run import train as train_pipeline
+
+    artifact = train_pipeline(
+        args.source, out=args.out, overwrite=args.overwrite, overrides=overrides_of(args), listener=console.listen
+    )
+    training = artifact.manifest["training"]
+    if console.json:
+        console.document({"out": str(artifact.path), "digest": artifact.digest, "training": training})
+        return 0
+    console.line(str(artifact.path))
+    rows = [(name, metric(value, percent=0 <= value <= 1)) for name, value in training["valid"].items()]
+    console.table((console.say("validation", "验证集"), ""), rows, right=(1,))
+    console.line(console.say(f"next  penjing evaluate {artifact.path}", f"下一步  penjing evaluate {artifact.path}"))
+    return 0
