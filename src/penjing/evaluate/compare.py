@@ -66,7 +66,7 @@ def compare_predictions(table: Table, a: Contender, b: Contender, config: Evalua
             next_step="compare models that answer the same question",
         )
     stats_a, stats_b = (c.task.score(table.rows, c.predictions) for c in (a, b))
-    groups = unit_groups(a.task, table, stats_a)
+    groups = unit_groups(config.group or a.task.roles.group, table, stats_a)
     names = [name for name in a.task.metrics if name in b.task.metrics]
     draws: dict[str, list[float]] = {name: [] for name in names}
     for index in resample_indices(len(stats_a), config.resamples, config.seed, groups):

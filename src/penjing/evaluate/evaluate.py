@@ -15,7 +15,7 @@ from penjing.evaluate.calibration import fit_temperature, reliability, rescale
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.mistakes import worst_mistakes
 from penjing.evaluate.outcomes import class_rows, confusion, outcomes
-from penjing.evaluate.slices import slice_rows
+from penjing.evaluate.slices import require_column, slice_rows
 
 
 def evaluate(
@@ -39,7 +39,7 @@ def evaluate(
     """
     config = config or EvaluateConfig()
     stats = _score(task, table, predictions)
-    groups = unit_groups(task, table, stats)
+    groups = unit_groups(config.group or task.roles.group, table, stats)
     intervals = bootstrap(
         task,
         stats,
@@ -131,11 +131,15 @@ def calibrate(task: Task, stats: Stats, predictions: Sequence[Prediction]) -> Ca
     )
 
 
-def unit_groups(task: Task, table: Table, stats: Stats) -> list[object] | None:
-    """[N] group of each unit, where the data say that rows of a group belong together."""
-    column = task.roles.group
+def unit_groups(column: str | None, table: Table, stats: Stats) -> list[object] | None:
+    """[N] group of each unit, where a column says that rows belong together.
+
+    Raises:
+        DataError: no row has this column.
+    """
     if column is None or len(stats) != len(table):
         return None
+    require_column(table, column, "evaluate.group")
     # A row without a group is its own group.
     return [(i if row.get(column) is None else str(row[column])) for i, row in enumerate(table.rows)]
 

@@ -68,20 +68,34 @@ def by_column(table: Table, column: str, limit: int) -> list[Part]:
     Raises:
         DataError: no row has this column.
     """
-    known = sorted({key for row in table.rows for key in row})
-    if column not in known:
-        near = closest(column, known)
-        raise DataError(
-            f"no column {column!r} to slice by",
-            where=table.name or "test rows",
-            expected="one of " + ", ".join(known[:20]),
-            next_step=f"did you mean {near!r}?" if near else "correct evaluate.slices",
-        )
+    require_column(table, column, "evaluate.slices")
     values = [row.get(column) for row in table.rows]
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if len(numbers) == len(values) and len(set(numbers)) > limit:
         return by_number(column, np.array(numbers, dtype=float))
     return by_category(column, ["" if v is None else str(v) for v in values], limit)
+
+
+def require_column(table: Table, column: str, key: str) -> None:
+    """Refuse a column that no row has.
+
+    Args:
+        table: the rows.
+        column: named by the user.
+        key: of the recipe, where it was named.
+
+    Raises:
+        DataError: with the closest match.
+    """
+    known = sorted({name for row in table.rows for name in row})
+    if column not in known:
+        near = closest(column, known)
+        raise DataError(
+            f"no column {column!r}",
+            where=table.name or "test rows",
+            expected="one of " + ", ".join(known[:20]),
+            next_step=f"did you mean {near!r}?" if near else f"correct {key}",
+        )
 
 
 def by_category(dimension: str, values: Sequence[str], limit: int) -> list[Part]:

@@ -1,0 +1,204 @@
+"""Verification and comparison of artifacts: a real model, its report, its sealed rows, and what may go wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from penjing.core.artifact import Artifact, open_artifact, seal
+from penjing.core.errors import ArtifactError, DataError
+from penjing.core.report import DataSummary, ModelSummary, Report
+from penjing.core.task import Table
+from penjing.evaluate.assemble import came_true, cost_of, files_digest, write_report_files
+from penjing.evaluate.compare import compare_artifacts
+from penjing.evaluate.config import EvaluateConfig
+from penjing.evaluate.evaluate import evaluate
+from penjing.evaluate.hardware import describe_hardware
+from penjing.evaluate.sealed_test import write_test
+from penjing.evaluate.verify import verify
+from penjing.predict.measure import measure
+from penjing.predict.predictor import Predictor
+
+
+def with_report(model: Artifact, rows, directory: Path, *, measured: bool = False, changed=None) -> Path:
+    """An artifact of the same model with report and sealed test rows, as a run leaves it."""
+    directory.mkdir(parents=True)
+    names = model.manifest["capabilities"]["predict_files"]
+    for name in names:
+        shutil.copyfile(model.path / name, directory / name)
+    table = Table(rows, [f"rows:{i}" for i in range(len(rows))], "rows")
+    entry = write_test(table, directory)
+    task = Predictor(model).task
+    evaluation = evaluate(task, table, Predictor(model).predict(rows), EvaluateConfig(resamples=100))
+    report = Report(
+        name=directory.name,
+        task=task.kind,
+        created="2026-01-01T00:00:00Z",
+        artifact_digest=files_digest(directory, names),
+        model=ModelSummary(name="tiny"),
+        data=DataSummary(fingerprint="0" * 64, rows={"test": len(rows)}, test_sha256=entry["sha256"]),
+        evaluation=evaluation,
+        cost=cost_of(
+            measure(model, rows, seconds=0.2, num_processes=1) if measured else None,
+            train_minutes=1.5 if measured else None,
+        ),
+        hardware=describe_hardware(),
+        quote=[came_true(evaluation.primary, 0.0, 0.5, 1.0, evaluation.metrics[evaluation.primary].value)],
+    )
+    if changed:
+        report = Report.model_validate(changed(report.model_dump()))
+    write_report_files(report, directory)
+    seal(
+        directory,
+        kind=task.kind,
+        capabilities=model.manifest["capabilities"],
+        batch_invariant=True,
+        extra={"test": entry},
+    )
+    return directory
+
+
+@pytest.fixture
+def texts(tiny_artifact, task_rows):
+    return tiny_artifact("text-classification"), task_rows("text-classification")[0]
+
+
+def test_an_honest_report_verifies_figure_by_figure(texts, tmp_path):
+    found = verify(with_report(*texts, tmp_path / "model"), timings=False)
+    assert found.ok and found.rows == 30
+    by_name = {figure.name: figure for figure in found.figures}
+    assert by_name["accuracy"].reported == by_name["accuracy"].found
+    assert {
+        "accuracy.low",
+        "macro_f1.high",
+        "classes",
+        "confusion",
+        "slices",
+        "mistakes",
+        "model digest",
+    } <= by_name.keys()
+    assert all(figure.ok for figure in found.figures if figure.rule == "equal")
+    assert json.loads(json.dumps(found.to_json()))["ok"] is True
+
+
+@pytest.mark.parametrize("kind", ["tabular-classification", "tabular-regression", "text-classification/multi-label"])
+def test_every_kind_of_answer_verifies(tiny_artifact, task_rows, tmp_path, kind):
+    assert verify(with_report(tiny_artifact(kind), task_rows(kind)[0], tmp_path / "model"), timings=False).ok
+
+
+def test_costs_are_measured_again_within_their_ratios(tiny_artifact, task_rows, tmp_path):
+    kind = "tabular-classification"
+    path = with_report(tiny_artifact(kind), task_rows(kind)[0], tmp_path / "model", measured=True)
+    by_name = {figure.name: figure for figure in verify(path).figures}
+    assert {"p50_ms", "p95_ms", "rows_per_s", "load_ms", "ram_mb", "size_mb", "train_minutes"} <= by_name.keys()
+    assert by_name["size_mb"].ok and by_name["size_mb"].found == by_name["size_mb"].reported
+    assert by_name["ram_mb"].ok and by_name["ram_mb"].found > 10
+    assert (by_name["train_minutes"].found, by_name["train_minutes"].ok) == (None, None)
+    assert all(by_name[name].found > 0 for name in ("p50_ms", "p95_ms", "rows_per_s", "load_ms"))
+
+
+def change(*keys, value):
+    def changed(report):
+        place = report
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value(place[keys[-1]]) if callable(value) else value
+        return report
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("changed", "figure"),
+    [
+        (change("evaluation", "metrics", "accuracy", "value", value=lambda v: v + 1 / 30), "accuracy"),
+        (change("evaluation", "metrics", "macro_f1", "low", value=lambda v: v + 1e-6), "macro_f1.low"),
+        (change("evaluation", "classes", 0, "recall", value=0.999), "classes"),
+        (change("evaluation", "confusion", "cells", value=lambda cells: cells[1:]), "confusion"),
+        (change("evaluation", "calibration", "ece_after", value=0.0), "calibration.ece_after"),
+        (change("evaluation", "mistakes", value=[]), "mistakes"),
+        (change("artifact_digest", value="f" * 64), "model digest"),
+        (change("cost", "size_mb", value=0.001), "size_mb"),
+    ],
+)
+def test_a_report_that_claims_something_else_is_caught(texts, tmp_path, changed, figure):
+    path = with_report(*texts, tmp_path / "model", changed=changed)
+    found = verify(path, timings=figure == "size_mb")
+    assert not found.ok
+    assert [f.name for f in found.figures if f.ok is False] == [figure]
+
+
+def test_another_machine_is_shown_but_not_judged(tiny_artifact, task_rows, tmp_path):
+    kind = "tabular-classification"
+
+    def changed(report):
+        report["hardware"]["cpu"] = "a processor nobody has"
+        report["cost"]["p95_ms"] = 1e-6  # no machine is that fast
+        return report
+
+    path = with_report(tiny_artifact(kind), task_rows(kind)[0], tmp_path / "model", measured=True, changed=changed)
+    found = verify(path)
+    by_name = {figure.name: figure for figure in found.figures}
+    assert not found.same_machine
+    assert by_name["p95_ms"].ok is None and by_name["p95_ms"].found > 1e-6
+    assert found.ok
+
+
+def test_other_rows_are_refused(texts, tmp_path):
+    path = with_report(*texts, tmp_path / "model")
+    sealed = tmp_path / "model.test.jsonl"
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(sealed.read_bytes().replace(b"delivery", b"refund", 1))
+    with pytest.raises(DataError, match="not the sealed test file"):
+        verify(path, other, timings=False)
+    kept = tmp_path / "elsewhere.jsonl"
+    sealed.rename(kept)
+    with pytest.raises(DataError, match=r"sealed test file is missing.*put it beside"):
+        verify(path, timings=False)
+    assert verify(path, kept, timings=False).ok
+
+
+def test_damage_is_refused_with_the_name_of_the_file(texts, tmp_path):
+    path = with_report(*texts, tmp_path / "model")
+    report = path / "report.json"
+    report.write_text(report.read_text().replace('"value": 0.', '"value": 1.', 1))
+    with pytest.raises(ArtifactError, match=r"report\.json"):
+        verify(path, timings=False)
+
+
+def test_an_artifact_without_test_rows_cannot_be_verified(texts, tmp_path):
+    path = with_report(*texts, tmp_path / "model")
+    manifest = json.loads((path / "manifest.json").read_text())
+    for entry, message in (
+        (None, "made without test rows"),
+        ({"file": "../x", "sha256": "0" * 64}, "outside its place"),
+    ):
+        (path / "manifest.json").write_text(json.dumps(manifest | {"test": entry}))
+        with pytest.raises(ArtifactError, match=message):
+            verify(path, timings=False)
+
+
+def test_two_artifacts_are_compared_on_the_rows_they_share(texts, tmp_path):
+    a, b = (with_report(*texts, tmp_path / name) for name in ("a", "b"))
+    found = compare_artifacts(a, b, config=EvaluateConfig(resamples=100))
+    assert found.n == 30 and found.metrics["accuracy"].difference == 0
+    (tmp_path / "a.test.jsonl").unlink()  # the other's copy serves as well
+    assert compare_artifacts(a, b, config=EvaluateConfig(resamples=100)).n == 30
+
+
+def test_artifacts_reported_on_different_rows_are_not_compared(texts, tmp_path):
+    model, rows = texts
+    a, b = with_report(model, rows, tmp_path / "a"), with_report(model, rows[:20], tmp_path / "b")
+    with pytest.raises(DataError, match=r"differ from.*same splits"):
+        compare_artifacts(a, b)
+
+
+def test_the_report_files_are_part_of_the_artifact(texts, tmp_path):
+    path = with_report(*texts, tmp_path / "model")
+    names = open_artifact(path).manifest["files"].keys()
+    assert {"report.json", "report.html", "report.zh.html", "model_card.md"} <= names
+    assert 'href="report.zh.html"' in (path / "report.html").read_text()
+    assert 'href="report.html"' in (path / "report.zh.html").read_text()
