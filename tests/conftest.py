@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from penjing.core.artifact import Artifact
 from penjing.core.task import Roles, TextSettings
@@ -56,6 +57,11 @@ MESSAGES: list[tuple[str, str, float]] = [
     ("拉链用了一个星期就坏了。", "product", 1.0),
     ("这件大衣在东北的冬天够暖和吗？", "product", 3.0),
 ]
+
+
+# How long one example takes says more of the machine's other work than of the code.
+settings.register_profile("penjing", deadline=None)
+settings.load_profile("penjing")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -178,7 +178,7 @@ def test_no_artifact_and_an_unfinished_one(tmp_path):
         load(tmp_path)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_changed_byte_of_any_file_is_refused_with_its_name(copy, data):
     names = sorted(json.loads((copy / MANIFEST).read_text())["files"])
@@ -205,7 +205,7 @@ def test_a_missing_file_is_refused_with_its_name(copy, name):
         load(copy)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_changed_manifest_never_ends_in_anything_but_a_clear_error(copy, data):
     path = copy / MANIFEST

@@ -51,13 +51,16 @@ def write_predictions(
         handle = _open(part, kind)
     try:
         writer: Writer = ParquetWriter(handle) if kind == "parquet" else TEXT_FORMATS[kind](handle)
-        count = _write_all(pairs, writer, task, lambda: _plainly(target), listener)
-        with _plainly(target):
-            writer.close()
-            handle.flush()
-            os.fsync(handle.fileno())
-            handle.close()
-            part.replace(target)
+        try:
+            count = _write_all(pairs, writer, task, lambda: _plainly(target), listener)
+            with _plainly(target):
+                writer.close()
+                handle.flush()
+                os.fsync(handle.fileno())
+                handle.close()
+                part.replace(target)
+        finally:
+            writer.abandon()
     finally:
         # Where closing fails here, the write before it failed for the same reason, and its error is on the way.
         with suppress(OSError):

@@ -24,7 +24,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Writer(Protocol):
-    """Writes records; `close` completes the file but leaves the handle open."""
+    """Writes records. `close` completes the file, `abandon` gives it up; both leave the handle open."""
 
     def write(self, row: Mapping[str, Any], prediction: Mapping[str, Any]) -> None:
         """Append one input row (column → value) and its rendered prediction."""
@@ -32,6 +32,10 @@ class Writer(Protocol):
 
     def close(self) -> None:
         """Write what is still held back."""
+        ...
+
+    def abandon(self) -> None:
+        """Write nothing more, now or later."""
         ...
 
 
@@ -48,6 +52,9 @@ class JsonlWriter:
         self.handle.write(json.dumps(record, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
     def close(self) -> None:
+        """Nothing is held back."""
+
+    def abandon(self) -> None:
         """Nothing is held back."""
 
 
@@ -69,6 +76,9 @@ class CsvWriter:
         self.writer.writerow([safe_cell(_flat(value)) for value in self.columns.values(row, prediction)])
 
     def close(self) -> None:
+        """Nothing is held back."""
+
+    def abandon(self) -> None:
         """Nothing is held back."""
 
 
@@ -102,6 +112,11 @@ class ParquetWriter:
         if self.held or self.writer is None:
             self._flush()
         self.writer.close()
+
+    def abandon(self) -> None:
+        """Keep pyarrow from writing a footer when its writer is collected."""
+        if self.writer is not None:
+            self.writer.is_open = False
 
     def _flush(self) -> None:
         assert self.columns is not None
