@@ -92,7 +92,7 @@ def test_every_kind_of_answer_verifies(tiny_artifact, task_rows, tmp_path, kind)
 def test_costs_are_measured_again_within_their_ratios(tiny_artifact, task_rows, tmp_path):
     kind = "tabular-classification"
     path = with_report(tiny_artifact(kind), task_rows(kind)[0], tmp_path / "model", measured=True)
-    by_name = {figure.name: figure for figure in verify(path).figures}
+    by_name = {figure.name: figure for figure in verify(path, seconds=0.2).figures}
     assert {"p50_ms", "p95_ms", "rows_per_s", "load_ms", "ram_mb", "size_mb", "train_minutes"} <= by_name.keys()
     assert by_name["size_mb"].ok and by_name["size_mb"].found == by_name["size_mb"].reported
     assert by_name["ram_mb"].ok and by_name["ram_mb"].found > 10
@@ -126,7 +126,7 @@ def change(*keys, value):
 )
 def test_a_report_that_claims_something_else_is_caught(texts, tmp_path, changed, figure):
     path = with_report(*texts, tmp_path / "model", changed=changed)
-    found = verify(path, timings=figure == "size_mb")
+    found = verify(path, timings=False)
     assert not found.ok
     assert [f.name for f in found.figures if f.ok is False] == [figure]
 
@@ -140,7 +140,7 @@ def test_another_machine_is_shown_but_not_judged(tiny_artifact, task_rows, tmp_p
         return report
 
     path = with_report(tiny_artifact(kind), task_rows(kind)[0], tmp_path / "model", measured=True, changed=changed)
-    found = verify(path)
+    found = verify(path, seconds=0.2)
     by_name = {figure.name: figure for figure in found.figures}
     assert not found.same_machine
     assert by_name["p95_ms"].ok is None and by_name["p95_ms"].found > 1e-6

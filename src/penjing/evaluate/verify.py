@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from penjing.core.artifact import Artifact, open_artifact
+from penjing.core.artifact import Artifact, open_artifact, size_bytes
 from penjing.core.errors import ArtifactError
 from penjing.core.events import Listener, Notice, Progress, ignore
 from penjing.core.report import REPORT, Cost, Evaluation, Hardware, Report, read_report
@@ -87,6 +87,7 @@ def verify(
     listener: Listener = ignore,
     *,
     timings: bool = True,
+    seconds: float = 2.0,
 ) -> Verification:
     """Re-run the figures of an artifact's report.
 
@@ -94,7 +95,8 @@ def verify(
         artifact_path: the artifact's directory.
         test_path: the sealed test file; by default beside the artifact's directory.
         listener: told of progress.
-        timings: whether to measure latency, throughput, memory and load time (some seconds).
+        timings: whether to measure latency, throughput, memory and load time.
+        seconds: spent on latency, and again on throughput, in each of three fresh processes.
 
     Raises:
         ArtifactError: damaged, without report, or made without test rows.
@@ -113,7 +115,7 @@ def verify(
         _equal("model digest", report.artifact_digest, files_digest(artifact.path, names)),
         _equal("test file", report.data.test_sha256, sealed_entry(artifact)[1]),
         *_compare_evaluations(report.evaluation, found),
-        *_costs(report, artifact, table, listener, timings=timings, same_machine=same_machine),
+        *_costs(report, artifact, table, listener, seconds=seconds if timings else 0.0, same_machine=same_machine),
         *_libraries(report.hardware, hardware),
     ]
     return Verification(str(artifact_path), len(table), same_machine, tuple(figures))
@@ -182,13 +184,14 @@ def _equal(name: str, reported: float | str | None, found: float | str | None) -
 
 
 def _costs(
-    report: Report, artifact: Artifact, table: Table, listener: Listener, *, timings: bool, same_machine: bool
+    report: Report, artifact: Artifact, table: Table, listener: Listener, *, seconds: float, same_machine: bool
 ) -> list[Figure]:
     cost = report.cost
     names = [name for name in Cost.model_fields if name != "concurrency" and getattr(cost, name) is not None]
-    again = Cost(train_minutes=None)
-    if timings and any(name != "train_minutes" for name in names):
-        again = cost_of(measure(artifact, table.rows, concurrency=cost.concurrency, listener=listener))
+    again = Cost(size_mb=size_bytes(artifact) / 1e6)
+    if seconds and set(names) - {"train_minutes", "size_mb"}:
+        found = measure(artifact, table.rows, concurrency=cost.concurrency, seconds=seconds, listener=listener)
+        again = cost_of(found)
     return [_cost(name, getattr(cost, name), getattr(again, name), same_machine=same_machine) for name in names]
 
 

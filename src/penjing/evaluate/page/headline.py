@@ -22,10 +22,12 @@ def headline(report: Report, words: Words) -> str:
     known = {name for name, found in metrics.items() if found.value is not None}
     if primary == "auc" and metrics["auc"].low is not None:
         return _frequency("headline.auc", metrics["auc"], report, words)
-    if primary in {"rmse", "mae"} and "mae" in known:
+    if "mae" in known:
         return _range("headline.error", "mae", metrics["mae"], words)
     if primary != "f1" and "accuracy" in known:
         return _frequency("headline.accuracy", metrics["accuracy"], report, words)
+    if "subset_accuracy" in known:
+        return _frequency("headline.subset_accuracy", metrics["subset_accuracy"], report, words)
     if {"precision", "recall"} <= known and "accuracy" not in known:
         shares = {name: count(100 * (metrics[name].value or 0)) for name in ("precision", "recall")}
         return words("headline.f1", **shares)
@@ -36,7 +38,7 @@ def _frequency(key: str, found: MetricValue, report: Report, words: Words) -> st
     assert found.value is not None
     unit = unit_of(report, words)
     if found.low is None or found.high is None:
-        return words("headline.accuracy.point", base=100, value=count(100 * found.value), unit=unit)
+        return words(f"{key}.point", base=100, value=count(100 * found.value), unit=unit)
     # Out of a hundred is easiest to picture, but must not round the range away, nor claim "100 of 100".
     base = 100 if round(100 * found.low) < round(100 * found.high) < 100 else 1000
     figures = {name: count(base * getattr(found, name)) for name in ("value", "low", "high")}
