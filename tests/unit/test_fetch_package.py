@@ -232,6 +232,14 @@ def test_refused_credentials_are_named_but_not_shown(cache, monkeypatch):
         assert "wrong" not in caught.value.message
 
 
+def test_a_certificate_file_that_is_not_there(cache, monkeypatch):
+    with serve(Index({WHEEL: DATA})) as index:
+        use(index, monkeypatch)
+        monkeypatch.setenv("PIP_CERT", "/nowhere/ca.pem")
+        with pytest.raises(FetchError, match=r"option cert names /nowhere/ca\.pem, which does not exist"):
+            fetch_package_files(SPEC)
+
+
 def test_plain_http_to_another_host_needs_pips_trusted_host(cache, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", "http://index.invalid/simple")
     with pytest.raises(FetchError, match=r"index\.invalid offers plain http"):

@@ -75,6 +75,9 @@ class IndexSession:
             Unavailable: not reachable, refused, or answered with another status.
         """
         self._check_scheme(url)
+        for option, path in {"cert": self.config.cert, "client-cert": self.config.client_cert}.items():
+            if path is not None and not Path(path).exists():
+                raise Unavailable(f"pip's option {option} names {path}, which does not exist")
         proxy = self.config.proxy
         try:
             response = self._session.get(
