@@ -14,7 +14,7 @@ from penjing.core.errors import DataError
 from penjing.data.config import FormatConfig, LimitsConfig
 from penjing.data.dialect import Dialect, looks_like_header, sniff_dialect
 from penjing.data.encoding import detect_encoding
-from penjing.data.textlines import text_lines
+from penjing.data.textlines import LINE_CELLS, text_lines
 
 _SAMPLE_LINES = 2_000
 _SAMPLE_CHARS = 2_000_000
@@ -49,6 +49,9 @@ def inspect_delimited(path: Path, form: FormatConfig, limits: LimitsConfig) -> D
     Raises:
         DataError: the file is empty or binary, or column names repeat.
     """
+    # The csv module's field limit is global to the process: it is only ever raised here, above what a line may hold;
+    # cells are checked one by one when they are read.
+    csv.field_size_limit(max(csv.field_size_limit(), limits.max_cell_chars * (LINE_CELLS + 1)))
     encoding = form.encoding or detect_encoding(path)
     lines = _first_lines(path, encoding, limits)
     if not any(line.strip() for line in lines):
@@ -118,7 +121,7 @@ def read_delimited(path: Path, layout: DelimitedLayout, limits: LimitsConfig) ->
     if layout.dialect.delimiter is None:
         records = ((n, [line.rstrip("\r\n")]) for n, line in enumerate(lines, start=1) if line.strip())
     else:
-        records = _csv_records(path, lines, layout.dialect, limits)
+        records = _csv_records(path, lines, layout.dialect)
     width = len(layout.names)
     for number, fields in itertools.islice(records, 1, None) if layout.header else records:
         if len(fields) != width:
@@ -129,11 +132,7 @@ def read_delimited(path: Path, layout: DelimitedLayout, limits: LimitsConfig) ->
         yield number, {name: cell or None for name, cell in zip(layout.names, fields, strict=True)}
 
 
-def _csv_records(
-    path: Path, lines: Iterator[str], dialect: Dialect, limits: LimitsConfig
-) -> Iterator[tuple[int, list[str]]]:
-    # The csv module's field limit is global to the process: it is only ever raised here, and checked again above.
-    csv.field_size_limit(max(csv.field_size_limit(), limits.max_cell_chars + 1))
+def _csv_records(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     reader = dialect.reader(lines)
     start = 1
     try:
@@ -151,12 +150,13 @@ def _ragged(path: Path, number: int, fields: Sequence[str], layout: DelimitedLay
     width = len(layout.names)
     mark = layout.dialect.delimiter
     few = len(fields) < width
+    swallowed = any(cell.count("\n") > 20 for cell in fields)  # an opening quote that nothing closes
     step = "complete the row" if few else f"enclose fields that hold {mark!r} in double quotes"
     return DataError(
         f"the row has {len(fields)} field{'s' if len(fields) != 1 else ''}",
         where=f"{path}:{number}",
         expected=f"{width} ({', '.join(layout.names[:6])}{', ...' if width > 6 else ''})",
-        next_step=f"{step}, or name the right data.format.delimiter",
+        next_step=_QUOTE_STEP if swallowed else f"{step}, or name the right data.format.delimiter",
     )
 
 

@@ -61,7 +61,7 @@ def sniff_dialect(lines: Sequence[str], path: Path, *, delimiter: str | None, qu
     """
     suffix = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
     usual = _USUAL.get(suffix)
-    candidates = (delimiter,) if delimiter else _DELIMITERS
+    candidates = (delimiter,) if delimiter else tuple(c for c in _DELIMITERS if c == usual or not _punctuates(c, lines))
     scored = []
     for candidate in candidates:
         for quotes in (quoted,) if quoted is not None else (True, False):
@@ -78,6 +78,14 @@ def sniff_dialect(lines: Sequence[str], path: Path, *, delimiter: str | None, qu
     if usual is None:
         return Dialect(None, quoted=False)
     return Dialect(usual, _quotes_used(lines, usual) or usual == "," if quoted is None else quoted)
+
+
+def _punctuates(mark: str, lines: Sequence[str]) -> bool:
+    """Whether a mark is mostly followed by a space, as in sentences."""
+    if mark not in ",;|":
+        return False
+    marks = sum(line.count(mark) for line in lines)
+    return sum(line.count(f"{mark} ") for line in lines) > 0.5 * marks
 
 
 def _steadiness(dialect: Dialect, lines: Sequence[str]) -> tuple[float, int]:

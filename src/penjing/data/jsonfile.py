@@ -13,6 +13,7 @@ from penjing.data.config import LimitsConfig
 from penjing.data.textlines import text_lines, text_pieces
 
 _MAX_WRAPPED_CHARS = 200_000_000
+_WRAPPERS = ("data", "rows", "records", "items", "examples", "results")
 
 
 def sniff_json(path: Path, encoding: str, limits: LimitsConfig) -> str | None:
@@ -22,11 +23,14 @@ def sniff_json(path: Path, encoding: str, limits: LimitsConfig) -> str | None:
         return None
     if head[0] == "[":
         return "array" if head[1:2] == "" or head[1:].lstrip()[:1] in {"{", "]", ""} else None
+    first, _, rest = head.partition("\n")
     try:
-        json.loads(head.split("\n", 1)[0])
+        value = json.loads(first)
     except ValueError:
         return "object"
-    return "jsonl"
+    # One line alone is one row, unless it is a wrapper around the rows.
+    wraps = not rest.strip() and any(isinstance(value.get(key), list) for key in _WRAPPERS)
+    return "object" if wraps else "jsonl"
 
 
 def read_jsonl(path: Path, encoding: str, limits: LimitsConfig) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -73,7 +73,7 @@ def _separates(mark: str, texts: Sequence[str]) -> bool:
         return False
     known = sum(part in alone for part in parts)
     shared = sum(count > 1 or part in alone for part, count in parts.items())
-    return known >= 0.8 * len(parts) or (shared >= 0.8 * len(parts) and 2 * len(parts) <= len(joined))
+    return known >= 0.8 * len(parts) or (shared >= 0.8 * len(parts) and len(parts) <= len(joined))
 
 
 def split_labels(value: Any, separator: str | None) -> list[str]:

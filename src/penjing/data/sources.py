@@ -178,7 +178,11 @@ def _open_text(path: Path, config: DataConfig) -> Opened:
         encoding = form.encoding or detect_encoding(path)
         shape = sniff_json(path, encoding, limits)
         plain = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
-        if form.kind == "jsonl" or (shape is None and (plain in _JSON or form.kind == "json")):
+        if (
+            form.kind == "jsonl"
+            or (shape == "object" and plain in _JSON[1:])
+            or (shape is None and (plain in _JSON or form.kind == "json"))
+        ):
             shape = "jsonl"
         if shape is not None and (form.kind != "auto" or plain in (*_JSON, ".txt", "")):
             reader = {"jsonl": read_jsonl, "array": read_json_array, "object": read_json_object}[shape]

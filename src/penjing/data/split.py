@@ -73,9 +73,10 @@ def split_table(
             "no split is given", where="data.split.strategy", expected="a split column, data.test or data.valid"
         )
     train, test, valid = _complete(table, given["test"], given["valid"], inference, config, strategy, seed, notes)
-    held = {"given": _given_leaks, "time": _drop_seen}.get(strategy)
-    if held is not None:
-        train, valid = held(train, valid, test, inference, config, notes)
+    if any(part is not None for part in given.values()):
+        train = _given_leaks(train, valid, test, inference, config, notes)
+    elif strategy == "time":
+        train, valid = _drop_seen(train, valid, test, inference, notes)
     for name, part in (("training", train), ("validation", valid), ("test", test)):
         if not len(part):
             raise DataError(
@@ -217,9 +218,7 @@ def _in_time(
     return parts
 
 
-def _drop_seen(
-    train: Table, valid: Table, test: Table, inference: Inference, config: SplitConfig, notes: list[str]
-) -> tuple[Table, Table]:
+def _drop_seen(train: Table, valid: Table, test: Table, inference: Inference, notes: list[str]) -> tuple[Table, Table]:
     """By time, a text may come again later; its earlier copies are dropped, so that the newest rows stay whole."""
     test_keys = {content_key(row, inference.roles) for row in test.rows}
     valid_keys = {content_key(row, inference.roles) for row in valid.rows}
@@ -233,19 +232,19 @@ def _drop_seen(
 
 def _given_leaks(
     train: Table, valid: Table, test: Table, inference: Inference, config: SplitConfig, notes: list[str]
-) -> tuple[Table, Table]:
+) -> Table:
     """A given split is kept as it is, unless the user wants leaks dropped."""
     held = {content_key(row, inference.roles) for part in (test, valid) for row in part.rows}
     kept = _without(train, held, inference)
     leaked = len(train) - len(kept)
     if leaked and config.drop_leaks:
         notes.append(f"dropped {leaked:,} training rows whose content is held out too")
-        return kept, valid
+        return kept
     if leaked:
         notes.append(
             f"warning: {leaked:,} training rows have the content of a held-out row (data.split.drop_leaks removes them)"
         )
-    return train, valid
+    return train
 
 
 def _without(table: Table, keys: set[bytes], inference: Inference) -> Table:

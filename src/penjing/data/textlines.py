@@ -9,7 +9,7 @@ from pathlib import Path
 from penjing.core.errors import DataError
 from penjing.data.encoding import open_bytes, reading
 
-_ROW_FACTOR = 4
+LINE_CELLS = 4
 _PROBE_BYTES = 16_000_000
 
 
@@ -25,7 +25,7 @@ def text_lines(path: Path, encoding: str, max_cell_chars: int, *, newline: str |
     Raises:
         DataError: a line is too long, holds a null byte, or is not in this encoding.
     """
-    bound = max_cell_chars * _ROW_FACTOR
+    bound = max_cell_chars * LINE_CELLS
     number = 0
     with reading(path), open_bytes(path) as raw:
         text = io.TextIOWrapper(raw, encoding=encoding, newline=newline)

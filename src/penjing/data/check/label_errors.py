@@ -19,6 +19,7 @@ from penjing.data.stratify import stratified_parts
 FOLDS = 3
 MAX_ROWS = 40_000
 MIN_ROWS = 60
+MIN_ROWS_A_CLASS = 5
 MAX_CLASSES = 200
 _MAX_CHARS = 400
 _HASHED_FEATURES = 2**18
@@ -36,6 +37,8 @@ def why_not(material: Material) -> str | None:
         return f"needs {MIN_ROWS} rows, there are {len(labels)}"
     if not 2 <= len(set(labels)) <= MAX_CLASSES:
         return f"needs 2 to {MAX_CLASSES} classes, there are {len(set(labels))}"
+    if len(labels) < MIN_ROWS_A_CLASS * len(set(labels)):
+        return f"needs {MIN_ROWS_A_CLASS} rows a class on average, there are {len(labels) / len(set(labels)):.1f}"
     return None
 
 

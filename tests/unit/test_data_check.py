@@ -1,0 +1,193 @@
+"""The check finds what was planted, says how much, and keeps quiet about clean data."""
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
+
+from penjing.core.task import TextSettings
+from penjing.data.check import check, check_source
+from penjing.data.config import ColumnsConfig, DataConfig
+from penjing.data.minhash import near_duplicates, signatures
+from penjing.data.prepare import prepare
+from penjing.data.textkey import normalise_text
+
+
+def words(line):
+    return line.split()
+
+
+GOOD = words("fast friendly helpful clean fresh warm tasty kind quick bright lovely gentle honest smooth")
+BAD = words("slow rude broken dirty stale cold bitter harsh late dull awful rough false noisy")
+PLAIN = words("the a room meal staff driver box street phone order day hotel price door table street light water")
+
+
+def review(rng, label, number):
+    own = GOOD if label == "good" else BAD
+    words = [*rng.choice(own, 4), *rng.choice(PLAIN, 8)]
+    rng.shuffle(words)
+    return " ".join([*words, f"n{number}"])
+
+
+def reviews(count, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = ["good" if i % 2 else "bad" for i in range(count)]
+    return [{"text": review(rng, label, i), "label": label} for i, label in enumerate(labels)]
+
+
+def save(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return DataConfig(source=str(path))
+
+
+def codes(report, severities=("error", "warning")):
+    return {finding.code for finding in report.findings if finding.severity in severities}
+
+
+def test_clean_data_has_no_complaints(tmp_path):
+    report = check_source(save(tmp_path / "a.jsonl", reviews(400)))
+    assert report.ok and not codes(report)
+    assert (report.num_rows, report.task_kind, report.language) == (400, "text-classification", "en")
+    json.dumps(report.to_json(), allow_nan=False)
+
+
+def test_what_was_planted_is_found_and_counted(tmp_path):
+    rows = reviews(400)
+    rows += [{"text": row["text"].upper(), "label": row["label"]} for row in rows[:30]]
+    rows += [{"text": rows[i]["text"], "label": "bad" if rows[i]["label"] == "good" else "good"} for i in range(50, 57)]
+    rows += [{"text": "", "label": "good"}] * 6 + [{"text": "no label here, sadly", "label": None}] * 5
+    rows += [{"text": f"rare words of kind {i}", "label": "odd"} for i in range(3)]
+    rows += [{"text": f"Ã©tÃ© broken\x07 <br> text {i} " + "long " * 800, "label": "good"} for i in range(4)]
+    rows += [{"text": f"这家店的东西很好，下次还会再来{i}", "label": "good"} for i in range(60)]
+    report = check_source(save(tmp_path / "a.jsonl", rows))
+    counts = {finding.code: finding.count for finding in report.findings}
+    assert counts["duplicate-text"] == 37
+    assert counts["conflicting-label"] == 14
+    assert (counts["missing-text"], counts["missing-label"]) == (6, 5)
+    assert counts["small-class"] == 1 and report.find("small-class").examples[0].row_id == "odd"
+    assert report.find("class-imbalance") is not None
+    assert counts["control-characters"] == counts["wrong-decoding"] == counts["html-tags"] == counts["too-long"] == 4
+    assert report.find("language-mix").examples[0].detail.startswith("这家店")
+    assert all(len(finding.examples) <= 5 and finding.what_to_do for finding in report.findings)
+
+
+def test_lengths_are_counted_in_the_models_tokens(tmp_path):
+    vocabulary = {"[UNK]": 0}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    rows = reviews(100) + [{"text": "word " * 20 + str(i), "label": "good"} for i in range(9)]
+    settings = TextSettings(tmp_path / "tokenizer.json", max_length=16)
+    found = check_source(save(tmp_path / "a.jsonl", rows), text=settings).find("too-long")
+    assert found.count == 9 and found.examples[0].detail == "21 tokens"
+
+
+def test_unusable_labels_become_findings(tmp_path):
+    rows = [row | {"label": f"id{i}"} for i, row in enumerate(reviews(60))]
+    report = check_source(save(tmp_path / "a.jsonl", rows))
+    assert not report.ok and "looks like an id" in report.find("unusable-label").message
+    rows = [row | {"label": "same"} for row in reviews(60)]
+    assert "one class only" in check_source(save(tmp_path / "b.jsonl", rows)).find("unusable-label").message
+
+
+def test_leaks_between_given_parts(tmp_path):
+    rows = reviews(200)
+    near = [{"text": row["text"] + " indeed", "label": row["label"]} for row in rows[:8]]
+    config = save(tmp_path / "a.jsonl", rows[:150])
+    config = config.model_copy(update={"test": save(tmp_path / "t.jsonl", rows[140:] + near).source})
+    report = check_source(config)
+    assert report.find("leakage").count == 10
+    assert report.find("leakage").examples[0].row_id == "t.jsonl:1"
+    assert report.find("near-leakage").count == 8
+
+
+def test_prepared_data_does_not_leak_and_its_test_labels_stay_sealed(tmp_path):
+    rows = reviews(200)
+    rows += rows[:40]
+    prepared = prepare(save(tmp_path / "a.jsonl", rows))
+    assert check(prepared).find("leakage") is None
+    for row in prepared.splits.sealed_test.rows:
+        del row["label"]  # reading one would now fail
+    report = check(prepared)
+    sealed = set(prepared.splits.sealed_test.row_ids)
+    shown = {example.row_id for finding in report.findings for example in finding.examples}
+    assert report.num_rows == 240 and not shown & sealed
+
+
+def test_tables_are_checked_by_column(tmp_path):
+    rng = np.random.default_rng(0)
+    outcome = rng.integers(0, 2, 300)
+    rows = [
+        {"age": int(rng.integers(18, 80)) if i % 10 else None, "same": "x", "closed": f"r{y}", "outcome": f"o{y}"}
+        for i, y in enumerate(outcome)
+    ]
+    config = save(tmp_path / "a.jsonl", rows).model_copy(update={"columns": ColumnsConfig(label="outcome")})
+    report = check_source(config)
+    assert report.find("missing-value").count == 30
+    assert report.find("constant-feature").examples[0].row_id == "same"
+    assert "closed" in report.find("label-in-features").message
+    assert "label errors" in report.skipped
+
+
+def edited(rng, text, width):
+    """One word of English, or one character of Chinese, replaced."""
+    words = text.split(" ") if width > 1 else list(text)
+    words[int(rng.integers(len(words)))] = "zebra" if width > 1 else "鑫"
+    return (" " if width > 1 else "").join(words)
+
+
+@pytest.mark.parametrize("width", [1, 5])
+def test_planted_near_duplicates_are_found(width):
+    rng = np.random.default_rng(0)
+    if width == 1:
+        letters = np.array([chr(code) for code in range(0x4E00, 0x4E00 + 900)])
+        texts = ["".join(rng.choice(letters, 30)) for _ in range(2_000)]
+    else:
+        words = np.array(["".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 6)) for _ in range(3_000)])
+        texts = [" ".join(rng.choice(words, 20)) for _ in range(2_000)]
+    planted = {(i, len(texts) + i) for i in range(300)}
+    texts += [edited(rng, texts[i], width) for i in range(300)]
+    found = {(pair.first, pair.second) for pair in near_duplicates(texts)}
+    assert len(found & planted) >= 0.97 * len(planted)
+    assert not found - planted
+
+
+def test_clusters_stay_connected():
+    rng = np.random.default_rng(0)
+    stem = " ".join("".join(rng.choice(list("abcdefghij"), 6)) for _ in range(30))
+    texts = [f"{stem} {i}" for i in range(500)]
+    pairs = near_duplicates(texts)
+    assert {i for pair in pairs for i in (pair.first, pair.second)} == set(range(500))
+    assert len(pairs) < 20_000
+
+
+def test_signatures_estimate_jaccard():
+    rng = np.random.default_rng(0)
+    pool = rng.integers(0, 2**63, 1_500, dtype=np.uint64)
+    for shared in (200, 500, 800):
+        first, second = np.unique(pool[:1_000]), np.unique(pool[1_000 - shared : 2_000 - shared])
+        true = len(np.intersect1d(first, second)) / len(np.union1d(first, second))
+        sig = signatures([first, second], seed=3)
+        assert abs((sig[0] == sig[1]).mean() - true) < 0.17  # three standard errors of 80 hashes
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cleanlab") is None, reason="needs the train extra")
+def test_planted_label_errors_are_found(tmp_path):
+    rows = reviews(1_200)
+    rng = np.random.default_rng(1)
+    wrong = set(rng.choice(len(rows), 60, replace=False).tolist())
+    for i in wrong:
+        rows[i]["label"] = "bad" if rows[i]["label"] == "good" else "good"
+    report = check_source(save(tmp_path / "a.jsonl", rows))
+    found = report.find("label-error")
+    assert 50 <= found.count <= 75
+    assert all(int(example.row_id.split(":")[1]) - 1 in wrong for example in found.examples)
+    assert "looks like" in found.examples[0].detail
+
+
+def test_normalised_text():
+    assert normalise_text("Ｈｅｌｌｏ,  World!") == normalise_text("hello world") == "hello world"
+    assert normalise_text("很好！！") == normalise_text("很好。")
+    assert normalise_text("!!!") != normalise_text("???")
