@@ -1,0 +1,238 @@
+"""Measure every candidate of a selection on the same rows."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penjing.core.budget import Budget
+from penjing.core.errors import ArtifactError, CapabilityError, FetchError
+from penjing.core.events import Listener, Notice
+from penjing.core.runtime import Runtime
+from penjing.core.task import Splits, Task
+from penjing.models.catalog import list_models, resolve
+from penjing.models.pretrained import Pretrained
+from penjing.models.scratch import ABOUT, make_scratch
+from penjing.models.scratch import NAME as SCRATCH
+from penjing.select.calibration import shipped
+from penjing.select.candidate import Candidate, speaks
+from penjing.select.config import SelectConfig
+from penjing.select.features import encode_sample, has_features, make_task, to_numpy
+from penjing.select.logme import logme
+from penjing.select.probe import Judged, error_of, judge, probe_predictor, score_of
+from penjing.select.sample import Pool, draw_pool
+from penjing.select.serving import measure_export, time_torch
+from penjing.select.stand_in import stand_in_predictor
+from penjing.select.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from penjing.train.config import TrainConfig
+
+# A training step costs about three forward passes (one forward, two backward).
+PASSES_A_STEP = 3.0
+ENCODE_SHARE, PROBE_SHARE, RUN_SHARE = 0.4, 0.4, 0.6
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of every candidate; see `rank.select`."""
+
+    splits: Splits
+    kind: str
+    budget: Budget
+    config: SelectConfig
+    train: TrainConfig
+    language: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A candidate with what its ranking needs.
+
+    Args:
+        candidate: the row of the table.
+        judged: scores on held-out rows; None where it was not measured.
+        task: the task with this candidate's tokenizer; None likewise.
+    """
+
+    candidate: Candidate
+    judged: Judged | None = field(default=None, repr=False)
+    task: Task | None = field(default=None, repr=False)
+
+
+def examine(question: Question, listener: Listener) -> list[Examined]:
+    """Every candidate, in the order given."""
+    config = question.config
+    pool = draw_pool(question.splits, max_rows=config.sample_rows, num_folds=config.folds, seed=question.seed)
+    runtime = Runtime.detect()
+    catalog = {row.name: row for row in list_models()}
+    found = []
+    with tempfile.TemporaryDirectory(prefix="penjing-") as directory:
+        for name in config.candidates or (*catalog, SCRATCH):
+            row = catalog.get(name)
+            if config.candidates is None and row is not None and not speaks(row.languages, question.language):
+                found.append(
+                    Examined(
+                        Candidate(
+                            name,
+                            "wrong language",
+                            (f"knows {', '.join(row.languages)}, the texts are {question.language}",),
+                            row.languages,
+                            row.licence,
+                            parameters=row.parameters,
+                        )
+                    )
+                )
+                continue
+            found.append(_examine_one(name, question, pool, runtime, Path(directory) / SCRATCH, listener))
+    return found
+
+
+def _examine_one(
+    name: str, question: Question, pool: Pool, runtime: Runtime, directory: Path, listener: Listener
+) -> Examined:
+    try:
+        if name == SCRATCH:
+            pretrained = make_scratch(question.splits, directory, seed=question.seed)
+        else:
+            pretrained = resolve(name, listener=listener, offline=question.config.offline)
+    except (FetchError, ArtifactError, CapabilityError) as error:
+        listener(Notice("select", f"{name} is left out: {error.message}", "warning"))
+        return Examined(Candidate(name, "unavailable", (error.what,)))
+    task = make_task(question.splits, question.kind, pretrained, question.train.max_length)
+    watch = Stopwatch(question.config.model_seconds)
+    measure = _judge_scratch if name == SCRATCH else _judge_pretrained
+    candidate = Candidate(
+        name,
+        languages=pretrained.languages,
+        licence=pretrained.licence,
+        parameters=pretrained.parameters,
+        pretrained=name != SCRATCH,
+        reasons=(ABOUT,) if name == SCRATCH else (),
+    )
+    candidate, judged, rate = measure(candidate, task, pool, pretrained, question, runtime, watch, listener)
+    return Examined(_with_cost(candidate, task, pool, pretrained, question, runtime, rate, watch), judged, task)
+
+
+def _judge_pretrained(
+    candidate: Candidate,
+    task: Task,
+    pool: Pool,
+    pretrained: Pretrained,
+    question: Question,
+    runtime: Runtime,
+    watch: Stopwatch,
+    listener: Listener,
+) -> tuple[Candidate, Judged, float | None]:
+    if not has_features(task):
+        from penjing.select.short_run import judge_short_run
+
+        judged, rate = judge_short_run(
+            task,
+            pool,
+            pretrained,
+            question.train,
+            runtime,
+            seed=question.seed,
+            level=LEVEL,
+            watch=watch.part(RUN_SHARE),
+            listener=listener,
+        )
+        return _scored(candidate, task, judged, shipped().run_only.mean), judged, PASSES_A_STEP * rate
+    features = encode_sample(
+        task,
+        pool.table,
+        pretrained,
+        question.train,
+        device=runtime.device,
+        seed=question.seed,
+        watch=watch.part(ENCODE_SHARE),
+        listener=listener,
+    )
+    pool = pool.take(len(features))
+    judged = judge(
+        task,
+        pool,
+        probe_predictor(task, features),
+        watch=watch.part(PROBE_SHARE),
+        level=LEVEL,
+        seed=question.seed,
+        shares=(1.0,),
+    )
+    candidate = _scored(candidate, task, judged, shipped().probe_gain.mean)
+    return replace(candidate, logme=round(logme(*to_numpy(features)), 4)), judged, features.rows_per_s
+
+
+def _judge_scratch(
+    candidate: Candidate,
+    task: Task,
+    pool: Pool,
+    pretrained: Pretrained,
+    question: Question,
+    runtime: Runtime,
+    watch: Stopwatch,
+    listener: Listener,
+) -> tuple[Candidate, Judged, float | None]:
+    if not has_features(task):
+        return _judge_pretrained(candidate, task, pool, pretrained, question, runtime, watch, listener)
+    predictor = stand_in_predictor(task, pool)
+    judged = judge(task, pool, predictor, watch=watch.part(PROBE_SHARE), level=LEVEL, seed=question.seed, shares=(1.0,))
+    return _scored(candidate, task, judged, shipped().stand_in_gain.mean), judged, None
+
+
+def _scored(candidate: Candidate, task: Task, judged: Judged, gain: float) -> Candidate:
+    error = max(error_of(task, judged.score), 0.5 / len(judged.positions))
+    return replace(
+        candidate,
+        probe=judged.score,
+        probe_low=judged.low,
+        probe_high=judged.high,
+        probe_rows=len(judged.positions),
+        expected=score_of(task, error * math.exp(gain)),
+    )
+
+
+def _with_cost(
+    candidate: Candidate,
+    task: Task,
+    pool: Pool,
+    pretrained: Pretrained,
+    question: Question,
+    runtime: Runtime,
+    rate: float | None,
+    watch: Stopwatch,
+) -> Candidate:
+    """Latency, throughput, memory and bytes, and a rough training time."""
+    from penjing.train.defaults import resolve_train
+
+    rows = pool.table.rows
+    serving = measure_export(
+        task,
+        rows,
+        pretrained,
+        question.train,
+        threads=runtime.threads,
+        concurrency=question.budget.concurrency,
+        watch=watch,
+    )
+    if serving is None:
+        serving = time_torch(task, rows, pretrained, question.train, rows_per_s=rate, watch=watch)
+    rate = serving.rows_per_s if rate is None else rate
+    num_rows = len(question.splits.train)
+    epochs = resolve_train(question.train, num_rows=num_rows, width=pretrained.dimension).epochs
+    assert epochs is not None
+    return replace(
+        candidate,
+        p50_ms=serving.p50_ms,
+        p95_ms=serving.p95_ms,
+        rows_per_s=serving.rows_per_s,
+        size_mb=serving.size_mb,
+        ram_mb=serving.ram_mb,
+        backend=serving.backend,
+        train_minutes=round(PASSES_A_STEP * num_rows * epochs / rate / 60, 2),
+    )

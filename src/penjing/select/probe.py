@@ -1,0 +1,200 @@
+"""A linear probe on frozen embeddings, judged on rows it has not seen, at several training sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from penjing.core.task import Prediction, Row, Stats, Task
+from penjing.evaluate.bootstrap import bootstrap
+from penjing.select.features import Features
+from penjing.select.learning_curve import Curve
+from penjing.select.sample import Pool
+from penjing.select.stopwatch import Stopwatch
+
+SHARES = (0.125, 0.25, 0.5, 1.0)
+MIN_SIZE = 8
+RESAMPLES = 200
+
+# (positions to learn from, positions to judge) → predictions of the latter.
+Predictor = Callable[[np.ndarray, np.ndarray], list[Prediction]]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A model judged by cross-validation.
+
+    Args:
+        score: the primary metric on the judged rows, after learning from the most rows.
+        low: lower bound of its interval.
+        high: upper bound.
+        stats: per-row statistics behind it, for paired comparisons.
+        positions: [M] positions of the judged rows in the pool.
+        num_learned: rows learned from.
+        standard_error: of the score, from the sample of judged rows.
+        curve: errors at several training sizes.
+    """
+
+    score: float
+    low: float
+    high: float
+    stats: Stats
+    positions: np.ndarray
+    num_learned: int
+    standard_error: float
+    curve: Curve
+
+
+def error_of(task: Task, score: float) -> float:
+    """1 - metric where more is better, else the metric; see `learning_curve`."""
+    return 1.0 - score if task.metrics[task.primary].higher_is_better else score
+
+
+def score_of(task: Task, error: float) -> float:
+    """Inverse of `error_of`, kept in [0, 1] for metrics shown in percent."""
+    about = task.metrics[task.primary]
+    score = 1.0 - error if about.higher_is_better else error
+    return min(1.0, max(0.0, score)) if about.percent else score
+
+
+def probe_predictor(task: Task, features: Features) -> Predictor:
+    """Fit the head on some rows' embeddings, and predict others with it through the task itself."""
+    from penjing.train.head_start import fit_probe
+
+    output = task.signature.outputs[0].name
+    num_outputs = max(1, len(task.labels))
+
+    def predict(learn: np.ndarray, judge: np.ndarray) -> list[Prediction]:
+        weight_CH, bias_C = fit_probe(
+            features.features_NH[learn], features.targets[learn], num_outputs, features.trainer.objective
+        )
+        logits_NC = (features.features_NH[judge] @ weight_CH.T + bias_C).cpu().numpy()
+        return task.predict(lambda _: {output: logits_NC}, {})
+
+    return predict
+
+
+def judge(
+    task: Task,
+    pool: Pool,
+    predict: Predictor,
+    *,
+    watch: Stopwatch,
+    level: float,
+    seed: int,
+    shares: Sequence[float] = SHARES,
+) -> Judged:
+    """Cross-validate a way to predict, at several training sizes.
+
+    Args:
+        task: scores the predictions.
+        pool: rows and folds.
+        predict: learns from some positions and predicts others.
+        watch: no further fold is begun once the time is up; at least one fold is judged.
+        level: of the interval.
+        seed: of the bootstrap.
+        shares: of the rows that can be learned from; the last is 1.
+    """
+    found: list[list[Stats]] = []
+    positions: list[np.ndarray] = []
+    sizes: list[int] = []
+    if pool.crossed:
+        for fold in range(pool.num_folds):
+            learn, judged = pool.parts(fold)
+            if not len(judged) or not len(learn):
+                continue
+            if found and watch.left <= 0:
+                break
+            sizes = _sizes(len(learn), shares)
+            found.append([_stats(task, pool, predict(learn[:size], judged), judged) for size in sizes])
+            positions.append(judged)
+    else:
+        found, positions, sizes = _held_out(task, pool, predict, shares)
+    whole = [_joined([fold[k] for fold in found]) for k in range(len(sizes))]
+    return summarise(task, whole, found, np.concatenate(positions), sizes, level, seed)
+
+
+def _held_out(
+    task: Task, pool: Pool, predict: Predictor, shares: Sequence[float]
+) -> tuple[list[list[Stats]], list[np.ndarray], list[int]]:
+    """One model a size, judged on all held-out rows; folds only tell how sure the figure is."""
+    learn = pool.parts(0)[0]
+    judged = np.flatnonzero(pool.fold >= 0)
+    sizes = _sizes(len(learn), shares)
+    by_size = [_stats(task, pool, predict(learn[:size], judged), judged) for size in sizes]
+    parts = [np.flatnonzero(pool.fold[judged] == fold) for fold in range(pool.num_folds)]
+    parts = [part for part in parts if len(part)]
+    return [[stats.take(part) for stats in by_size] for part in parts], [judged[part] for part in parts], sizes
+
+
+def _sizes(most: int, shares: Sequence[float]) -> list[int]:
+    sizes = sorted({round(share * most) for share in shares})
+    return [size for size in sizes if size >= MIN_SIZE or size == most]
+
+
+def _stats(task: Task, pool: Pool, predictions: Sequence[Prediction], judged: np.ndarray) -> Stats:
+    rows: list[Row] = [pool.table.rows[i] for i in judged]
+    return task.score(rows, predictions)
+
+
+def _joined(parts: Sequence[Stats]) -> Stats:
+    return Stats({name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns})
+
+
+def summarise(
+    task: Task,
+    whole: Sequence[Stats],
+    folds: Sequence[Sequence[Stats]],
+    positions: np.ndarray,
+    sizes: Sequence[int],
+    level: float,
+    seed: int,
+) -> Judged:
+    """Score, interval and curve from statistics.
+
+    Args:
+        task: aggregates them.
+        whole: [S] all judged rows, one entry a training size.
+        folds: [F][S] the same by fold; with fewer than three folds the curve has no replicates.
+        positions: [M] of the judged rows in the pool.
+        sizes: [S] rows learned from.
+        level: of the interval.
+        seed: of the bootstrap.
+    """
+    floor = 0.5 / len(positions)  # no sample of n rows shows an error of 0
+
+    def error(stats: Stats) -> float:
+        return max(error_of(task, task.aggregate(stats)[task.primary]), floor)
+
+    replicates = []
+    if len(folds) > 2:
+        for left_out in range(len(folds)):
+            rest = [fold for k, fold in enumerate(folds) if k != left_out]
+            replicates.append(tuple(error(_joined([fold[k] for fold in rest])) for k in range(len(sizes))))
+    interval = bootstrap(_Primary(task), whole[-1], resamples=RESAMPLES, level=level, seed=seed)[task.primary]
+    score = interval.value if interval.value is not None else float("nan")
+    low = score if interval.low is None else interval.low
+    high = score if interval.high is None else interval.high
+    return Judged(
+        score=score,
+        low=low,
+        high=high,
+        stats=whole[-1],
+        positions=positions,
+        num_learned=int(sizes[-1]),
+        standard_error=(high - low) / (2 * NormalDist().inv_cdf(0.5 + level / 2)),
+        curve=Curve(tuple(sizes), tuple(error(stats) for stats in whole), tuple(replicates)),
+    )
+
+
+@dataclass(frozen=True)
+class _Primary:
+    """The part of a task the bootstrap needs, reduced to one metric."""
+
+    task: Task
+
+    def aggregate(self, stats: Stats) -> dict[str, float]:
+        return {self.task.primary: self.task.aggregate(stats)[self.task.primary]}

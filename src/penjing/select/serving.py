@@ -1,0 +1,243 @@
+"""What predicting will cost, measured before anything is trained: the untrained model is exported and run for real.
+
+Weights do not change what a model costs, so an export with a fresh head, run by the predictor that will serve, gives
+the latency, throughput, memory and bytes of the model to come. Where the export cannot be made in time, torch is timed
+and the difference between the two is allowed for, and said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from penjing.core.artifact import seal, size_bytes, write_atomic
+from penjing.core.errors import CapabilityError
+from penjing.core.fetch import cache_dir
+from penjing.core.task import Row, Task
+from penjing.evaluate.hardware import describe_hardware
+from penjing.models.pretrained import Pretrained
+from penjing.predict.task_file import predict_files, write_task
+from penjing.select.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from penjing.train.config import TrainConfig
+
+MAX_INPUTS = 256
+MEASURE_SECONDS = 1.0
+CACHE_VERSION = 1
+# Medians of onnxruntime over torch for the same fp32 model, batch 1 and batch 32 (MiniLM-L6, 2 cores, torch 2.13,
+# onnxruntime 1.32), for when nothing can be exported in time.
+TORCH_LATENCY_RATIO = 0.37
+TORCH_RATE_RATIO = 1.9
+# What a predicting process holds beside the weights, and how often the weights are in memory while they load.
+PROCESS_MB = 110.0
+WEIGHT_COPIES = 2.1
+BYTES_A_WEIGHT = 4
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What a prediction costs on this machine.
+
+    Args:
+        p50_ms: median latency of one row, raw text to label.
+        p95_ms: 95th percentile.
+        rows_per_s: raw rows to labels, in batches.
+        size_mb: bytes on disk that predicting needs, in MB.
+        ram_mb: peak resident memory of a predicting process, in MB.
+        load_ms: start of the program to ready, or None where only torch was timed.
+        backend: "onnxruntime", or "torch, corrected".
+        concurrency: callers at the same time, for latency.
+    """
+
+    p50_ms: float
+    p95_ms: float
+    rows_per_s: float
+    size_mb: float
+    ram_mb: float
+    load_ms: float | None
+    backend: str
+    concurrency: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+def measure_export(
+    task: Task,
+    rows: Sequence[Row],
+    pretrained: Pretrained,
+    config: TrainConfig,
+    *,
+    threads: int,
+    concurrency: int,
+    watch: Stopwatch,
+) -> Serving | None:
+    """Export, run and measure; remembered in the cache directory by model, machine, libraries and lengths of the rows.
+
+    Args:
+        task: its schema decides the size of the head.
+        rows: of the user's data; at most 256 are used.
+        pretrained: the model.
+        config: settings of the fine-tuning.
+        threads: for the export.
+        concurrency: callers at the same time, for latency.
+        watch: the time allowed.
+
+    Returns:
+        None where the time does not suffice.
+
+    Raises:
+        CapabilityError: the model cannot be exported.
+    """
+    rows = list(rows[:MAX_INPUTS])
+    kept = cache_dir() / "serving" / f"{_key(task, rows, pretrained, concurrency)}.json"
+    if kept.is_file():
+        return Serving(**json.loads(kept.read_text(encoding="utf-8")))
+    with tempfile.TemporaryDirectory(prefix="penjing-") as name:
+        directory = Path(name)
+        write_task(task, directory)
+        job = {
+            "directory": str(directory),
+            "pretrained": {**asdict(pretrained), "directory": str(pretrained.directory)},
+            "train": config.model_dump(mode="json"),
+            "rows": rows,
+            "threads": threads,
+        }
+        if _in_process("penjing.select.export_process", job, watch) is None:
+            return None
+        found = measure_directory(task, directory, rows, concurrency=concurrency, watch=watch)
+    if found is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(kept, json.dumps(found.to_json()) + "\n")
+    return found
+
+
+def measure_directory(
+    task: Task, directory: Path, rows: Sequence[Row], *, concurrency: int, watch: Stopwatch
+) -> Serving | None:
+    """Seal a directory with task and `model.onnx`, and measure it in a fresh predicting process; None: no time left."""
+    capabilities = {"predict_files": predict_files(task)}
+    artifact = seal(directory, kind=task.kind, capabilities=capabilities, batch_invariant=True)
+    columns = [name for name in (task.roles.text, task.roles.text_pair, *task.roles.features) if name is not None]
+    job = {
+        "artifact": str(directory),
+        "inputs": [{name: row.get(name) for name in columns} for row in rows[:MAX_INPUTS]],
+        "concurrency": concurrency,
+        "backend": "onnxruntime",
+        "threads": None,
+        "seconds": min(MEASURE_SECONDS, max(0.2, watch.left / 8)),
+    }
+    output = _in_process("penjing.predict.fresh_process", job, watch)
+    if output is None:
+        return None
+    found = json.loads(output.splitlines()[-1])
+    return Serving(
+        p50_ms=round(found["p50_ms"], 3),
+        p95_ms=round(found["p95_ms"], 3),
+        rows_per_s=round(found["rows_per_s"], 1),
+        size_mb=round(size_bytes(artifact) / 1e6, 3),
+        ram_mb=round(found["peak_ram_mb"], 1),
+        load_ms=round(found["load_ms"], 1),
+        backend="onnxruntime",
+        concurrency=concurrency,
+    )
+
+
+def _in_process(module: str, job: dict[str, Any], watch: Stopwatch) -> str | None:
+    """Run a module in a fresh interpreter; None where it had to be killed."""
+    if watch.left <= 0:
+        return None
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", module],
+            input=json.dumps(job),
+            capture_output=True,
+            text=True,
+            timeout=watch.left,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None
+    if done.returncode:
+        if done.returncode == CapabilityError.exit_code:
+            raise CapabilityError(done.stderr.strip().splitlines()[-1])
+        raise RuntimeError(f"{module} ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def time_torch(
+    task: Task,
+    rows: Sequence[Row],
+    pretrained: Pretrained,
+    config: TrainConfig,
+    *,
+    rows_per_s: float | None,
+    watch: Stopwatch,
+) -> Serving:
+    """The same from torch in this process, corrected for the backend that will serve; memory from the parameters.
+
+    Args:
+        task: as `measure_export`.
+        rows: likewise.
+        pretrained: likewise.
+        config: likewise.
+        rows_per_s: raw rows to embeddings with torch, where already measured; None: what single rows give.
+        watch: the time allowed; at least 12 rows are timed.
+    """
+    import torch
+
+    from penjing.core import registry
+    from penjing.train.validation import runner
+
+    model = registry.load(task.trainer)().build_model(task, pretrained, config, 0).eval()
+    run = runner(model, "cpu")
+    spent = []
+    with torch.no_grad():
+        for place, row in enumerate(rows[: MAX_INPUTS + 2]):
+            begin = time.perf_counter()
+            task.predict(run, task.encode([row]))
+            spent.append((time.perf_counter() - begin) * 1000)
+            if place >= 12 and watch.left <= 0:
+                break
+    p50, p95 = np.percentile(spent[2:] or spent, [50, 95]) * TORCH_LATENCY_RATIO
+    size_mb = pretrained.parameters * BYTES_A_WEIGHT / 1e6 + sum(p.stat().st_size for p in task.files().values()) / 1e6
+    return Serving(
+        p50_ms=round(float(p50), 3),
+        p95_ms=round(float(p95), 3),
+        rows_per_s=round(1000 / float(p50) if rows_per_s is None else rows_per_s * TORCH_RATE_RATIO, 1),
+        size_mb=round(size_mb, 1),
+        ram_mb=round(PROCESS_MB + WEIGHT_COPIES * size_mb, 1),
+        load_ms=None,
+        backend="torch, corrected",
+    )
+
+
+def _key(task: Task, rows: Sequence[Row], pretrained: Pretrained, concurrency: int) -> str:
+    """What decides the cost: the same figures are not measured twice."""
+    lengths = np.quantile(task.lengths(rows), [0.1, 0.5, 0.9, 0.95])
+    machine = describe_hardware()
+    facts = {
+        "version": CACHE_VERSION,
+        "kind": task.kind,
+        "inputs": [spec.name for spec in task.signature.inputs],
+        "outputs": [list(spec.shape) for spec in task.signature.outputs],
+        "model": hashlib.sha256((pretrained.directory / "config.json").read_bytes()).hexdigest(),
+        "parameters": pretrained.parameters,
+        "lengths": [round(float(np.log(max(length, 1.0)) / np.log(1.15))) for length in lengths],
+        "concurrency": concurrency,
+        "cpu": [machine.cpu, machine.cores, machine.flags],
+        "libraries": machine.libraries,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
