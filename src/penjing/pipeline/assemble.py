@@ -1,4 +1,4 @@
-"""The report of a run, and the three forms people read it in."""
+"""The report of a run, from what each stage left behind."""
 
 from __future__ import annotations
 
@@ -6,26 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
-
-from penjing.evaluate.files_digest import files_digest
 
 from penjing.core.artifact import Artifact
 from penjing.core.budget import Budget
 from penjing.core.recipe import Recipe
-from penjing.core.report import REPORT, Cost, CurvePoint, DataSummary, Evaluation, ModelSummary, Report, write_report
+from penjing.core.report import Cost, CurvePoint, DataSummary, Evaluation, ModelSummary, Report, Verdict
 from penjing.core.task import Roles, Task
 from penjing.data.prepare import Prepared
+from penjing.evaluate.assemble import files_digest
 from penjing.evaluate.hardware import describe_hardware
-from penjing.evaluate.page.render import render_card, render_page
 from penjing.evaluate.page.words import Language
 from penjing.evaluate.verdict import verdicts
 from penjing.models.pretrained import Pretrained
 from penjing.pipeline.training import Trained
-from penjing.predict.measure import Measurement
-
-PAGES: dict[Language, str] = {"en": "report.html", "zh": "report.zh.html"}
-CARD = "MODEL_CARD.md"
 
 
 def build_report(
@@ -49,7 +42,7 @@ def build_report(
         task=task.kind,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         language=report_language(recipe, prepared),
-        artifact_digest=files_digest(artifact),
+        artifact_digest=files_digest(artifact.path, artifact.manifest["capabilities"]["predict_files"]),
         recipe_digest=recipe.digest(),
         model=model_summary(pretrained, trained),
         data=DataSummary(
@@ -70,16 +63,9 @@ def build_report(
     )
 
 
-def budget_verdicts(budget: Budget, evaluation: Evaluation, cost: Cost) -> list:
+def budget_verdicts(budget: Budget, evaluation: Evaluation, cost: Cost) -> list[Verdict]:
     """Verdicts on every limit; `drop` needs a reference model and is the compress stage's."""
     return verdicts(budget.model_copy(update={"drop": None}), evaluation, cost)
-
-
-def measured_cost(measurement: Measurement, minutes: float) -> Cost:
-    """The cost panel of a report."""
-    found = asdict(measurement)
-    names = ("p50_ms", "p95_ms", "concurrency", "rows_per_s", "load_ms", "size_mb")
-    return Cost(**{n: found[n] for n in names}, ram_mb=measurement.peak_ram_mb, train_minutes=round(minutes, 3))
 
 
 def model_summary(pretrained: Pretrained | None, trained: Trained) -> ModelSummary:
@@ -127,13 +113,3 @@ def report_language(recipe: Recipe, prepared: Prepared) -> Language:
     if recipe.language != "auto":
         return recipe.language
     return "zh" if prepared.language in ("zh", "mixed") else "en"
-
-
-def write_pages(report: Report, directory: Path, artifact_name: str) -> None:
-    """`report.json`, the page in both languages, and the model card."""
-    write_report(report, directory / REPORT)
-    for language, name in PAGES.items():
-        other = PAGES["zh" if language == "en" else "en"]
-        page = render_page(report, language, other_page=other, artifact=artifact_name)
-        (directory / name).write_text(page, encoding="utf-8")
-    (directory / CARD).write_text(render_card(report, report.language, artifact=artifact_name), encoding="utf-8")

@@ -14,10 +14,11 @@ from penjing.core.recipe import Recipe
 from penjing.core.report import Report
 from penjing.core.task import Task
 from penjing.data.prepare import Prepared, prepare
+from penjing.evaluate.assemble import cost_of, write_report_files
 from penjing.evaluate.evaluate import evaluate, temperature_for
 from penjing.evaluate.sealed_test import write_test
 from penjing.models.pretrained import Pretrained
-from penjing.pipeline.assemble import build_report, measured_cost, write_pages
+from penjing.pipeline.assemble import build_report
 from penjing.pipeline.choose import choose_model, quote_run
 from penjing.pipeline.plan import is_recipe_path, resolve, source_of
 from penjing.pipeline.training import Trained, build_task, is_direct, train_direct, train_gradient
@@ -199,7 +200,7 @@ def _prove(
         task=predictor.task,
         trained=trained,
         evaluation=evaluation,
-        cost=measured_cost(measured, trained.minutes),
+        cost=cost_of(measured, round(trained.minutes, 3)),
         artifact=artifact,
         test_sha256=test_sha256,
     )
@@ -207,7 +208,7 @@ def _prove(
         from penjing.select.quote import came_true
 
         report = report.model_copy(update={"quote": came_true(quote, report)})
-    write_pages(report, work.stage, work.out.name)
+    write_report_files(report, work.stage, artifact=work.out.name)
     return report
 
 
