@@ -44,7 +44,9 @@ def axis_of(values: Sequence[float | None], low: float | None = None, high: floa
     """
     known = [v for v in values if v is not None] or [0.0, 1.0]
     least, greatest = min(known), max(known)
-    pad = (greatest - least) * 0.08 or abs(greatest) * 0.05 or 0.5
+    spread, size = greatest - least, max(abs(least), abs(greatest))
+    # Equal values, or values that differ by rounding only, get a scale around them.
+    pad = max(spread * 0.08 if spread > 1e-9 * size else size * 0.05 or 0.5, 1e-6)
     step = nice_step((greatest - least + 2 * pad) / 5)
     start, end = math.floor((least - pad) / step) * step, math.ceil((greatest + pad) / step) * step
     if low is not None and least >= low:

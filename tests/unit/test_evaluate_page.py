@@ -1,0 +1,188 @@
+"""The page's words, numbers and positions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from evaluate_cases import as_predictions, diabetes, digits
+from hypothesis import given
+from hypothesis import strategies as st
+
+import penjing.evaluate.page.render as render_module
+from penjing.core.report import Confusion, DataSummary, Hardware, MetricValue, ModelSummary, QuotedFigure, Report
+from penjing.evaluate.config import EvaluateConfig
+from penjing.evaluate.evaluate import evaluate
+from penjing.evaluate.page import charts, view
+from penjing.evaluate.page.headline import headline
+from penjing.evaluate.page.render import breakable, escape_markdown, render_page
+from penjing.evaluate.page.words import LANGUAGES, Words, catalogue, interval, metric, number
+
+DIRECTORY = Path(render_module.__file__).parent
+
+
+def places(text):
+    return set(re.findall(r"{(\w+)}", text))
+
+
+def test_both_languages_say_the_same_things():
+    english, chinese = catalogue("en"), catalogue("zh")
+    assert english.keys() == chinese.keys()
+    assert [key for key in english if places(english[key]) != places(chinese[key])] == []
+    untranslated = [k for k in english if re.search("[a-z]{4}", chinese[k]) and not places(chinese[k])]
+    assert [k for k in untranslated if k not in {"other_language", "metric.brier"}] == []
+
+
+def test_every_key_a_template_or_module_names_is_in_the_catalogue():
+    sources = [*DIRECTORY.glob("*.j2"), *DIRECTORY.glob("*.py")]
+    call = re.compile(r"""\b(?:t|words)\(\s*["']([\w.]+)["']\s*[,)]""")
+    named = {key for path in sources for key in call.findall(path.read_text(encoding="utf-8"))}
+    assert len(named) > 80
+    assert named <= catalogue("en").keys()
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (0, "0"), (0.000123456, "0.000123"), (1234567.0, "1,234,567"), (-3.14159, "−3.14"), (9.996, "10.00")],
+)
+def test_numbers_have_three_digits_and_never_powers_of_ten(value, shown):
+    assert number(value) == shown
+
+
+def test_metrics_are_percent_only_where_they_are_shares():
+    assert metric(0.92604, True) == "92.6%" and metric(0.92604, False) == "0.926"
+    assert interval(0.91, 0.935, True) == "91.0–93.5" and interval(-0.1, 0.2, False) == "−0.100 … 0.200"
+    assert interval(None, None, True) == "–"
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=8))
+def test_an_axis_shows_every_value_and_has_round_ticks(values):
+    axis = charts.axis_of(values)
+    assert axis.low <= min(values) and max(values) <= axis.high and axis.low < axis.high
+    assert 2 <= len(axis.ticks()) <= 8
+    assert all(0 <= axis.at(v) <= 100 for v in values)
+    assert axis.at(axis.low) == 0 and axis.at(axis.high) == 100
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_an_axis_of_shares_stays_within_0_and_1(values):
+    axis = charts.axis_of(values, low=0.0, high=1.0)
+    assert 0 <= axis.low < axis.high <= 1
+
+
+def test_long_curves_are_thinned_and_end_where_they_end():
+    points = [(i, float(i % 7)) for i in range(10_000)]
+    line = charts.line(points)
+    assert line.path.count("L") <= 300
+    assert (line.first_x, line.last_x) == (pytest.approx(16, abs=20), 9_999)
+    assert charts.line([(1, 2.0)]) is None and charts.line([(1, None), (2, None)]) is None
+
+
+def test_confused_pairs_are_counted_against_their_true_class():
+    matrix = Confusion(labels=["a", "b", "c"], cells=[(0, 0, 8), (0, 1, 2), (1, 1, 5), (2, 0, 3), (2, 2, 1)])
+    pairs = [(p.truth, p.said, p.n, p.total) for p in charts.confused_pairs(matrix, 2)]
+    assert pairs == [("c", "a", 3, 4), ("a", "b", 2, 10)]
+
+
+def report_of(task, table, predictions, **rest):
+    evaluation = evaluate(task, table, predictions, EvaluateConfig(resamples=100))
+    return Report(
+        **{
+            "name": "demo",
+            "task": task.kind,
+            "created": "2026-01-01T00:00:00Z",
+            "artifact_digest": "0" * 64,
+            "model": ModelSummary(name="scikit-learn"),
+            "data": DataSummary(
+                fingerprint="1" * 64, rows={"train": 500, "test": len(table)}, roles={"label": "digit"}
+            ),
+            "evaluation": evaluation,
+            "hardware": Hardware(cpu="some cpu", cores=2, logical_cores=4, ram_gb=8, flags=[], system="x", python="3"),
+        }
+        | rest
+    )
+
+
+@pytest.fixture(scope="module")
+def report():
+    case = digits()
+    return report_of(case.task, case.test, as_predictions(case.task, case.test_probs))
+
+
+def with_metric(report, name, value, low, high, *, primary=None, **metrics):
+    found = MetricValue(value=value, low=low, high=high, n=1000)
+    evaluation = report.evaluation.model_copy(update={"metrics": {name: found, **metrics}, "primary": primary or name})
+    return report.model_copy(update={"evaluation": evaluation})
+
+
+def test_the_headline_counts_in_hundreds_or_thousands_where_hundreds_hide_the_range(report):
+    english = Words("en")
+    plain = headline(with_metric(report, "accuracy", 0.9303, 0.921, 0.939), english)
+    assert plain == "Of 100 rows, the model labels about 93 right; the true figure lies between 92 and 94."
+    fine = headline(with_metric(report, "accuracy", 0.9981, 0.9966, 0.9994), english)
+    assert fine == "Of 1,000 rows, the model labels about 998 right; the true figure lies between 997 and 999."
+    texts = report.model_copy(update={"data": report.data.model_copy(update={"roles": {"text": "q", "label": "y"}})})
+    chinese = headline(with_metric(texts, "accuracy", 0.93, 0.92, 0.94), Words("zh"))
+    assert chinese.startswith("每 100 条文本，模型约判对 93 条")
+
+
+def test_the_headline_speaks_plainly_for_other_metrics(report):
+    def value(v):
+        return MetricValue(value=v, low=v - 0.01, high=v + 0.01, n=9)
+
+    english = Words("en")
+    macro = with_metric(report, "macro_f1", 0.8, 0.7, 0.9, accuracy=value(0.85))
+    assert "about 85 right" in headline(macro, english)
+    assert "ranks the positive one higher about 79 times in 100" in headline(
+        with_metric(report, "auc", 0.79, 0.74, 0.83, accuracy=value(0.7)), english
+    )
+    spans = with_metric(report, "f1", 0.8, 0.7, 0.9, precision=value(0.9), recall=value(0.71))
+    assert "of 100 it should give, it finds about 71" in headline(spans, english)
+    several = with_metric(report, "macro_f1", 0.6, 0.5, 0.7, subset_accuracy=value(0.62))
+    assert "about 62 get exactly the right labels" in headline(several, english)
+    assert headline(with_metric(report, "new_metric", 0.5, None, None), english) == "new metric is 50.0%."
+    task, table, predictions = diabetes()
+    assert "off by" in headline(report_of(task, table, predictions), english)
+
+
+def test_every_kind_of_report_becomes_a_page_in_both_languages(report):
+    task, table, predictions = diabetes()
+    numbers = report_of(task, table, predictions)
+    for language in LANGUAGES:
+        page = render_page(report, language)
+        assert page.count("<section") == page.count("</section>") >= 8
+        assert Words(language)("section.confusion") in page
+        bare = render_page(numbers, language)
+        assert Words(language)("section.confusion") not in bare
+        assert Words(language)("metric.mae") in bare.lower()
+
+
+def test_the_page_shows_the_figures_of_the_report(report):
+    page = render_page(report, "en")
+    accuracy = report.evaluation.metrics["accuracy"]
+    assert metric(accuracy.value, True) in page and interval(accuracy.low, accuracy.high, True) in page
+    assert f"{report.evaluation.num_mistakes} of 997 are wrong" in page
+    for row in report.evaluation.classes:
+        assert metric(row.f1, True) in page
+
+
+def test_quotes_are_drawn_where_they_lie(report):
+    quote = QuotedFigure(name="p95_ms", low=2, expected=3, high=5, actual=6, held=False)
+    (bar,) = view.quote_bars(report.model_copy(update={"quote": [quote]}), Words("en"))
+    assert bar.start < bar.start + bar.width < bar.dot
+    assert (bar.value, bar.range, bar.tag) == ("6.0 ms", "2.0 ms – 5.0 ms", "missed")
+
+
+@given(st.text(max_size=60))
+def test_breakable_text_is_escaped_text(text):
+    shown = str(breakable(text)).replace("<wbr>", "")
+    assert "<" not in shown and '"' not in shown
+
+
+@given(st.text(max_size=60))
+def test_markdown_cannot_leave_its_cell(text):
+    shown = escape_markdown(text)
+    assert "\n" not in shown and "\r" not in shown
+    assert re.sub(r"\\.", "", shown).count("|") == 0
+    assert re.search(r"(?<!\\)(?:\\\\)*[<\[`]", shown) is None
