@@ -240,7 +240,8 @@ class TokenClassification:
 
     def unseen_labels(self, rows: Sequence[Row]) -> dict[str, int]:
         """Labels of these rows that training did not have → how many spans carry them."""
-        known, found = set(self.labels), {}
+        known = set(self.labels)
+        found: dict[str, int] = {}
         for spans in _all_spans(rows, self.input.text, self.spans_column):
             for span in spans:
                 if span.label not in known:

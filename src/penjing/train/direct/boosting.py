@@ -20,6 +20,7 @@ from penjing.train.direct.trees import TreeFitter, TreeTrial, draw_settings
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
 STEPS = (0, 9)
 MAX_LINEAR_ROWS = 50_000
+NUM_AVERAGED = 3
 MIN_ROWS = 10
 
 
@@ -58,15 +59,22 @@ class BoostingTrainer:
         )
         fit_rows = np.arange(len(train))
         folds = _plan(fitter, len(train), settings, seed)
-        trial = _search_trees(fitter, folds, settings, seed, listener)
+        trials = _search_trees(fitter, folds, settings, seed, listener)
+        if len(train) > settings.small_rows:
+            trials = trials[:1]
+        tree_scores = np.mean([trial.scores for trial in trials], axis=0)
         strength, steps, linear_scores = _search_linear(fitter, folds, seed)
-        judged = np.flatnonzero(~np.isnan(trial.scores[:, 0]) & ~np.isnan(linear_scores[:, 0]))
-        blend = fit_blend(trial.scores[judged], linear_scores[judged], fitter.target[judged], fitter.num_classes)
-        listener(Notice("train", _describe(trial, blend, strength, steps, len(judged))))
+        judged = np.flatnonzero(~np.isnan(tree_scores[:, 0]) & ~np.isnan(linear_scores[:, 0]))
+        blend = fit_blend(tree_scores[judged], linear_scores[judged], fitter.target[judged], fitter.num_classes)
+        listener(Notice("train", _describe(trials, blend, strength, steps, len(judged))))
         boosters = []
         if blend.trees:
             num_seeds = settings.num_seeds if len(train) <= settings.small_rows else 1
-            boosters = [fitter.fit(trial.settings, trial.rounds, fit_rows, seed + k) for k in range(num_seeds)]
+            boosters = [
+                fitter.fit(trial.settings, trial.rounds, fit_rows, seed + k)
+                for trial in trials
+                for k in range(num_seeds)
+            ]
         linear = _fit_linear(fitter, fit_rows, strength, steps, seed) if blend.linear else None
         return TabularModel(boosters, linear, blend.trees, blend.linear, fitter.num_classes, fitter.features.shape[1])
 
@@ -89,22 +97,23 @@ def _plan(fitter: TreeFitter, num_train: int, config: DirectConfig, seed: int) -
 
 def _search_trees(
     fitter: TreeFitter, folds: list[Fold], config: DirectConfig, seed: int, listener: Listener
-) -> TreeTrial:
-    """The trial of least validation loss."""
+) -> list[TreeTrial]:
+    """The few trials of least validation loss, best first.
+
+    On small tables the best of many is best by luck; the mean of the best few is steadier than any of them.
+    """
     begin = time.monotonic()
     drawn = draw_settings(config.trials, len(fitter.target), seed)
-    best: TreeTrial | None = None
+    trials: list[TreeTrial] = []
     for done, candidate in enumerate(drawn, start=1):
-        trial = fitter.trial(candidate, folds)
-        if best is None or trial.loss < best.loss:
-            best = trial
-        listener(Progress("train", done, len(drawn), "settings", values={"loss": trial.loss, "best_loss": best.loss}))
+        trials.append(fitter.trial(candidate, folds))
+        values = {"loss": trials[-1].loss, "best_loss": min(trial.loss for trial in trials)}
+        listener(Progress("train", done, len(drawn), "settings", values=values))
         if time.monotonic() - begin > config.seconds and done < len(drawn):
             text = f"stopped after {done} of {len(drawn)} settings: {config.seconds:g} seconds are over"
             listener(Notice("train", text))
             break
-    assert best is not None
-    return best
+    return sorted(trials, key=lambda trial: trial.loss)[:NUM_AVERAGED]
 
 
 def _search_linear(fitter: TreeFitter, folds: list[Fold], seed: int) -> tuple[float, int, np.ndarray]:
@@ -136,10 +145,11 @@ def _fit_linear(fitter: TreeFitter, rows: np.ndarray, strength: float, steps: in
     )
 
 
-def _describe(trial: TreeTrial, blend: Blend, strength: float, steps: int, num_judged: int) -> str:
+def _describe(trials: list[TreeTrial], blend: Blend, strength: float, steps: int, num_judged: int) -> str:
+    found = "; ".join(f"{trial.settings.num_leaves} leaves, {trial.rounds} rounds" for trial in trials)
     share = blend.trees / (blend.trees + blend.linear)
     return (
-        f"{share:.0%} boosted trees ({trial.settings.num_leaves} leaves, {trial.rounds} rounds), "
+        f"{share:.0%} boosted trees ({found}), "
         f"{1 - share:.0%} linear (C {strength:g}, {steps} steps a number); "
-        f"loss {blend.loss:.4f} on {num_judged} judged rows (trees alone {trial.loss:.4f})"
+        f"loss {blend.loss:.4f} on {num_judged} judged rows (best trees alone {trials[0].loss:.4f})"
     )

@@ -14,6 +14,6 @@ class DirectConfig(BaseModel):
     seconds: float = Field(120.0, gt=0, description="No further settings are tried after this time.")
     folds: int = Field(5, ge=2, le=20, description="Folds of the cross-validation, where data is small.")
     small_rows: int = Field(20_000, ge=0, description="Up to this many rows, settings are cross-validated.")
-    num_seeds: int = Field(5, ge=1, le=50, description="Boosted models averaged, where data is small.")
+    num_seeds: int = Field(2, ge=1, le=50, description="Boosted models of each kept setting, where data is small.")
     max_rounds: int = Field(1_500, ge=1, le=20_000, description="Greatest number of boosting rounds.")
     threads: int = Field(0, ge=0, description="Threads of the boosting library; 0: as many as it sees fit.")

@@ -157,7 +157,7 @@ def raw_scores(booster: lightgbm.Booster, features_NF: np.ndarray, rounds: int |
     return np.asarray(scores, np.float64).reshape(len(features_NF), -1)
 
 
-def import_lightgbm() -> Any:
+def import_lightgbm() -> Any:  # a module without type stubs
     """The library.
 
     Raises:
