@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from penjing.core.artifact import MANIFEST, file_sha256, open_artifact
 from penjing.core.errors import ArtifactError, DataError, PenjingError, RecipeError
+from penjing.core.runtime import physical_cores
 from penjing.predict import predictor as module
 from penjing.predict.load import load
-from penjing.predict.onnx_backend import usable_cores
 from penjing.predict.predictor import Predictor, batches
 from penjing.predict.task_file import read_task
 
@@ -163,7 +163,7 @@ def test_a_predictor_does_nothing_before_it_must(copy):
 
 def test_the_number_of_threads_is_kept(copy):
     assert load(copy, threads=1).backend.num_threads == 1
-    assert load(copy).backend.num_threads == usable_cores() >= 1
+    assert load(copy).backend.num_threads == physical_cores() >= 1
 
 
 def test_an_unknown_backend_names_the_closest(copy):

@@ -52,13 +52,13 @@ def test_latency_is_the_time_of_a_call_and_callers_overlap():
         with lock:
             under_way += 1
             most = max(most, under_way)
-        time.sleep(0.01)
+        time.sleep(0.05)
         with lock:
             under_way -= 1
 
-    found = measure_latency(call, TEXTS, concurrency=4, seconds=0.2)
+    found = measure_latency(call, TEXTS, concurrency=4, seconds=0.3)
     assert most == 4
-    assert 10 <= found.p50_ms <= found.p95_ms
+    assert 50 <= found.p50_ms <= found.p95_ms
     assert found.concurrency == 4
     assert found.num_calls >= 20
 

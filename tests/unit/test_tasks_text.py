@@ -289,6 +289,28 @@ def test_best_thresholds_reach_the_best_f1_of_every_possible_cut():
     assert best[2] == 0.5  # no validation row has this label
 
 
+def test_labels_too_rare_to_tune_keep_their_threshold():
+    true = np.zeros((100, 1), int)
+    true[:9] = 1
+    probs = true * 0.1 + 0.1
+    assert best_thresholds(probs, true).tolist() == [0.5]
+    true[9] = 1
+    assert best_thresholds(probs, true).tolist() == pytest.approx([0.15])
+
+
+def test_fitting_the_decision_raises_macro_f1_where_probabilities_are_too_low(task_rows, text_settings):
+    task, rows = _task("text-classification/multi-label", task_rows, text_settings)
+    many = rows * 20
+    true = task.encode(many, training=True)["targets"]
+    logits = true * 2 - 3 + _logits(13, len(many), len(task.labels)) * 0.3
+    predict = lambda t: t.predict(lambda batch: {"logits": logits}, {})  # noqa: E731
+    before = task.aggregate(task.score(many, predict(task)))["macro_f1"]
+    fitted = task.fit_decision(many, predict(task))
+    assert task.aggregate(task.score(many, predict(fitted)))["macro_f1"] > before + 0.2
+    single, rows = _task("text-classification", task_rows, text_settings)
+    assert single.fit_decision(rows, []) is single
+
+
 def test_evenness_decides_the_primary_metric():
     assert is_balanced([100] * 77)
     assert is_balanced([35, 187, 100, 120, 90])

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from statistics import median
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -167,10 +168,12 @@ def measure_latency(call: Call, inputs: Sequence[Any], *, concurrency: int = 1, 
     """
     for value in islice(cycle(inputs), WARM_UP_CALLS):
         call([value])
-    deadline = time.perf_counter() + seconds
+    together = Barrier(concurrency)
 
     def caller(number: int) -> list[float]:
         spent: list[float] = []
+        together.wait()
+        deadline = time.perf_counter() + seconds
         # Each caller starts elsewhere, so that they do not all send the same text at the same time.
         for value in islice(cycle(inputs), number * len(inputs) // concurrency, None):
             if len(spent) >= MIN_CALLS and time.perf_counter() >= deadline:

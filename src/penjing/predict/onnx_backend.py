@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import onnxruntime
-import psutil
 
 from penjing.core.artifact import Artifact
 from penjing.core.errors import ArtifactError
+from penjing.core.runtime import physical_cores
 from penjing.core.task import Batch, Outputs, Signature, TensorSpec
 from penjing.predict.task_file import MODEL_FILE
 
@@ -42,7 +41,7 @@ class OnnxBackend:
             ArtifactError: no such file, not a model, or of another signature.
         """
         path = artifact.file(MODEL_FILE)
-        num_threads = threads or usable_cores()
+        num_threads = threads or physical_cores()
         session = _session(path, num_threads)
         _check_inputs(session, signature, path)
         _check_outputs(session, signature, path)
@@ -52,12 +51,6 @@ class OnnxBackend:
         """One batch through the model; arrays the model does not take are left out."""
         feed = {name: np.ascontiguousarray(batch[name]) for name in self.inputs}
         return dict(zip(self.outputs, self.session.run(self.outputs, feed), strict=True))
-
-
-def usable_cores() -> int:
-    """Physical cores this process may use: hyper-threads share the units that matrix products wait for."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 def _session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:

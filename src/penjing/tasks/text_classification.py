@@ -213,6 +213,21 @@ class TextClassification:
         """A copy whose probabilities are softer or sharper; labels stay."""
         return replace(self, decision=self.decision.with_temperature(temperature))
 
+    def fit_decision(self, rows: Sequence[Row], predictions: Sequence[Prediction]) -> Self:
+        """A copy whose decision rule is chosen on validation rows: thresholds, where a row may have several labels.
+
+        Args:
+            rows: validation rows, with labels.
+            predictions: what this task, at its temperature, predicts for them.
+
+        Returns:
+            Itself where there is nothing to choose: the most probable of exclusive labels is always right to give.
+        """
+        if not isinstance(self.decision, MultiLabel):
+            return self
+        assert self.label_column is not None
+        return replace(self, decision=self.decision.fit_to(rows, self.label_column, predictions))
+
     def with_thresholds(self, thresholds: Sequence[float]) -> Self:
         """A copy that gives labels from other probabilities on.
 
