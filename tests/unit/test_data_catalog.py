@@ -1,5 +1,6 @@
 """Named demo data from the package index, and the evaluation data sets as they come."""
 
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def test_official_split_of_banking77_leaks_a_little():
 @needs_data
 @pytest.mark.data
 def test_check_of_real_reviews_takes_seconds():
+    started = time.process_time()
     report = check_source(DataConfig(source=str(DATA / "waimai" / "waimai_10k.csv")))
-    assert report.ok and report.seconds < 60
+    assert report.ok and time.process_time() - started < 30
     assert {"duplicate-text", "conflicting-label"} <= {finding.code for finding in report.findings}

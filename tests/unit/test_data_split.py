@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penjing.core.errors import DataError
@@ -198,6 +198,7 @@ def test_sealed_file_round_trip_and_tampering(tmp_path):
         read_sealed(tmp_path / "gone.jsonl", digest)
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.lists(st.sampled_from("abcdef"), max_size=3, unique=True), min_size=20, max_size=120),
     st.integers(0, 5),
@@ -211,6 +212,7 @@ def test_every_label_has_nearly_its_share(labels, seed):
             assert abs(sum(dealt[i] == 1 for i in rows) - len(rows) / 4) <= 0.25 * len(rows)
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=50), st.floats(0.01, 0.4), st.floats(0.01, 0.4))
 def test_desired_counts_add_up(totals, first, second):
     wish = desired_counts(np.array(totals), [first, second], np.random.default_rng(0))

@@ -39,12 +39,13 @@ def read_jsonl(path: Path, encoding: str, limits: LimitsConfig) -> Iterator[tupl
     Raises:
         DataError: a line is no JSON object, or a cell is too long.
     """
+    decoder = json.JSONDecoder(parse_constant=_no_constant)
     for number, line in enumerate(text_lines(path, encoding, limits.max_cell_chars), start=1):
         if not line.strip():
             continue
         where = f"{path}:{number}"
         try:
-            value = json.loads(line, parse_constant=_no_constant)
+            value = decoder.decode(line)
         except (ValueError, RecursionError) as error:
             raise DataError(
                 f"not valid JSON ({error})",

@@ -109,7 +109,8 @@ def out_of_fold(texts: Sequence[str], given: np.ndarray, num_classes: int, seed:
         model = SGDClassifier(loss="log_loss", alpha=3e-5, max_iter=6, tol=None, average=True, random_state=seed)
         model.fit(counts[learn], given[learn])
         probs[np.ix_(judge, model.classes_)] = model.predict_proba(counts[judge])
-    return probs / probs.sum(axis=1, keepdims=True)
+    normalised: np.ndarray = probs / probs.sum(axis=1, keepdims=True)
+    return normalised
 
 
 def rank_label_issues(given: np.ndarray, probs: np.ndarray) -> np.ndarray:
