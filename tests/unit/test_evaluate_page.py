@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import penjing.evaluate.page.render as render_module
 from penjing.core.report import Confusion, DataSummary, Hardware, MetricValue, ModelSummary, QuotedFigure, Report
+from penjing.evaluate.compare import Contender, compare_predictions
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.evaluate import evaluate
 from penjing.evaluate.page import charts, view
@@ -186,3 +187,20 @@ def test_markdown_cannot_leave_its_cell(text):
     assert "\n" not in shown and "\r" not in shown
     assert re.sub(r"\\.", "", shown).count("|") == 0
     assert re.search(r"(?<!\\)(?:\\\\)*[<\[`]", shown) is None
+
+
+def test_a_comparison_says_which_is_better(report):
+    case, other = digits(), digits("bayes")
+    old = Contender("<old>", other.task, as_predictions(other.task, other.test_probs))
+    new = Contender("new", case.task, as_predictions(case.task, case.test_probs))
+    found = compare_predictions(case.test, old, new, EvaluateConfig(resamples=100))
+    page = render_page(report.model_copy(update={"comparison": found}), "en")
+    assert "Against &lt;old&gt;" in page
+    a, b = found.metrics["accuracy"].a, found.metrics["accuracy"].b
+    assert f"{metric(a, True)} → {metric(b, True)} · better" in page
+    assert f"{found.mcnemar.only_b_right} rows only the new model gets right" in page
+
+
+def test_no_temperature_is_claimed_where_none_was_applied(report):
+    assert report.evaluation.calibration.temperature == 1.0
+    assert "no temperature scaling was applied" in render_page(report, "en")

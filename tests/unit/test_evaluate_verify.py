@@ -84,7 +84,10 @@ def test_an_honest_report_verifies_figure_by_figure(texts, tmp_path):
     assert json.loads(json.dumps(found.to_json()))["ok"] is True
 
 
-@pytest.mark.parametrize("kind", ["tabular-classification", "tabular-regression", "text-classification/multi-label"])
+@pytest.mark.parametrize(
+    "kind",
+    ["tabular-classification", "tabular-regression", "text-classification/multi-label", "token-classification"],
+)
 def test_every_kind_of_answer_verifies(tiny_artifact, task_rows, tmp_path, kind):
     assert verify(with_report(tiny_artifact(kind), task_rows(kind)[0], tmp_path / "model"), timings=False).ok
 

@@ -65,8 +65,8 @@ class Stats:
         columns: name → array whose first axis is the unit. Resampling, slicing and pairing are `take`. A task may
             use any names; these have a fixed meaning, so that confusion, classes and calibration need no task:
             `true` and `predicted` [N] int, index into `labels`, -1 for a label not among them (one label a unit);
-            `tp`, `fp`, `fn` [N, C] counts a class (several labels, or several spans, a unit), with `unseen` [N, U]
-            counts of labels not among `labels`; `target` and `value` [N] numbers (regression).
+            `tp`, `fp`, `fn` [N, C] counts a class (several labels, or several spans, a unit), with `unseen` [N] or
+            [N, U] counts of labels not among `labels`; `target` and `value` [N] numbers (regression).
     """
 
     columns: dict[str, np.ndarray]
@@ -211,7 +211,7 @@ class Task(Protocol):
         ...
 
     def files(self) -> dict[str, Path]:
-        """name in the artifact → file to copy."""
+        """Name in the artifact → file to copy."""
         ...
 
     @classmethod

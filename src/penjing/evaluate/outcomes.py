@@ -60,7 +60,7 @@ def _several(labels: tuple[str, ...], columns: dict[str, np.ndarray]) -> Outcome
     tp, fp, fn = columns["tp"], columns["fp"], columns["fn"]
     unseen = columns.get("unseen")
     if unseen is not None and unseen.any():
-        missed = unseen.sum(axis=1, keepdims=True).astype(fn.dtype)
+        missed = unseen.reshape(len(unseen), -1).sum(axis=1, keepdims=True).astype(fn.dtype)
         none = np.zeros_like(missed)
         labels = (*labels, UNSEEN)
         tp, fp, fn = (np.concatenate(pair, axis=1) for pair in ((tp, none), (fp, none), (fn, missed)))

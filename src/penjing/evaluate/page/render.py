@@ -15,6 +15,7 @@ from penjing.evaluate.page import charts, view, words
 from penjing.evaluate.page.headline import headline, unit_of
 from penjing.evaluate.verdict import overall
 
+MAX_NAME = 120
 _DIRECTORY = Path(__file__).parent
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-!|~&])")
 # Marks that turn the reading direction of everything after them; a label has no need of them.
@@ -77,7 +78,10 @@ def plain(text: object) -> str:
 
 def breakable(text: object) -> Markup:
     """Escaped text that may break after an underscore, a slash or a dot, as long class names must on a phone."""
-    return Markup(re.sub(r"([_/.])(?=\w)", r"\1<wbr>", str(escape(plain(text)))))
+    shown = plain(text)
+    if len(shown) > MAX_NAME:
+        shown = shown[: MAX_NAME - 1] + "…"
+    return Markup(re.sub(r"([_/.])(?=\w)", r"\1<wbr>", str(escape(shown))))
 
 
 def _values(report: Report, language: words.Language) -> dict[str, Any]:
