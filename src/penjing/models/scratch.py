@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from penjing.core.errors import DataError
 from penjing.core.task import Splits
 from penjing.models.pretrained import Pretrained
 from penjing.models.safetensors_io import TensorHeader, TensorSource, write_safetensors
+from penjing.models.tokenizer import METASPACE
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,6 +32,8 @@ _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _LATIN = re.compile(r"[A-Za-z]")
 MAX_TEXTS = 200_000
 MAX_CHARS = 2_000
+MIN_CHAR_COUNT = 2  # rarer characters are unknown
+MAX_PIECE_CHARS = 16
 INITIALIZER_RANGE = 0.02  # of BERT (Devlin et al. 2019)
 
 
@@ -49,7 +53,7 @@ def make_scratch(splits: Splits, directory: Path, *, seed: int = 42) -> Pretrain
 
 
 def scripts_of(texts: Sequence[str]) -> tuple[str, ...]:
-    """("zh",), ("en",) or both, by the letters of 2,000 texts: what decides the kind of tokenizer."""
+    """("zh",), ("en",) or both, by the letters of 2,000 texts."""
     sample = "".join(text[:MAX_CHARS] for text in texts[:: max(1, len(texts) // 2_000)])
     han, latin = len(_HAN.findall(sample)), len(_LATIN.findall(sample))
     # A Han character says about as much as four Latin letters.
@@ -81,8 +85,7 @@ def build_scratch(
     Args:
         texts: training texts; up to 200,000 of them, evenly spaced, teach the tokenizer.
         directory: where the files go; made if absent.
-        languages: of the texts. With Chinese among them the tokenizer is a Unigram model over characters and frequent
-            words, else WordPiece over lower-cased words.
+        languages: of the texts, for the record.
         seed: of the weights.
         layers: transformer blocks.
         width: hidden width; heads are 64 wide, feed-forward layers four times the width.
@@ -98,8 +101,7 @@ def build_scratch(
     if not sample:
         raise DataError("every text is empty, so there is nothing to learn a tokenizer from")
     directory.mkdir(parents=True, exist_ok=True)
-    train = _unigram if "zh" in languages else _wordpiece
-    tokenizer = train(sample, vocabulary)
+    tokenizer = _train_tokenizer(sample, vocabulary)
     tokenizer.save(str(directory / "tokenizer.json"))
     config = _config(tokenizer.get_vocab_size(), layers, width, max_length)
     (directory / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
@@ -116,35 +118,30 @@ def build_scratch(
     )
 
 
-def _wordpiece(texts: Iterable[str], vocabulary: int) -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
+    """Byte-pair encoding over lower-cased characters, with no piece across a blank or a mark.
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=vocabulary, special_tokens=list(SPECIAL_TOKENS), show_progress=False, min_frequency=2
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return _frame(tokenizer)
-
-
-def _unigram(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    Not WordPiece nor Unigram: their trainers break ties by the order of a randomly seeded hash table, so that equal
+    texts give other tokenizers, and an interrupted run could not be resumed. Han characters are frequent pieces of
+    their own, and frequent words of Chinese become pieces too.
+    """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-    tokenizer = Tokenizer(models.Unigram())
+    tokenizer = Tokenizer(models.BPE(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
-    # Pieces never straddle punctuation; between marks, a run of Han characters is cut by the Unigram model itself.
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(r"[\p{P}\p{S}]"), "isolated"), pre_tokenizers.Metaspace()]
-    )
+    marks = pre_tokenizers.Split(Regex(rf"[\p{{P}}\p{{S}}&&[^{METASPACE}]]"), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), marks])
     tokenizer.decoder = decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(
+    counts = Counter(char for text in texts for char in tokenizer.normalizer.normalize_str(text) if not char.isspace())
+    common = sorted(counts, key=lambda char: (-counts[char], char))[: vocabulary // 2]
+    alphabet = [METASPACE, *(char for char in common if counts[char] >= MIN_CHAR_COUNT and char != METASPACE)]
+    trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=list(SPECIAL_TOKENS),
-        unk_token="[UNK]",
-        max_piece_length=8,
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),  # no other characters: which of the rare ones to keep would be left to chance
+        min_frequency=2,
+        max_token_length=MAX_PIECE_CHARS,
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)

@@ -66,7 +66,8 @@ def max_evidence(
     squares_R = np.square(projected_R)
     outside = max(square_norm - float(squares_R.sum()), 0.0)  # the part of y that no weights can explain
     ratio = 1.0  # alpha / beta
-    for _ in range(_MAX_ITERATIONS):
+    alpha = beta = num_rows / max(square_norm, _SMALLEST)  # features without variance explain nothing
+    for _ in range(_MAX_ITERATIONS if len(variances_R) else 0):
         shrunk_R = variances_R / (ratio + variances_R)
         effective = float(shrunk_R.sum())
         residual = outside + float((squares_R * np.square(1 - shrunk_R)).sum())

@@ -1,0 +1,241 @@
+"""Gathers the evidence behind a quote, within a deadline: a probe's learning curve, a short run, a measured export."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from penjing.core import registry
+from penjing.core.budget import Budget
+from penjing.core.errors import CapabilityError
+from penjing.core.events import Event, Listener, Notice, Progress
+from penjing.core.runtime import Runtime
+from penjing.core.task import Metric, Prediction, Row, Table, Task
+from penjing.data.prepare import Prepared
+from penjing.models.pretrained import Pretrained
+from penjing.models.scratch import NAME as SCRATCH
+from penjing.predict.task_file import MODEL_FILE, write_task
+from penjing.select.config import SelectConfig
+from penjing.select.expectation import Basis, Evidence
+from penjing.select.features import encode_sample, has_features, make_task
+from penjing.select.learning_curve import Curve
+from penjing.select.probe import Judged, Predictor, error_of, judge, probe_predictor
+from penjing.select.sample import Pool, draw_pool
+from penjing.select.serving import Serving, measure_directory, measure_export, time_torch
+from penjing.select.short_run import ShortRun, judge_short_run, short_run
+from penjing.select.stand_in import stand_in_predictor
+from penjing.select.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from penjing.train.config import TrainConfig
+
+MORE_LABELS = 50
+# Shares of what is left of the deadline when each step begins, in this order.
+ENCODE_SHARE, PROBE_SHARE, SERVE_SHARE, RUN_SHARE = 0.25, 0.25, 0.55, 0.8
+MAX_RUN_SECONDS = 15.0
+DIRECT_SHARES = (0.25, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was measured for a quote.
+
+    Args:
+        primary: name of the primary metric.
+        metric: its direction and scale.
+        evidence: of the metric.
+        serving: what a prediction costs.
+        train_minutes: expected training time.
+        sampled: labelled rows looked at.
+    """
+
+    primary: str
+    metric: Metric
+    evidence: Evidence
+    serving: Serving
+    train_minutes: float
+    sampled: int
+
+
+def gather_gradient(
+    prepared: Prepared,
+    pretrained: Pretrained | None,
+    budget: Budget,
+    train: TrainConfig,
+    config: SelectConfig,
+    seed: int,
+    watch: Stopwatch,
+    listener: Listener,
+) -> Findings:
+    """Evidence for a model that is fine-tuned from a pretrained one; see `quote`."""
+    from penjing.train.defaults import resolve_train
+
+    assert pretrained is not None
+    splits, runtime = prepared.splits, Runtime.detect()
+    pool = draw_pool(splits, max_rows=config.sample_rows, num_folds=config.folds, seed=seed)
+    task = make_task(splits, prepared.task_kind, pretrained, train.max_length)
+    scratch = pretrained.name == SCRATCH
+    judged, rate, predictor, basis = None, None, None, "run"
+    if has_features(task) and not scratch:
+        features = encode_sample(
+            task,
+            pool.table,
+            pretrained,
+            train,
+            device=runtime.device,
+            seed=seed,
+            watch=watch.part(ENCODE_SHARE),
+            listener=listener,
+        )
+        pool, rate = pool.take(len(features)), features.rows_per_s
+        predictor, basis = probe_predictor(task, features), "final" if train.method == "probe" else "probe"
+    elif has_features(task):
+        predictor, basis = stand_in_predictor(task, pool), "stand-in"
+    if predictor is not None:
+        judged = judge(task, pool, predictor, watch=watch.part(PROBE_SHARE), level=config.level, seed=seed)
+    listener(Notice("quote", "exporting the untrained model to measure what it will cost"))
+    serving = _serving(task, pool.table.rows, pretrained, budget, train, runtime, rate, watch.part(SERVE_SHARE))
+    run_watch = Stopwatch(min(MAX_RUN_SECONDS, RUN_SHARE * watch.left))
+    run: ShortRun | None = None
+    if judged is None:
+        judged, samples_per_s = judge_short_run(
+            task, pool, pretrained, train, runtime, seed=seed, level=config.level, watch=run_watch, listener=listener
+        )
+    elif train.method == "probe":
+        samples_per_s = rate or serving.rows_per_s
+    else:
+        run = short_run(task, pool, pretrained, train, runtime, seed=seed, watch=run_watch, listener=listener)
+        samples_per_s = run.samples_per_s
+    num_rows = len(splits.train)
+    full = resolve_train(train, num_rows=num_rows, width=pretrained.dimension)
+    epochs = 1.0 if train.method == "probe" else (full.epochs or 0.0)
+    evidence = make_evidence(task, judged, basis, num_rows, len(splits.sealed_test))  # type: ignore[arg-type]
+    if run is not None and run.stats is not None and basis == "probe":
+        evidence = _with_run(evidence, task, pool, predictor, run)
+    return Findings(
+        task.primary,
+        task.metrics[task.primary],
+        evidence,
+        serving,
+        num_rows * epochs / samples_per_s / 60,
+        len(pool.table),
+    )
+
+
+def make_evidence(task: Task, judged: Judged, basis: Basis, num_train: int, num_test: int) -> Evidence:
+    """What a judgement says of the error at the size of the training rows, on test rows of this number."""
+    curve: Curve = judged.curve
+    log_error, spread = curve.log_error(num_train)
+    error = curve.errors[-1]
+    deviation = judged.standard_error / error if math.isfinite(judged.standard_error) else 0.0
+    # Where folds were too few for replicates, the sample of judged rows is all the spread that is known.
+    spread = max(spread, deviation)
+    noise = deviation * math.sqrt(len(judged.positions) / num_test) if num_test else 0.0
+    gain = curve.log_gain(num_train, MORE_LABELS) if len(curve.sizes) > 1 else None
+    return Evidence(basis=basis, log_error=log_error, standard_error=spread, test_error=noise, label_gain=gain)
+
+
+def _with_run(evidence: Evidence, task: Task, pool: Pool, predictor: Predictor | None, run: ShortRun) -> Evidence:
+    """Compare the short run with a probe that learns from the same rows and is judged on the same rows."""
+    assert predictor is not None and run.stats is not None
+    rows: list[Row] = [pool.table.rows[i] for i in run.judged]
+    stats = task.score(rows, predictor(run.learn, run.judged))
+    floor = 0.5 / len(rows)
+    errors = [max(error_of(task, task.aggregate(found)[task.primary]), floor) for found in (run.stats, stats)]
+    ratio = math.log(errors[0] / errors[1])
+    return evidence.model_copy(update={"run_ratio": ratio, "run_share": run.share})
+
+
+def _serving(
+    task: Task,
+    rows: list[dict[str, Any]],
+    pretrained: Pretrained,
+    budget: Budget,
+    train: TrainConfig,
+    runtime: Runtime,
+    rate: float | None,
+    watch: Stopwatch,
+) -> Serving:
+    found = measure_export(
+        task, rows, pretrained, train, threads=runtime.threads, concurrency=budget.concurrency, watch=watch
+    )
+    if found is not None:
+        return found
+    return time_torch(task, rows, pretrained, train, rows_per_s=rate, watch=watch)
+
+
+def gather_direct(
+    prepared: Prepared,
+    pretrained: Pretrained | None,
+    budget: Budget,
+    train: TrainConfig,
+    config: SelectConfig,
+    seed: int,
+    watch: Stopwatch,
+    listener: Listener,
+) -> Findings:
+    """Evidence for a model that is learned in one call: it is fitted for real, with fewer settings tried."""
+    assert pretrained is None
+    splits = prepared.splits
+    pool = draw_pool(splits, max_rows=config.sample_rows, num_folds=config.folds, seed=seed)
+    task = make_task(splits, prepared.task_kind, None, None)
+    trainer = registry.load(task.trainer)()
+    model, minutes = _timed_fit(trainer, task, pool.table, train, seed, watch, listener, len(splits.train))
+    with TemporaryDirectory(prefix="penjing-") as name:
+        model.export_onnx(Path(name) / MODEL_FILE)
+        write_task(task, Path(name))
+        serving = measure_directory(
+            task, Path(name), pool.table.rows, concurrency=budget.concurrency, watch=watch.part(SERVE_SHARE)
+        )
+    if serving is None:
+        raise CapabilityError(
+            f"no time was left of {watch.seconds:.0f} s to measure a prediction",
+            next_step="allow more time: select.quote_seconds",
+        )
+    quick = train.direct.model_copy(update={"trials": 1, "num_seeds": 1, "folds": 3})
+
+    def predict(learn: np.ndarray, judged: np.ndarray) -> list[Prediction]:
+        part, other = pool.table.take(learn), pool.table.take(judged)
+        fitted = trainer.fit(task, part, part.take([]), quick, seed=seed, listener=lambda event: None)
+        return task.predict(fitted.run, task.encode(other.rows))
+
+    found = judge(task, pool, predict, watch=watch.part(0.7), level=config.level, seed=seed, shares=DIRECT_SHARES)
+    evidence = make_evidence(task, found, "direct", len(splits.train), len(splits.sealed_test))
+    return Findings(task.primary, task.metrics[task.primary], evidence, serving, minutes, len(pool.table))
+
+
+def _timed_fit(
+    trainer: Any,
+    task: Task,
+    table: Table,
+    train: TrainConfig,
+    seed: int,
+    watch: Stopwatch,
+    listener: Listener,
+    num_rows: int,
+) -> tuple[Any, float]:
+    """A fit with two settings tried, and the minutes of the whole search over all rows that follow from it."""
+    config = train.direct
+    trials: list[float] = []
+
+    def timed(event: Event) -> None:
+        if isinstance(event, Progress) and event.unit == "settings":
+            trials.append(time.monotonic())
+            listener(replace(event, stage="quote"))
+
+    few = config.model_copy(update={"trials": min(2, config.trials), "seconds": min(config.seconds, 0.3 * watch.left)})
+    begun = time.monotonic()
+    model = trainer.fit(task, table, table.take([]), few, seed=seed, listener=timed)
+    ended = time.monotonic()
+    scale = num_rows / len(table)
+    if not trials:
+        return model, scale * (ended - begun) / 60
+    one = scale * ((trials[-1] - begun) / len(trials))
+    rest = scale * (ended - trials[-1])
+    return model, (min(config.trials * one, config.seconds + one) + rest) / 60
