@@ -1,0 +1,159 @@
+"""What every benchmark shares: options, the machine, steps that survive a kill, and a page made from the JSON.
+
+A benchmark is a script that asks `Benchmark.step` for its measurements, one at a time. Each is written to
+`<out>/<name>.json` as it ends, so a killed benchmark goes on where it was. `finish` adds figures, tables and notes, and
+writes `<name>.md`, which holds nothing that the JSON does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from page import markdown
+from penjing.core.artifact import write_atomic
+from penjing.evaluate.hardware import describe_hardware
+
+SMOKE = {"train.epochs": 1}  # what a smoke run changes besides the rows
+ROOT = Path(__file__).resolve().parent.parent
+_DEFAULTS = ("src/penjing/train/config.py", "src/penjing/train/defaults.py", "src/penjing/train/direct/config.py")
+# Where files lie says nothing about what was measured, and must not get into a committed page.
+_PLACES = {"data", "out", "work", "fresh"}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One result, beside what it has to reach.
+
+    Args:
+        name: what it is, unit included.
+        value: the figure.
+        low: lower bound of its 95% interval, where there is one.
+        high: upper bound.
+        target: what was asked for; None: reported only.
+        at_least: whether the target is a floor (else a ceiling).
+        reference: somebody else's figure, in words.
+    """
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    target: float | None = None
+    at_least: bool = True
+    reference: str = ""
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the figure itself (not its interval) meets the target."""
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+
+@dataclass(frozen=True)
+class TableOf:
+    """A table of the page: title, column names, rows of cells as they are to be shown."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def option_parser(about: str, name: str) -> argparse.ArgumentParser:
+    """The options of every benchmark."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of evaluation data")
+    parser.add_argument("--out", type=Path, help="where JSON and Markdown go (default: docs/benchmarks)")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "benchmarks" / name, help="for artifacts")
+    parser.add_argument("--fresh", action="store_true", help="forget the finished steps of an earlier run")
+    parser.add_argument("--smoke", action="store_true", help="a few hundred rows, to see that it works")
+    return parser
+
+
+@dataclass
+class Benchmark:
+    """One benchmark in progress.
+
+    Args:
+        name: of its files.
+        title: of its page.
+        about: a paragraph: what is compared, on what, how.
+        arguments: the parsed options; those that shape results are its settings.
+    """
+
+    name: str
+    title: str
+    about: str
+    arguments: argparse.Namespace
+    document: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        smoke = self.arguments.smoke
+        self.out = self.arguments.out or ROOT / ("runs/benchmarks/smoke" if smoke else "docs/benchmarks")
+        self.path = self.out / f"{self.name}.json"
+        settings = {k: v for k, v in vars(self.arguments).items() if k not in _PLACES}
+        settings = json.loads(json.dumps(settings, default=str))
+        kept = {} if self.arguments.fresh or smoke or not self.path.is_file() else json.loads(self.path.read_text())
+        if kept and kept.get("settings") != settings:
+            raise SystemExit(f"{self.path} holds steps made with other settings: repeat those, or give --fresh")
+        self.document = {
+            "name": self.name,
+            "title": self.title,
+            "about": " ".join(self.about.split()),
+            "settings": settings,
+            "environment": environment(),
+            "steps": kept.get("steps", {}),
+        }
+
+    def step(self, key: str, measure: Callable[[], Any]) -> Any:
+        """The stored result of a step, or that of measuring it now (JSON-able)."""
+        steps = self.document["steps"]
+        if key not in steps:
+            print(f"[{self.name}] {key} ...", flush=True)
+            load, begun = os.getloadavg()[0], time.perf_counter()
+            result = json.loads(json.dumps(measure(), allow_nan=False))
+            seconds = round(time.perf_counter() - begun, 1)
+            steps[key] = {**source_state(), "load_before": round(load, 2), "seconds": seconds, "result": result}
+            self._write()
+            print(f"[{self.name}] {key}: {seconds} s", flush=True)
+        return steps[key]["result"]
+
+    def finish(self, figures: Sequence[Figure], tables: Sequence[TableOf] = (), notes: Sequence[str] = ()) -> None:
+        """Write the JSON and the page."""
+        self.document["figures"] = [{**asdict(figure), "reached": figure.reached} for figure in figures]
+        self.document["tables"] = [asdict(table) for table in tables]
+        self.document["notes"] = [" ".join(note.split()) for note in notes]
+        self._write()
+        write_atomic(self.path.with_suffix(".md"), markdown(self.document))
+        print(markdown(self.document))
+
+    def _write(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.path, json.dumps(self.document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def environment() -> dict[str, Any]:
+    """The machine, its libraries, and the commit at which the default settings last changed."""
+    frozen = _git("log", "-1", "--format=%H %cI", "--", *_DEFAULTS)
+    return {**describe_hardware().model_dump(mode="json"), "defaults_commit": frozen}
+
+
+def source_state() -> dict[str, Any]:
+    """The commit being measured, whether its files are as committed, and the time."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    clean = not _git("status", "--porcelain", "--", "src", "benchmarks")
+    return {"commit": _git("rev-parse", "HEAD"), "clean": clean, "finished": now}
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
