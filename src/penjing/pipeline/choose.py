@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from penjing.core import registry
 from penjing.core.artifact import write_atomic
@@ -12,7 +11,10 @@ from penjing.core.recipe import Recipe
 from penjing.data.prepare import Prepared
 from penjing.models.catalog import resolve
 from penjing.models.pretrained import Pretrained
+from penjing.models.scratch import make_scratch
 from penjing.pipeline.training import is_direct
+from penjing.select.quote import Quote, quote, read_quote, write_quote
+from penjing.select.rank import select
 
 CHOICE = "model.txt"
 SCRATCH = "scratch"
@@ -27,33 +29,29 @@ def choose_model(recipe: Recipe, prepared: Prepared, partial: Path, listener: Li
     if name == "auto" and kept.is_file():
         name = kept.read_text(encoding="utf-8").strip()
     if name == "auto":
-        from penjing.select.rank import select
-
         found = select(
             prepared.splits,
             prepared.task_kind,
             budget=recipe.budget,
             config=recipe.stage("select"),
+            train=recipe.stage("train"),
             language=prepared.language,
             seed=recipe.seed,
             listener=listener,
         )
         name = found.chosen
-        listener(Notice("select", found.why))
+        assert name is not None, "a task that starts from a pretrained model has a chosen one"
+        listener(Notice("select", found.why_zh if recipe.language == "zh" else found.why))
     write_atomic(kept, name + "\n")
     if name == SCRATCH:
-        from penjing.models.scratch import make_scratch
-
         return make_scratch(prepared.splits, partial / SCRATCH, seed=recipe.seed)
     return resolve(name, listener=listener)
 
 
 def quote_run(
     recipe: Recipe, prepared: Prepared, pretrained: Pretrained | None, partial: Path, listener: Listener
-) -> Any:
+) -> Quote:
     """The quote shown before training; a resumed run keeps the one it began with."""
-    from penjing.select.quote import quote, read_quote, write_quote
-
     kept = partial / "quote.json"
     if kept.is_file():
         return read_quote(kept)
@@ -62,10 +60,11 @@ def quote_run(
         pretrained,
         budget=recipe.budget,
         train=recipe.stage("train"),
+        config=recipe.stage("select"),
         seed=recipe.seed,
         listener=listener,
     )
     write_quote(found, kept)
-    for sentence in found.sentences("en"):
+    for sentence in found.sentences(recipe.language):
         listener(Notice("quote", sentence))
     return found

@@ -26,6 +26,7 @@ from penjing.pipeline.workdir import WorkDir, disk_errors, open_workdir
 from penjing.predict.measure import measure
 from penjing.predict.predictor import Predictor
 from penjing.predict.task_file import predict_files, write_task
+from penjing.select.quote import Quote, came_true
 
 RECIPE = "recipe.yaml"
 
@@ -44,7 +45,7 @@ class RunResult:
     out: Path
     artifact: Artifact = field(repr=False)
     report: Report | None = field(repr=False)
-    quote: Any = field(default=None, repr=False)
+    quote: Quote | None = field(default=None, repr=False)
 
 
 def run(
@@ -119,7 +120,7 @@ def _make(
     prepared: Prepared,
     pretrained: Pretrained | None,
     work: WorkDir,
-    quote: Any,
+    quote: Quote | None,
     listener: Listener,
     *,
     overwrite: bool,
@@ -133,7 +134,7 @@ def _make(
         assert pretrained is not None, "gradient tasks start from a pretrained model"
         trained = train_gradient(recipe, prepared, task, pretrained, work.training, stage, listener)
     write_atomic(stage / RECIPE, recipe.to_yaml())
-    test = write_test(prepared.splits.sealed_test, work.sealed_test)
+    test = write_test(prepared.splits.sealed_test, work.out)
     facts = {
         "test": test,
         "data_fingerprint": prepared.splits.fingerprint,
@@ -181,7 +182,7 @@ def _prove(
     trained: Trained,
     artifact: Artifact,
     work: WorkDir,
-    quote: Any,
+    quote: Quote | None,
     test_sha256: str,
     listener: Listener,
 ) -> Report:
@@ -189,7 +190,9 @@ def _prove(
     test = prepared.splits.open_test("evaluate")
     predictor = Predictor(artifact)
     predictions = predictor.predict(test.rows)
-    evaluation = evaluate(predictor.task, test, predictions, recipe.stage("evaluate"), listener)
+    # Rows of one group are drawn together, or the intervals would be too narrow.
+    settings = recipe.stage("evaluate").model_copy(update={"group": prepared.splits.roles.group})
+    evaluation = evaluate(predictor.task, test, predictions, settings, listener)
     inputs = [{name: row.get(name) for name in input_columns(task)} for row in test.rows]
     measured = measure(artifact, inputs, concurrency=recipe.budget.concurrency, listener=listener)
     report = build_report(
@@ -205,8 +208,6 @@ def _prove(
         test_sha256=test_sha256,
     )
     if quote is not None:
-        from penjing.select.quote import came_true
-
         report = report.model_copy(update={"quote": came_true(quote, report)})
     write_report_files(report, work.stage, artifact=work.out.name)
     return report
