@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penjing.core.errors import ArtifactError, CapabilityError, DataError
 from penjing.core.task import Prediction, Roles, Span, Task, TextSettings
-from penjing.tasks.span_tokens import SpanEncoder, window_bounds
+from penjing.tasks.span_tokens import Granularity, SpanEncoder, window_bounds
 from penjing.tasks.spans import Overlap, choose, observed_overlap, spans_cell
 from penjing.tasks.token_classification import TokenClassification
 
@@ -70,6 +70,7 @@ def test_fulfils_the_protocol_and_survives_json(task, rows, tmp_path):
 
 
 def test_what_is_encoded_is_what_is_decoded(task, rows):
+    task = replace(task, granularity=Granularity.CHARACTER)  # coarser tokens cut through a span of these rows
     predictions = predict_with_oracle(task, rows)
     assert [prediction.value for prediction in predictions] == gold(task, rows)
     assert sum(len(prediction.value) for prediction in predictions) > 10
@@ -94,6 +95,7 @@ def test_a_text_of_blanks_gives_no_span(task):
 
 
 def test_long_texts_are_cut_into_windows_that_lose_no_span(task, rows):
+    task = replace(task, granularity=Granularity.CHARACTER)
     text, spans = "", []
     for row in rows * 3:
         spans += [{**s, "start": s["start"] + len(text), "end": s["end"] + len(text)} for s in row["spans"]]
@@ -122,17 +124,17 @@ def test_cores_partition_the_tokens_and_lie_inside_their_windows(num_tokens, roo
         assert stop - start <= room
 
 
-def test_splits_characters_only_where_subwords_cut_through_spans(tiny_tokenizers):
-    text = "快递什么时候能到？已经等了五天了。"  # stands in the corpus of the tokenizer, whose pieces are long
-    whole = SpanEncoder(TextSettings(tiny_tokenizers["unigram"]), split_characters=False).tokens([text])[0][1]
-    long = next((int(a), int(b)) for a, b in whole if b - a > 1)
+def test_tokenizes_as_coarsely_as_the_spans_allow(tiny_tokenizers):
+    text = "可以改送货地址吗？我搬家了。"  # of the corpus; its tokens include 送货 and 吗？
     roles, settings = Roles(text="text", spans="spans"), TextSettings(tiny_tokenizers["unigram"], max_length=64)
-    aligned = [{"text": text, "spans": [{"start": long[0], "end": long[1], "label": "x"}]}]
-    cut = [{"text": text, "spans": [{"start": long[0], "end": long[1] - 1, "label": "x"}]}]
-    assert not TokenClassification.from_rows(aligned, roles, settings).split_characters
-    task = TokenClassification.from_rows(cut, roles, settings)
-    assert task.split_characters
-    assert predict_with_oracle(task, cut)[0].value == gold(task, cut)[0]
+    pieces = {text[a:b] for a, b in SpanEncoder(settings, Granularity.SUBWORD).tokens([text])[0][1]}
+    assert {"送货", "吗？"} <= pieces
+    for word, expected in (("送货", "subword"), ("吗", "punctuation"), ("送", "character")):
+        at = text.index(word)
+        rows = [{"text": text, "spans": [{"start": at, "end": at + len(word), "label": "x"}]}]
+        task = TokenClassification.from_rows(rows, roles, settings)
+        assert task.granularity == expected
+        assert predict_with_oracle(task, rows)[0].value == gold(task, rows)[0]
 
 
 def test_spans_of_different_labels_may_overlap_where_training_had_it(tiny_tokenizers):
@@ -249,7 +251,9 @@ def test_says_why_rows_cannot_be_learned(rows, roles, reason, text_settings):
         TokenClassification.from_rows(rows, roles, text_settings)
 
 
-@pytest.mark.parametrize("change", [{"labels": []}, {"overlap": "often"}, {"max_span_tokens": 0}, {"more": 1}])
+@pytest.mark.parametrize(
+    "change", [{"labels": []}, {"overlap": "often"}, {"granularity": "line"}, {"max_span_tokens": 0}, {"more": 1}]
+)
 def test_a_damaged_state_is_refused(task, change):
     with pytest.raises(ArtifactError, match="the task's state is damaged"):
         TokenClassification.from_state({**task.to_state(), **change}, Path())

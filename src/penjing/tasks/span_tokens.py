@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,22 @@ if TYPE_CHECKING:
 MAX_CHARS = 500_000
 OVERLAP_SHARE = 0.25
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# Subwords of Chinese and Japanese join characters across the borders of spans; so do digits with their punctuation.
-_SPLIT = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|\p{P}|\p{S}"
+_PUNCTUATION = r"\p{P}|\p{S}"
+_EAST_ASIAN = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+MISALIGNED_SHARE = 0.01
+MISALIGNED_SHARE_CHARACTER = 0.1
+
+
+class Granularity(StrEnum):
+    """How finely texts are tokenized: no span can begin or end inside a token."""
+
+    SUBWORD = "subword"
+    """As the model was pretrained."""
+    PUNCTUATION = "punctuation"
+    """Each punctuation mark and symbol by itself: vocabularies join "8.50%," to a token or two."""
+    CHARACTER = "character"
+    """Chinese and Japanese characters by themselves, too. Spans fit, but the model reads what it never saw: on FewFC it
+    cost 6 points of F1 (docs/decisions), so that it is used only where subwords cut through many spans."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +49,11 @@ class SpanEncoder:
 
     Args:
         settings: tokenizer and greatest length. Its prefix is left out: it is there for vectors of whole texts.
-        split_characters: tokenize each Chinese or Japanese character and each punctuation mark by itself.
+        granularity: how finely.
     """
 
     settings: TextSettings
-    split_characters: bool
+    granularity: Granularity
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -52,8 +67,11 @@ class SpanEncoder:
         tokenizer = load_tokenizer(self.settings.tokenizer_file)
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        if self.split_characters:
-            split = pre_tokenizers.Split(Regex(_SPLIT), "isolated")
+        if self.granularity is not Granularity.SUBWORD:
+            pattern = _PUNCTUATION
+            if self.granularity is Granularity.CHARACTER:
+                pattern += "|" + _EAST_ASIAN
+            split = pre_tokenizers.Split(Regex(pattern), "isolated")
             before = [tokenizer.pre_tokenizer] if tokenizer.pre_tokenizer is not None else []
             tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*before, split])
         return tokenizer
@@ -184,6 +202,37 @@ def token_spans(spans: Sequence[Span], offsets_L2: np.ndarray, places: dict[str,
         if len(inside) and begins[inside[0]] <= span.start and ends[inside[-1]] >= span.end:
             found.add((int(real[inside[0]]), int(real[inside[-1]]), places[span.label]))
     return sorted(found)
+
+
+def choose_granularity(
+    settings: TextSettings, texts: Sequence[str], all_spans: Sequence[Sequence[Span]]
+) -> tuple[Granularity, int]:
+    """The coarsest tokens that fit these spans well enough, and the tokens of the longest span.
+
+    Punctuation is split off where more than 1% of the spans begin or end inside a token, and characters where more than
+    10% still do.
+    """
+    chosen = Granularity.SUBWORD
+    longest, misaligned = _fit(SpanEncoder(settings, chosen), texts, all_spans)
+    if misaligned > MISALIGNED_SHARE:
+        chosen = Granularity.PUNCTUATION
+        longest, misaligned = _fit(SpanEncoder(settings, chosen), texts, all_spans)
+    if misaligned > MISALIGNED_SHARE_CHARACTER:
+        chosen = Granularity.CHARACTER
+        longest, _ = _fit(SpanEncoder(settings, chosen), texts, all_spans)
+    return chosen, longest
+
+
+def _fit(encoder: SpanEncoder, texts: Sequence[str], all_spans: Sequence[Sequence[Span]]) -> tuple[int, float]:
+    """Tokens of the longest span, and the share of spans whose borders are no borders of tokens."""
+    longest, total, misaligned = 1, 0, 0
+    for (_, characters), spans in zip(encoder.tokens(texts), all_spans, strict=True):
+        begins, ends = set(characters[:, 0].tolist()), set(characters[:, 1].tolist())
+        for first, last, _ in token_spans(spans, characters, {span.label: 0 for span in spans}):
+            longest = max(longest, last - first + 1)
+        total += len(spans)
+        misaligned += sum(span.start not in begins or span.end not in ends for span in spans)
+    return longest, misaligned / max(1, total)
 
 
 def _characters(text: str, encoding: Encoding) -> np.ndarray:

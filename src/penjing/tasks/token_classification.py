@@ -27,7 +27,7 @@ from penjing.core.task import (
     TextSettings,
 )
 from penjing.tasks.span_decoding import sigmoid, window_candidates
-from penjing.tasks.span_tokens import SpanEncoder, token_spans
+from penjing.tasks.span_tokens import Granularity, SpanEncoder, choose_granularity, token_spans
 from penjing.tasks.spans import Overlap, choose, observed_overlap, spans_cell
 from penjing.tasks.text_input import TextInput, TextInputState, text_cell, why_no_text
 
@@ -36,8 +36,6 @@ MAX_SPAN_TOKENS = 256
 # Training reads this many windows of a text; more would be one row's weight over all others in a batch.
 MAX_TRAIN_WINDOWS = 16
 RUN_WINDOWS = 32
-# Share of training spans that subwords may cut through before characters are tokenized one by one.
-MISALIGNED_SHARE = 0.01
 
 
 class State(BaseModel):
@@ -50,7 +48,7 @@ class State(BaseModel):
     labels: tuple[str, ...] = Field(min_length=1, max_length=MAX_LABELS)
     overlap: Overlap
     max_span_tokens: int = Field(ge=1, le=MAX_SPAN_TOKENS)
-    split_characters: bool
+    granularity: Granularity
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class TokenClassification:
         labels: [C] names.
         overlap: which spans of one text may share characters.
         max_span_tokens: tokens of the longest span that can be found.
-        split_characters: see `SpanEncoder`.
+        granularity: how finely texts are tokenized.
         spans_column: column of the spans; None in an artifact that only predicts.
     """
 
@@ -83,7 +81,7 @@ class TokenClassification:
     labels: tuple[str, ...]
     overlap: Overlap
     max_span_tokens: int
-    split_characters: bool
+    granularity: Granularity
     spans_column: str | None
 
     @property
@@ -105,7 +103,7 @@ class TokenClassification:
     @cached_property
     def encoder(self) -> SpanEncoder:
         """The tokenizer, loaded on first use."""
-        return SpanEncoder(self.input.settings, self.split_characters)
+        return SpanEncoder(self.input.settings, self.granularity)
 
     @classmethod
     def supports(cls, rows: Sequence[Row], roles: Roles) -> str | None:
@@ -139,13 +137,11 @@ class TokenClassification:
         all_spans = _all_spans(rows, roles.text, roles.spans)
         labels = tuple(sorted({span.label for spans in all_spans for span in spans}))
         texts = [text_cell(row, roles.text, i) for i, row in enumerate(rows)]
-        longest, misaligned = _fit(SpanEncoder(text, False), texts, all_spans)
-        split = misaligned > MISALIGNED_SHARE
-        if split:
-            longest, _ = _fit(SpanEncoder(text, True), texts, all_spans)
+        granularity, longest = choose_granularity(text, texts, all_spans)
         # Half as long again as any seen, for the spans of rows to come.
         max_tokens = min(MAX_SPAN_TOKENS, longest + longest // 2 + 2)
-        return cls(TextInput(text, roles.text), labels, observed_overlap(all_spans), max_tokens, split, roles.spans)
+        overlap = observed_overlap(all_spans)
+        return cls(TextInput(text, roles.text), labels, overlap, max_tokens, granularity, roles.spans)
 
     def lengths(self, rows: Sequence[Row]) -> np.ndarray:
         """[N] tokens a row, all its windows together."""
@@ -261,7 +257,7 @@ class TokenClassification:
             labels=self.labels,
             overlap=self.overlap,
             max_span_tokens=self.max_span_tokens,
-            split_characters=self.split_characters,
+            granularity=self.granularity,
         ).model_dump(mode="json")
 
     def files(self) -> dict[str, Path]:
@@ -284,7 +280,7 @@ class TokenClassification:
             parsed.labels,
             parsed.overlap,
             parsed.max_span_tokens,
-            parsed.split_characters,
+            parsed.granularity,
             parsed.spans,
         )
 
@@ -303,19 +299,6 @@ class TokenClassification:
 def _all_spans(rows: Sequence[Row], text: str | None, column: str | None) -> list[tuple[Span, ...]]:
     assert text is not None
     return [spans_cell(row, column, text_cell(row, text, i), i) for i, row in enumerate(rows)]
-
-
-def _fit(encoder: SpanEncoder, texts: Sequence[str], all_spans: Sequence[Sequence[Span]]) -> tuple[int, float]:
-    """Tokens of the longest span, and the share of spans whose borders are no borders of tokens."""
-    longest, total, misaligned = 1, 0, 0
-    for (_, characters), spans in zip(encoder.tokens(texts), all_spans, strict=True):
-        begins = {int(b): i for i, b in enumerate(characters[:, 0])}
-        ends = {int(e): i for i, e in enumerate(characters[:, 1])}
-        for first, last, _ in token_spans(spans, characters, {span.label: 0 for span in spans}):
-            longest = max(longest, last - first + 1)
-        total += len(spans)
-        misaligned += sum(span.start not in begins or span.end not in ends for span in spans)
-    return longest, misaligned / max(1, total)
 
 
 def _ratio(part: float, whole: float) -> float:
