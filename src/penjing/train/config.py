@@ -38,6 +38,9 @@ class TrainConfig(BaseModel):
     method: Literal["full", "last-k", "lora", "dora", "ia3", "probe"] = Field("full", description="What is trained.")
     last_k: int = Field(2, ge=1, le=64, description="With method last-k: how many of the last layers are trained.")
     adapter: AdapterConfig = Field(default_factory=lambda: AdapterConfig(), description="With lora, dora, ia3.")
+    frozen_layers: int | None = Field(
+        None, ge=0, le=64, description="With method full: lowest layers left as they are; None: a third of them."
+    )
     train_embeddings: bool = Field(False, description="Also train the word embeddings (slower, rarely better).")
     head_start: Literal["probe", "random"] = Field(
         "probe", description="Start the head from a linear probe of the frozen encoder (LP-FT, Kumar et al. 2022)."
@@ -63,7 +66,7 @@ class TrainConfig(BaseModel):
     focal_gamma: float = Field(2.0, ge=0, description="With focal: how strongly easy rows are discounted.")
     class_weights: Literal["none", "balanced"] = Field("none", description="balanced: inverse class frequency.")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Share of the target spread over all classes.")
-    dropout: float = Field(0.0, ge=0, lt=1, description="Of the encoder; costs 40% of the forward pass on a CPU.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Of the layers that are trained.")
     token_dropout: float = Field(0.0, ge=0, lt=1, description="Share of input tokens hidden while training.")
     rdrop: float = Field(0.0, ge=0, description="Weight of R-Drop's symmetric KL (Liang et al. 2021).")
     mixup: float = Field(0.0, ge=0, description="Beta parameter of mixup on pooled embeddings; 0: none.")
