@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,15 +10,21 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from penjing.core.artifact import Artifact, open_artifact
-from penjing.core.errors import CapabilityError, DataError
-from penjing.core.events import Listener, Progress, ignore
+from penjing.core.errors import DataError
+from penjing.core.events import Listener, Notice, Progress, ignore
 
 if TYPE_CHECKING:
     from penjing.core.recipe import Recipe
     from penjing.core.report import Comparison, DataSummary, ModelSummary, Report
     from penjing.core.task import Table, Task
     from penjing.data.check import CheckReport
+    from penjing.data.prepare import Prepared
+    from penjing.select.config import SelectConfig
     from penjing.select.quote import Quote
+    from penjing.select.rank import Selection
+
+# Of a quote's time, what one candidate may take while the model is chosen.
+CHOICE_SHARE = 1 / 6
 
 
 def check(
@@ -50,7 +57,7 @@ def check(
 
 def select(
     source: str | Path | Recipe, *, overrides: Mapping[str, Any] | None = None, listener: Listener = ignore
-) -> Any:
+) -> Selection:
     """Rank the pretrained models for some data, under the recipe's budget.
 
     Args:
@@ -59,38 +66,25 @@ def select(
         listener: told of progress.
 
     Raises:
-        CapabilityError: the task does not start from a pretrained model.
         DataError: the data cannot be learned from.
         RecipeError: the recipe or an override is wrong.
+        FetchError: no candidate that speaks the language can be had.
     """
     from penjing.data.prepare import prepare
-    from penjing.pipeline.choose import needs_text_model
     from penjing.pipeline.plan import resolve
-    from penjing.select.rank import select as rank
 
     recipe = resolve(source, overrides)
     prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
-    if not needs_text_model(prepared.task_kind):
-        raise CapabilityError(
-            f"{prepared.task_kind} does not start from a pretrained model, so there is none to select",
-            where=str(source),
-            next_step="run it: the settings of its trainer are searched while training",
-        )
-    return rank(
-        prepared.splits,
-        prepared.task_kind,
-        budget=recipe.budget,
-        config=recipe.stage("select"),
-        language=prepared.language,
-        seed=recipe.seed,
-        listener=listener,
-    )
+    return _ranked(recipe, prepared, recipe.stage("select"), listener)
 
 
 def quote(
     source: str | Path | Recipe, *, overrides: Mapping[str, Any] | None = None, listener: Listener = ignore
 ) -> Quote:
     """What a run would give and cost, before anything is trained.
+
+    It takes the time of the recipe's `select.quote_seconds`, a minute by default, in which the model is chosen too;
+    reading the data and fetching a model come on top.
 
     Args:
         source: as in `check`.
@@ -100,16 +94,49 @@ def quote(
     Raises:
         DataError: the data cannot be learned from.
         RecipeError: the recipe or an override is wrong.
+        FetchError: the model cannot be had.
     """
     from penjing.data.prepare import prepare
-    from penjing.pipeline.choose import choose_model, quote_run
+    from penjing.pipeline.choose import choose_model
     from penjing.pipeline.plan import resolve
+    from penjing.select.quote import quote as quote_prepared
 
     recipe = resolve(source, overrides)
     prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
-    with TemporaryDirectory(prefix="penjing-quote-") as kept:
-        pretrained = choose_model(recipe, prepared, Path(kept), listener)
-        return quote_run(recipe, prepared, pretrained, Path(kept), listener)
+    config = recipe.stage("select")
+    began = time.monotonic()
+    if recipe.model == "auto":
+        brief = config.model_copy(update={"model_seconds": config.quote_seconds * CHOICE_SHARE})
+        chosen = _ranked(recipe, prepared, brief, listener)
+        listener(Notice("select", chosen.why_zh if recipe.language == "zh" else chosen.why))
+        recipe = recipe.model_copy(update={"model": chosen.chosen or "auto"})
+    spent = time.monotonic() - began
+    with TemporaryDirectory(prefix="penjing-quote-") as scratch:
+        return quote_prepared(
+            prepared,
+            choose_model(recipe, prepared, Path(scratch), listener),
+            budget=recipe.budget,
+            train=recipe.stage("train"),
+            config=config,
+            seed=recipe.seed,
+            deadline_s=max(config.quote_seconds / 2, config.quote_seconds - spent),
+            listener=listener,
+        )
+
+
+def _ranked(recipe: Recipe, prepared: Prepared, config: SelectConfig, listener: Listener) -> Selection:
+    from penjing.select.rank import select as rank
+
+    return rank(
+        prepared.splits,
+        prepared.task_kind,
+        budget=recipe.budget,
+        config=config,
+        train=recipe.stage("train"),
+        language=prepared.language,
+        seed=recipe.seed,
+        listener=listener,
+    )
 
 
 def evaluate(

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from penjing.cli.options import add_output_options, add_recipe_options, add_source, overrides_of
+from penjing.cli.run import BUDGET_NOT_MET
 
 if TYPE_CHECKING:
     from penjing.cli.console import Console
@@ -19,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def quote(args: argparse.Namespace, console: Console) -> int:
-    """Show the quote."""
+    """Show the quote; exit with 3 where what is expected breaks the budget."""
     from penjing.api import quote as quote_data
 
     found = quote_data(args.source, overrides=overrides_of(args), listener=console.listen)
@@ -28,4 +29,4 @@ def quote(args: argparse.Namespace, console: Console) -> int:
     else:
         for sentence in found.sentences("zh" if console.language == "zh" else "en"):
             console.line(sentence)
-    return 0
+    return BUDGET_NOT_MET if "likely" in found.over_budget.values() else 0

@@ -6,9 +6,11 @@ import argparse
 from typing import TYPE_CHECKING
 
 from penjing.cli.options import add_output_options, add_recipe_options, add_source, overrides_of
+from penjing.cli.run import BUDGET_NOT_MET
 
 if TYPE_CHECKING:
     from penjing.cli.console import Console
+    from penjing.select.rank import Selection
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,12 +21,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def select(args: argparse.Namespace, console: Console) -> int:
-    """Show the ranking and the reason."""
+    """Show the ranking and the reason; exit with 3 where nothing fits the budget."""
     from penjing.api import select as select_model
 
     found = select_model(args.source, overrides=overrides_of(args), listener=console.listen)
     if console.json:
         console.document(found.to_json())
     else:
-        console.line(found.why)
-    return 0
+        _show(console, found)
+    return 0 if found.fits else BUDGET_NOT_MET
+
+
+def _show(console: Console, found: Selection) -> None:
+    from penjing.cli.summary import words_of
+    from penjing.evaluate.page.words import MISSING, interval, metric, number
+
+    def score(value: float | None) -> str:
+        return metric(value, percent=value is not None and 0 <= value <= 1)
+
+    rows = [
+        (
+            one.name,
+            number(None if one.parameters is None else one.parameters / 1e6),
+            number(one.logme),
+            score(one.probe),
+            interval(one.probe_low, one.probe_high, one.probe is not None and 0 <= one.probe <= 1),
+            number(one.p95_ms),
+            number(one.rows_per_s),
+            number(one.size_mb),
+            number(one.train_minutes),
+            "; ".join((one.standing, *one.reasons)) or MISSING,
+        )
+        for one in found.candidates
+    ]
+    if rows:
+        name = words_of(console).named("metric", found.primary)
+        columns = ("", "M", "LogME", name, "", "p95 ms", "rows/s", "MB", "train min", "")
+        console.table(columns, rows, right=range(1, 9))
+    for sentence in found.sentences("zh" if console.language == "zh" else "en"):
+        console.line(sentence)

@@ -1,0 +1,54 @@
+# Everything from nothing but Python 3.11 and make:
+#
+#   make demo       install; fetch a pretrained model and real reviews; train; report (about five minutes on 2 cores)
+#   make test       install; run the tests, but for the slow ones (under ten minutes on 2 cores)
+#   make test-all   the slow ones too
+#   make check      lint, types, layers, docstrings, generated documents
+#   make clean      remove .venv and what the demo wrote
+#
+# Every package comes from the index of your pip configuration, in the versions of constraints.txt. torch is installed
+# first and by itself. Training here needs its CPU build, which is a tenth of the size of the CUDA one: where your
+# index gives the CUDA build, name torch's own index of CPU builds (its installation page has the address), as in
+#
+#   PIP_EXTRA_INDEX_URL=<address> make demo        # or PIP_FIND_LINKS=<directory with the wheel>
+#
+# The pin has no build suffix, so either build satisfies it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+TORCH := $(shell grep '^torch==' constraints.txt)
+DEMO := runs/demo
+DEMO_ROWS ?= 4000
+DEMO_DATA := runs/reviews-zh-$(DEMO_ROWS).csv
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: demo test test-all check clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(TORCH)
+	$(PIP) --constraint constraints.txt --editable '.[all,benchmarks,dev]'
+	@touch $@
+
+$(DEMO_DATA): | $(INSTALLED)
+	$(BIN)/python scripts/demo_rows reviews-zh $(DEMO_ROWS) $@
+
+# A finished demo is made again; an interrupted one goes on.
+demo: $(INSTALLED) $(DEMO_DATA)
+	$(BIN)/penjing run $(DEMO_DATA) --model e5-small-multilingual --out $(DEMO) $(if $(wildcard $(DEMO)/manifest.json),--overwrite)
+	$(BIN)/penjing predict $(DEMO) --input '包装很好，第二天就到了，会再买。' '用了三天就坏了，客服也不理人。'
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+check: $(INSTALLED)
+	$(BIN)/python scripts/check
+
+clean:
+	rm -rf $(VENV) runs/demo runs/demo.partial runs/demo.test.jsonl $(DEMO_DATA)
