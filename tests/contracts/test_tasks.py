@@ -292,7 +292,7 @@ def test_tasks_and_prediction_import_without_the_training_stack(tiny_artifact, t
         input=json.dumps([paths, rows]),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
