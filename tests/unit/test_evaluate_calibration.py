@@ -105,3 +105,11 @@ def test_a_task_without_probabilities_is_not_calibrated():
     assert calibrate(task, task.score(table.rows, predictions), predictions) is None
     with pytest.raises(CapabilityError, match="no probabilities"):
         temperature_for(task, table, predictions)
+
+
+@pytest.mark.parametrize("num_rows", [10, 90])
+def test_few_rows_that_are_all_right_do_not_justify_any_confidence(num_rows):
+    probs = np.tile([0.8, 0.1, 0.1], (num_rows, 1))
+    temperature = fit_temperature(probs, np.zeros(num_rows, int), "softmax")
+    confidence = rescale(probs, temperature, "softmax")[0, 0]
+    assert confidence == pytest.approx(1 - 1 / (num_rows + 2), abs=0.01)

@@ -60,7 +60,9 @@ def negative_log_likelihood(probs: np.ndarray, targets: np.ndarray, kind: Kind) 
 def fit_temperature(probs: np.ndarray, targets: np.ndarray, kind: Kind) -> float:
     """The temperature that minimises the NLL of validation rows.
 
-    The NLL is convex in 1/T, so a golden-section search over log T finds the minimum; no gradient is needed.
+    The NLL is convex in 1/T, so a golden-section search over log T finds the minimum; no gradient is needed. Targets
+    keep one row in N + 2 of doubt (Platt 1999, section 2.2): a few rows that are all right would otherwise justify any
+    confidence, and T would fall without bound.
 
     Args:
         probs: [N, C] as predicted, at temperature 1.
@@ -77,9 +79,22 @@ def fit_temperature(probs: np.ndarray, targets: np.ndarray, kind: Kind) -> float
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        return negative_log_likelihood(rescale(probs, float(np.exp(log_temperature)), kind), targets, kind)
+        return _doubtful_nll(rescale(probs, float(np.exp(log_temperature)), kind), targets, kind)
 
     return float(np.exp(_golden_section(loss, np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))))
+
+
+def _doubtful_nll(probs: np.ndarray, targets: np.ndarray, kind: Kind) -> float:
+    """Mean NLL against targets of which 1 / (N + 2) is spread over what was not observed."""
+    doubt = 1.0 / (len(probs) + 2)
+    logs = -np.log(np.clip(probs, _TINY, 1))
+    if kind == "softmax":
+        observed = logs[np.arange(len(probs)), targets]
+        others = (logs.sum(1) - observed) / max(1, probs.shape[1] - 1)
+        return float(((1 - doubt) * observed + doubt * others).mean())
+    absent = -np.log(np.clip(1.0 - probs, _TINY, 1))
+    soft = np.where(targets > 0, 1.0 - doubt, doubt)
+    return float((soft * logs + (1 - soft) * absent).mean())
 
 
 def reliability(
