@@ -43,7 +43,9 @@ def test_the_fitted_temperature_is_the_best_of_a_fine_grid():
         return negative_log_likelihood(rescale(case.valid_probs, t, "softmax"), targets, "softmax")
 
     best = min(np.geomspace(0.05, 20, 2000), key=loss)
-    assert found == pytest.approx(best, rel=0.01)
+    # The doubt that is kept, one row in N + 2, softens a little further.
+    assert best <= found == pytest.approx(best, rel=0.25)
+    assert loss(found) < loss(best) + 0.01
     assert found > 1.5  # naive Bayes is far too sure of itself
 
 
