@@ -13,7 +13,7 @@ from penjing.models.tokenizer import TextEncoder
 
 TEXTS = [text for text, _, _ in MESSAGES]
 ENGLISH, CHINESE = TEXTS[:15], TEXTS[15:]
-SIZES = {"layers": 2, "width": 64, "vocabulary": 300, "max_length": 64}
+SIZES = {"layers": 2, "width": 64, "vocabulary": 800, "max_length": 64}
 
 
 def digest(directory):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import string
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -134,7 +135,8 @@ def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     tokenizer.decoder = decoders.Metaspace()
     counts = Counter(char for text in texts for char in tokenizer.normalizer.normalize_str(text) if not char.isspace())
     common = sorted(counts, key=lambda char: (-counts[char], char))[: vocabulary // 2]
-    alphabet = [METASPACE, *(char for char in common if counts[char] >= MIN_CHAR_COUNT and char != METASPACE)]
+    always = (METASPACE, *string.ascii_lowercase, *string.digits)
+    alphabet = [*always, *(char for char in common if counts[char] >= MIN_CHAR_COUNT and char not in always)]
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         special_tokens=list(SPECIAL_TOKENS),

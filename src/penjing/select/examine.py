@@ -66,44 +66,43 @@ class Examined:
 
 
 def examine(question: Question, listener: Listener) -> list[Examined]:
-    """Every candidate, in the order given."""
+    """Every candidate, in the order given; nothing is measured where no pretrained model is left to compare."""
     config = question.config
-    pool = draw_pool(question.splits, max_rows=config.sample_rows, num_folds=config.folds, seed=question.seed)
-    runtime = Runtime.detect()
-    catalog = {row.name: row for row in list_models()}
-    found = []
     with tempfile.TemporaryDirectory(prefix="penjing-") as directory:
-        for name in config.candidates or (*catalog, SCRATCH):
-            row = catalog.get(name)
-            if config.candidates is None and row is not None and not speaks(row.languages, question.language):
-                found.append(
-                    Examined(
-                        Candidate(
-                            name,
-                            "wrong language",
-                            (f"knows {', '.join(row.languages)}, the texts are {question.language}",),
-                            row.languages,
-                            row.licence,
-                            parameters=row.parameters,
-                        )
-                    )
-                )
-                continue
-            found.append(_examine_one(name, question, pool, runtime, Path(directory) / SCRATCH, listener))
-    return found
+        names = config.candidates or (*(row.name for row in list_models()), SCRATCH)
+        obtained = [(name, _obtain(name, question, Path(directory) / SCRATCH, listener)) for name in names]
+        measurable = [(name, found) for name, found in obtained if isinstance(found, Pretrained)]
+        hopeless = all(name == SCRATCH for name, _ in measurable) and config.candidates is None
+        if not measurable or hopeless:
+            return [Examined(found) for _, found in obtained if isinstance(found, Candidate)]
+        pool = draw_pool(question.splits, max_rows=config.sample_rows, num_folds=config.folds, seed=question.seed)
+        runtime = Runtime.detect()
+        return [
+            Examined(found)
+            if isinstance(found, Candidate)
+            else _measure(name, found, question, pool, runtime, listener)
+            for name, found in obtained
+        ]
 
 
-def _examine_one(
-    name: str, question: Question, pool: Pool, runtime: Runtime, directory: Path, listener: Listener
-) -> Examined:
+def _obtain(name: str, question: Question, directory: Path, listener: Listener) -> Pretrained | Candidate:
+    """The model on disk, or a row of the table that says why it is not compared."""
+    row = next((row for row in list_models() if row.name == name), None)
+    if row is not None and question.config.candidates is None and not speaks(row.languages, question.language):
+        reason = f"knows {', '.join(row.languages)}, the texts are {question.language}"
+        return Candidate(name, "wrong language", (reason,), row.languages, row.licence, parameters=row.parameters)
     try:
         if name == SCRATCH:
-            pretrained = make_scratch(question.splits, directory, seed=question.seed)
-        else:
-            pretrained = resolve(name, listener=listener, offline=question.config.offline)
+            return make_scratch(question.splits, directory, seed=question.seed)
+        return resolve(name, listener=listener, offline=question.config.offline)
     except (FetchError, ArtifactError, CapabilityError) as error:
         listener(Notice("select", f"{name} is left out: {error.message}", "warning"))
-        return Examined(Candidate(name, "unavailable", (error.what,)))
+        return Candidate(name, "unavailable", (error.what,))
+
+
+def _measure(
+    name: str, pretrained: Pretrained, question: Question, pool: Pool, runtime: Runtime, listener: Listener
+) -> Examined:
     task = make_task(question.splits, question.kind, pretrained, question.train.max_length)
     watch = Stopwatch(question.config.model_seconds)
     measure = _judge_scratch if name == SCRATCH else _judge_pretrained

@@ -13,7 +13,6 @@ import numpy as np
 
 from penjing.core import registry
 from penjing.core.budget import Budget
-from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Listener, Notice, Progress
 from penjing.core.runtime import Runtime
 from penjing.core.task import Metric, Prediction, Row, Table, Task
@@ -27,7 +26,7 @@ from penjing.select.features import encode_sample, has_features, make_task
 from penjing.select.learning_curve import Curve
 from penjing.select.probe import Judged, Predictor, error_of, judge, probe_predictor
 from penjing.select.sample import Pool, draw_pool
-from penjing.select.serving import Serving, measure_directory, measure_export, time_torch
+from penjing.select.serving import Serving, measure_directory, measure_export, time_library, time_torch
 from penjing.select.short_run import ShortRun, judge_short_run, short_run
 from penjing.select.stand_in import stand_in_predictor
 from penjing.select.stopwatch import Stopwatch
@@ -190,14 +189,10 @@ def gather_direct(
     with TemporaryDirectory(prefix="penjing-") as name:
         model.export_onnx(Path(name) / MODEL_FILE)
         write_task(task, Path(name))
+        rows, path = pool.table.rows, Path(name) / MODEL_FILE
         serving = measure_directory(
-            task, Path(name), pool.table.rows, concurrency=budget.concurrency, watch=watch.part(SERVE_SHARE)
-        )
-    if serving is None:
-        raise CapabilityError(
-            f"no time was left of {watch.seconds:.0f} s to measure a prediction",
-            next_step="allow more time: select.quote_seconds",
-        )
+            task, Path(name), rows, concurrency=budget.concurrency, watch=watch.part(SERVE_SHARE)
+        ) or time_library(task, model.run, rows, path, watch.part(SERVE_SHARE))
     quick = train.direct.model_copy(update={"trials": 1, "num_seeds": 1, "folds": 3})
 
     def predict(learn: np.ndarray, judged: np.ndarray) -> list[Prediction]:

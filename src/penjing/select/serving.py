@@ -23,7 +23,7 @@ import numpy as np
 from penjing.core.artifact import seal, size_bytes, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.fetch import cache_dir
-from penjing.core.task import Row, Task
+from penjing.core.task import Row, Run, Task
 from penjing.evaluate.hardware import describe_hardware
 from penjing.models.pretrained import Pretrained
 from penjing.predict.task_file import predict_files, write_task
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 MAX_INPUTS = 256
 MEASURE_SECONDS = 1.0
+WARM_UP_ROWS, MIN_TIMED_ROWS = 2, 12
 CACHE_VERSION = 1
 # Medians of onnxruntime over torch for the same fp32 model, batch 1 and batch 32 (MiniLM-L6, 2 cores, torch 2.13,
 # onnxruntime 1.32), for when nothing can be exported in time.
@@ -56,7 +57,7 @@ class Serving:
         size_mb: bytes on disk that predicting needs, in MB.
         ram_mb: peak resident memory of a predicting process, in MB.
         load_ms: start of the program to ready, or None where only torch was timed.
-        backend: "onnxruntime", or "torch, corrected".
+        backend: "onnxruntime", or what was timed instead.
         concurrency: callers at the same time, for latency.
     """
 
@@ -194,7 +195,7 @@ def time_torch(
         pretrained: likewise.
         config: likewise.
         rows_per_s: raw rows to embeddings with torch, where already measured; None: what single rows give.
-        watch: the time allowed; at least 12 rows are timed.
+        watch: the time allowed.
     """
     import torch
 
@@ -202,25 +203,59 @@ def time_torch(
     from penjing.train.validation import runner
 
     model = registry.load(task.trainer)().build_model(task, pretrained, config, 0).eval()
-    run = runner(model, "cpu")
-    spent = []
     with torch.no_grad():
-        for place, row in enumerate(rows[: MAX_INPUTS + 2]):
-            begin = time.perf_counter()
-            task.predict(run, task.encode([row]))
-            spent.append((time.perf_counter() - begin) * 1000)
-            if place >= 12 and watch.left <= 0:
-                break
-    p50, p95 = np.percentile(spent[2:] or spent, [50, 95]) * TORCH_LATENCY_RATIO
-    size_mb = pretrained.parameters * BYTES_A_WEIGHT / 1e6 + sum(p.stat().st_size for p in task.files().values()) / 1e6
+        p50_ms, p95_ms = time_rows(task, runner(model, "cpu"), rows, watch)
+    size_mb = pretrained.parameters * BYTES_A_WEIGHT / 1e6 + files_mb(task)
+    rate = 1000 / p50_ms if rows_per_s is None else rows_per_s
+    return _timed(
+        p50_ms * TORCH_LATENCY_RATIO, p95_ms * TORCH_LATENCY_RATIO, rate * TORCH_RATE_RATIO, size_mb, "torch, corrected"
+    )
+
+
+def time_library(task: Task, run: Run, rows: Sequence[Row], path: Path, watch: Stopwatch) -> Serving:
+    """Latency of a fitted model in the library that learned it, where no time is left to measure its export.
+
+    Args:
+        task: encodes and decodes.
+        run: the fitted model.
+        rows: of the user's data.
+        path: its `model.onnx`.
+        watch: the time allowed.
+    """
+    p50_ms, p95_ms = time_rows(task, run, rows, watch)
+    begun = time.perf_counter()
+    task.predict(run, task.encode(list(rows[:MAX_INPUTS])))
+    rate = len(rows[:MAX_INPUTS]) / (time.perf_counter() - begun)
+    return _timed(p50_ms, p95_ms, rate, path.stat().st_size / 1e6 + files_mb(task), "library that learned it")
+
+
+def time_rows(task: Task, run: Run, rows: Sequence[Row], watch: Stopwatch) -> tuple[float, float]:
+    """(median, 95th percentile) of single rows in ms; at least 12 rows are timed, after two that are not."""
+    spent = []
+    for place, row in enumerate(rows[: MAX_INPUTS + WARM_UP_ROWS]):
+        begin = time.perf_counter()
+        task.predict(run, task.encode([row]))
+        spent.append((time.perf_counter() - begin) * 1000)
+        if place >= MIN_TIMED_ROWS and watch.left <= 0:
+            break
+    p50_ms, p95_ms = np.percentile(spent[WARM_UP_ROWS:] or spent, [50, 95])
+    return float(p50_ms), float(p95_ms)
+
+
+def files_mb(task: Task) -> float:
+    """MB of the files a task brings along (the tokenizer)."""
+    return sum(path.stat().st_size for path in task.files().values()) / 1e6
+
+
+def _timed(p50_ms: float, p95_ms: float, rows_per_s: float, size_mb: float, backend: str) -> Serving:
     return Serving(
-        p50_ms=round(float(p50), 3),
-        p95_ms=round(float(p95), 3),
-        rows_per_s=round(1000 / float(p50) if rows_per_s is None else rows_per_s * TORCH_RATE_RATIO, 1),
-        size_mb=round(size_mb, 1),
+        p50_ms=round(p50_ms, 3),
+        p95_ms=round(p95_ms, 3),
+        rows_per_s=round(rows_per_s, 1),
+        size_mb=round(size_mb, 3),
         ram_mb=round(PROCESS_MB + WEIGHT_COPIES * size_mb, 1),
         load_ms=None,
-        backend="torch, corrected",
+        backend=backend,
     )
 
 

@@ -1,0 +1,162 @@
+"""Quotes of real runs with tiny models, kept within their deadline, and compared with what came true."""
+
+import json
+import time
+
+import pytest
+from tests.conftest import MESSAGES, rows_for
+
+from penjing.core.budget import Budget
+from penjing.core.errors import ArtifactError
+from penjing.core.report import Cost, Evaluation, MetricValue
+from penjing.data.config import DataConfig
+from penjing.data.prepare import prepare
+from penjing.select.calibration import shipped
+from penjing.select.config import PriceConfig, SelectConfig
+from penjing.select.expectation import Evidence
+from penjing.select.gather import Findings
+from penjing.select.price import CNY_MONTH, SECONDS_A_MONTH, USD_MONTH, monthly_cost
+from penjing.select.quote import build_quote, came_true, quote, read_quote, write_quote
+from penjing.select.serving import Serving
+from penjing.select.stopwatch import Stopwatch
+
+
+@pytest.fixture
+def messages(tmp_path):
+    path = tmp_path / "messages.jsonl"
+    lines = [
+        json.dumps({"text": f"{text} ({copy})", "label": intent}) for copy in range(4) for text, intent, _ in MESSAGES
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return prepare(DataConfig(source=str(path)), seed=1)
+
+
+@pytest.fixture
+def loans(tmp_path):
+    rows, _ = rows_for("tabular-classification")
+    path = tmp_path / "loans.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return prepare(DataConfig(source=str(path)), seed=1)
+
+
+@pytest.fixture
+def findings(messages):
+    from penjing.core.task import Metric
+
+    evidence = Evidence(
+        basis="probe", log_error=-1.6, standard_error=0.1, test_error=0.3, run_ratio=-0.2, label_gain=(0.05, 0.02)
+    )
+    serving = Serving(1.5, 2.0, 1_000.0, 90.0, 250.0, 400.0, "onnxruntime")
+    return Findings("accuracy", Metric(), evidence, serving, 1.5, 100)
+
+
+def make(messages, findings, budget=None, **config):
+    return build_quote(messages, None, findings, budget or Budget(), SelectConfig(**config), shipped(), seconds=12.0)
+
+
+def test_it_survives_json_and_reads_plainly_in_both_languages(messages, findings, tmp_path):
+    promised = make(messages, findings)
+    write_quote(promised, tmp_path / "quote.json")
+    assert read_quote(tmp_path / "quote.json") == promised
+    english, chinese = promised.sentences("en"), promised.sentences("zh")
+    assert len(english) == len(chinese) >= 5
+    for words in ("accuracy", "minutes", "MB", "p95", "rows/s", "a month", "50 more labels"):
+        assert words in " ".join(english)
+    for words in ("训练", "内存", "每月", "再标注 50 条"):
+        assert words in "".join(chinese)
+    assert promised.score.low < promised.score.expected < promised.score.high <= 1
+    assert 0 <= promised.more_labels.low <= promised.more_labels.expected <= promised.more_labels.high
+
+
+def test_a_damaged_quote_is_refused(messages, findings, tmp_path):
+    path = tmp_path / "quote.json"
+    with pytest.raises(ArtifactError, match="no such quote"):
+        read_quote(path)
+    values = make(messages, findings).to_json()
+    for broken in ("{", json.dumps(values | {"version": 99}), json.dumps(values | {"score": "high"})):
+        path.write_text(broken)
+        with pytest.raises(ArtifactError, match="quote again"):
+            read_quote(path)
+
+
+def test_the_budget_is_compared_with_figures_and_with_ends_of_intervals(messages, findings):
+    found = make(messages, findings, Budget(p95_ms=0.1, size_mb=1_000, rows_per_s=900, metric=99.9)).over_budget
+    assert found["p95_ms"] == "likely" and found["metric"] == "likely" and found["rows_per_s"] == "possible"
+    assert "size_mb" not in found
+
+
+def test_what_came_true(messages, findings):
+    promised = make(messages, findings)
+
+    class Proof:
+        evaluation = Evaluation(
+            primary="accuracy",
+            resamples=1,
+            seed=0,
+            metrics={"accuracy": MetricValue(value=promised.score.expected, n=12)},
+        )
+        cost = Cost(p95_ms=promised.costs["p95_ms"].high * 2, rows_per_s=None, size_mb=90.0)
+
+    figures = {figure.name: figure for figure in came_true(promised, Proof())}
+    assert figures["accuracy"].held is True
+    assert figures["p95_ms"].held is False
+    assert figures["rows_per_s"].held is None and figures["rows_per_s"].actual is None
+    assert figures["size_mb"].held is True
+
+
+def test_money_follows_traffic_and_the_users_prices():
+    light = monthly_cost(1_000.0, 2, PriceConfig(rows_per_month=1e6))
+    assert (light.machines, light.usd, light.cny, light.given) == (1, USD_MONTH, CNY_MONTH, False)
+    mean = 1_000.0 * SECONDS_A_MONTH
+    heavy = monthly_cost(
+        1_000.0, 2, PriceConfig(rows_per_month=mean, peak_factor=2, utilisation=0.5, usd_month=10, cny_month=70)
+    )
+    assert (heavy.machines, heavy.usd, heavy.cny, heavy.given) == (4, 40.0, 280.0, True)
+    assert heavy.load == pytest.approx(1.0)
+    assert monthly_cost(1_000.0, 4, PriceConfig(rows_per_month=mean, peak_factor=2)).machines == 8
+    assert light.capacity_rows_per_month > 1e6
+
+
+def test_a_stopwatch_counts_down_and_never_below_nothing():
+    now = [0.0]
+    watch = Stopwatch(10.0, lambda: now[0])
+    now[0] = 4.0
+    assert (watch.spent, watch.left, watch.part(0.5).seconds) == (4.0, 6.0, 3.0)
+    now[0] = 40.0
+    assert watch.left == 0.0
+
+
+def test_a_table_is_quoted_by_fitting_it(loans, monkeypatch, tmp_path):
+    pytest.importorskip("lightgbm")
+    monkeypatch.setenv("PENJING_CACHE", str(tmp_path / "cache"))
+    promised = quote(loans, None, deadline_s=600, seed=1)
+    assert promised.model is None and promised.metric == "auc"
+    assert promised.evidence.basis == "direct" and promised.backend == "onnxruntime"
+    assert promised.score.expected > 0.5
+    assert promised.costs["size_mb"].expected < 5
+
+
+@pytest.mark.slow
+def test_a_text_model_is_quoted_by_export_probe_and_short_run(messages, tiny_pretrained, monkeypatch, tmp_path):
+    monkeypatch.setenv("PENJING_CACHE", str(tmp_path / "cache"))
+    promised = quote(messages, tiny_pretrained, deadline_s=600, seed=1)
+    assert promised.evidence.run_ratio is not None
+    assert promised.evidence.basis == "probe"
+    assert promised.backend == "onnxruntime"
+    assert promised.costs["train_minutes"].expected > 0
+    assert 0.2 < promised.costs["size_mb"].expected < 2
+    assert promised.score.low < promised.score.high
+    again = quote(messages, tiny_pretrained, deadline_s=600, seed=1)
+    # The second time the cost is remembered, and the score follows from the same rows.
+    assert again.costs["p95_ms"] == promised.costs["p95_ms"]
+    assert again.evidence.log_error == pytest.approx(promised.evidence.log_error, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_with_little_time_torch_is_timed_and_it_is_said(messages, tiny_pretrained, monkeypatch, tmp_path):
+    monkeypatch.setenv("PENJING_CACHE", str(tmp_path / "cache"))
+    begun = time.monotonic()
+    promised = quote(messages, tiny_pretrained, deadline_s=5, seed=1)
+    assert time.monotonic() - begun < 60, "far beyond the deadline, even for a busy machine"
+    assert promised.backend == "torch, corrected"
+    assert "torch, corrected" in " ".join(promised.sentences("en"))

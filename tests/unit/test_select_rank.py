@@ -1,0 +1,196 @@
+"""Selection: what is compared, what wins and what is said of the losers."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.conftest import rows_for
+from tests.tiny_artifacts import make_task
+
+from penjing.core.budget import Budget
+from penjing.core.errors import FetchError, RecipeError
+from penjing.core.task import Prediction, Roles, Splits, Table
+from penjing.select.candidate import Candidate, excesses, speaks
+from penjing.select.config import SelectConfig
+from penjing.select.examine import Examined, Question
+from penjing.select.probe import judge
+from penjing.select.rank import rank, select
+from penjing.select.sample import draw_pool
+from penjing.select.stopwatch import Stopwatch
+
+
+def table(rows, name="rows"):
+    return Table(list(rows), [f"{name}:{i}" for i in range(len(rows))], name)
+
+
+def splits_of(rows, roles, num_train=24, num_valid=4):
+    cuts = rows[:num_train], rows[num_train : num_train + num_valid], rows[num_train + num_valid :]
+    return Splits(*(table(part) for part in cuts), roles, "tiny")
+
+
+@pytest.fixture
+def question(text_settings):
+    pytest.importorskip("torch")
+    from penjing.train.config import TrainConfig
+
+    rows, roles = rows_for("text-classification")
+    splits = splits_of(rows * 10, roles, 240, 40)
+    return Question(splits, "text-classification", Budget(), SelectConfig(), TrainConfig(), "mixed", 1)
+
+
+@pytest.fixture
+def examined(question, text_settings):
+    """name, share of right answers, p95 → a judged candidate; which answers are right is nested."""
+    rows = [*question.splits.train.rows, *question.splits.valid.rows]
+    task = make_task("text-classification", rows, question.splits.roles, text_settings)
+    pool = draw_pool(question.splits, max_rows=1_000, num_folds=5, seed=1)
+    hard = np.random.default_rng(2).random(len(pool.table))
+
+    def make(name, share, p95_ms, **more):
+        def predict(learn, judged):
+            assert not set(learn) & set(judged)
+            found = []
+            for i in judged:
+                truth = pool.table.rows[i]["label"]
+                wrong = next(label for label in task.labels if label != truth)
+                value = truth if hard[i] < share else wrong
+                probs = np.full(3, 0.1)
+                probs[task.labels.index(value)] = 0.8
+                found.append(Prediction(value, 0.8, probs))
+            return found
+
+        judged = judge(task, pool, predict, watch=Stopwatch(60), level=0.95, seed=1)
+        figures = {"probe": judged.score, "expected": judged.score, "p95_ms": p95_ms, "size_mb": 10 * p95_ms}
+        candidate = Candidate(name, **(figures | {"rows_per_s": 1000 / p95_ms, "ram_mb": 100.0} | more))
+        return Examined(candidate, judged, task)
+
+    return make
+
+
+def test_the_more_accurate_wins_and_the_reason_names_it(question, examined):
+    found = rank([examined("small", 0.6, 2.0), examined("large", 0.9, 9.0)], question)
+    assert found.chosen == "large" and found.fits
+    assert found.candidates[0].standing == "chosen"
+    assert "large" in found.sentences()[0] and "most accurate" in found.sentences()[0]
+    assert "small: lower expected accuracy" in found.why
+    assert "选择 large" in found.sentences("zh")[0]
+
+
+def test_within_one_standard_error_the_cheaper_wins(question, examined):
+    found = rank([examined("large", 0.905, 9.0), examined("small", 0.9, 2.0)], question)
+    assert found.chosen == "small"
+    assert "within one standard error of large" in found.why
+
+
+def test_the_budget_excludes_and_says_by_how_much(question, examined):
+    tight = replace(question, budget=Budget(p95_ms=5))
+    found = rank([examined("small", 0.6, 2.0), examined("large", 0.9, 9.0)], tight)
+    assert found.chosen == "small"
+    loser = found.candidates[1]
+    assert loser.standing == "over budget" and loser.reasons == ("p95_ms 9, budget 5",)
+    assert "large: over budget (p95_ms 9, budget 5)" in found.why
+
+
+def test_nothing_fits_gives_the_nearest_and_the_limit_to_relax(question, examined):
+    tight = replace(question, budget=Budget(p95_ms=1))
+    found = rank([examined("small", 0.6, 2.0), examined("large", 0.9, 9.0)], tight)
+    assert found.chosen == "small" and not found.fits
+    assert "No candidate fits the budget; small comes nearest (p95_ms 2, budget 1)" in found.why
+
+
+def test_scratch_wins_only_when_clearly_better(question, examined):
+    scratch = {"pretrained": False}
+    close = rank([examined("scratch", 0.905, 1.0, **scratch), examined("small", 0.9, 2.0)], question)
+    assert close.chosen == "small"
+    assert "no pretrained knowledge" in close.why and "TF-IDF" in close.why
+    clear = rank([examined("scratch", 0.95, 1.0, **scratch), examined("small", 0.6, 2.0)], question)
+    assert clear.chosen == "scratch"
+
+
+def test_ranking_is_deterministic_and_json_able(question, examined):
+    found = [examined("small", 0.6, 2.0), examined("large", 0.9, 9.0)]
+    first, second = (json.dumps(rank(order, question).to_json()) for order in (found, found[::-1]))
+    assert first == second
+    assert json.loads(first)["candidates"][0]["name"] == "large"
+
+
+def test_every_limit_is_checked():
+    candidate = Candidate(
+        "m", p95_ms=3.0, size_mb=90.0, ram_mb=300.0, train_minutes=4.0, rows_per_s=100.0, expected=0.8
+    )
+    budget = Budget(p95_ms=1, size_mb=10, ram_mb=100, train_minutes=1, rows_per_s=1000, metric=90)
+    assert {excess.limit for excess in excesses(candidate, budget, 80.0)} == set(budget.model_dump()) - {
+        "drop",
+        "concurrency",
+    }
+    assert excesses(candidate, Budget(), 80.0) == []
+
+
+@pytest.mark.parametrize(
+    ("languages", "language", "expected"),
+    [
+        (("multi",), "zh", True),
+        (("multi",), "other", True),
+        (("en",), "en", True),
+        (("en",), "zh", False),
+        (("en",), "mixed", False),
+        (("zh", "en"), "mixed", True),
+        (("en",), "other", False),
+        ((), "zh", True),
+    ],
+)
+def test_which_model_speaks_which_language(languages, language, expected):
+    assert speaks(languages, language) is expected
+
+
+def test_offline_with_a_cold_cache_names_every_model(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setenv("PENJING_CACHE", str(tmp_path))
+    rows, roles = rows_for("text-classification")
+    with pytest.raises(FetchError, match=r"e5-small-multilingual.*not in the cache"):
+        select(splits_of(rows, roles), "text-classification", config=SelectConfig(offline=True, model_seconds=5))
+
+
+def test_an_unknown_name_is_an_error_with_the_closest():
+    pytest.importorskip("torch")
+    rows, roles = rows_for("text-classification")
+    with pytest.raises(RecipeError, match="minilm-l6-en"):
+        select(splits_of(rows, roles), "text-classification", config=SelectConfig(candidates=("minilm-l6",)))
+
+
+def test_a_table_needs_no_model():
+    rows, roles = rows_for("tabular-classification")
+    found = select(splits_of(rows, roles, 40, 10), "tabular-classification")
+    assert found.chosen is None and found.candidates == ()
+    assert "no pretrained model is needed" in found.why
+
+
+def test_folds_keep_groups_together_and_time_in_order():
+    rows = [{"text": f"t{i}", "label": "a", "who": i % 7, "when": i} for i in range(70)]
+    grouped = splits_of(rows, Roles(text="text", label="label", group="who"), 50, 20)
+    pool = draw_pool(grouped, max_rows=100, num_folds=5, seed=0)
+    folds = {}
+    for row, fold in zip(pool.table.rows, pool.fold, strict=True):
+        folds.setdefault(row["who"], set()).add(int(fold))
+    assert all(len(found) == 1 for found in folds.values())
+    timed = draw_pool(
+        splits_of(rows, Roles(text="text", label="label", time="when"), 50, 20), max_rows=100, num_folds=5, seed=0
+    )
+    learn, judged = timed.parts(0)
+    assert max(timed.table.rows[i]["when"] for i in learn) < min(timed.table.rows[i]["when"] for i in judged)
+
+
+@pytest.mark.slow
+def test_a_local_model_and_scratch_are_measured_for_real(tmp_path, monkeypatch, tiny_pretrained):
+    monkeypatch.setenv("PENJING_CACHE", str(tmp_path))
+    rows, roles = rows_for("text-classification")
+    config = SelectConfig(candidates=(str(tiny_pretrained.directory), "scratch"), model_seconds=120)
+    found = select(splits_of(rows * 4, roles, 80, 20), "text-classification", config=config, language="mixed")
+    assert {candidate.name for candidate in found.candidates} == {str(tiny_pretrained.directory), "scratch"}
+    for candidate in found.candidates:
+        assert candidate.backend == "onnxruntime"
+        assert 0 < candidate.p50_ms <= candidate.p95_ms
+        assert candidate.rows_per_s > 0 and candidate.size_mb > 0.1 and candidate.ram_mb > 30
+        assert candidate.probe_low <= candidate.probe <= candidate.probe_high
+    assert len(list((tmp_path / "serving").glob("*.json"))) == 2
