@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Record the first run that the READMEs show: its true output and pictures of its report.
+
+python scripts/record_first_run.py              # some minutes on two cores that do nothing else
+
+Writes docs/first-run.json and docs/images/report.{en,zh}.png; scripts/gen_benchmarks.py then puts the output into the
+READMEs. Needs the package index (or its cache), the train extra, and chromium for the pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from penjing.cli.console import Console
+from penjing.cli.summary import show_report
+from penjing.core.artifact import write_atomic
+from penjing.core.report import Report, read_report
+from penjing.evaluate.assemble import PAGE
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORD = ROOT / "docs" / "first-run.json"
+TEXTS = ("包装很好，第二天就到了，会再买。", "用了三天就坏了，客服也不理人。")
+COMMANDS = (
+    "penjing run reviews.csv",
+    "penjing predict runs/reviews --input " + " ".join(f"'{text}'" for text in TEXTS),
+)
+PROGRESS = re.compile(r"^[\w-]+: [\d,.]+( of [\d,.]+)? (rows|steps|MB|trials|fits|models|folds)\b")
+MAX_IMAGE_BYTES = 400_000
+
+
+def main() -> None:
+    """Run, write the record, take the pictures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1000, help="rows of reviews-zh")
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "first-run", help="where the run lies")
+    parser.add_argument("--keep", action="store_true", help="take what an earlier recording left in --work")
+    arguments = parser.parse_args()
+    work: Path = arguments.work
+    log = work / "run.log"
+    if not arguments.keep:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        target = str(work / "reviews.csv")
+        subprocess.run(
+            [sys.executable, ROOT / "scripts" / "demo_rows", "reviews-zh", str(arguments.rows), target], check=True
+        )
+        log.write_text(said(work, "run", "reviews.csv"), encoding="utf-8")
+    out = work / "runs" / "reviews"
+    report = read_report(out / "report.json")
+    record = {
+        "rows": arguments.rows,
+        "commands": COMMANDS,
+        "notices": notices(log.read_text(encoding="utf-8")),
+        "summary": {language: summary(report, language) for language in ("en", "zh")},
+        "predictions": said(work, "predict", "runs/reviews", "--input", *TEXTS).splitlines(),
+        "report": {
+            "metrics": {name: found.model_dump() for name, found in report.evaluation.metrics.items()},
+            "cost": report.cost.model_dump(),
+        },
+        "hardware": report.hardware.model_dump(mode="json"),
+        "created": report.created,
+    }
+    write_atomic(RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    pictures(out, report)
+    print(f"{RECORD.relative_to(ROOT)}: now run python scripts/gen_benchmarks.py")
+
+
+def said(work: Path, *arguments: str) -> str:
+    """What the command line prints, on both streams, in English."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        [sys.executable, "-m", "penjing", *arguments],
+        cwd=work,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+    )
+    if done.returncode:
+        raise SystemExit(f"penjing {arguments[0]} ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def notices(log: str) -> list[str]:
+    """The lines before the summary that say what was found and decided; lines of progress are left out."""
+    lines = []
+    for line in log.splitlines():
+        if not re.match(r"^[a-z]+: ", line):
+            break
+        if not PROGRESS.match(line):
+            lines.append(line)
+    return lines
+
+
+def summary(report: Report, language: str) -> list[str]:
+    """What `penjing run` prints at its end, in either language."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), Console(json=False, quiet=True, language=language) as console:
+        show_report(console, report)
+    return [line.rstrip() for line in said.getvalue().splitlines()]
+
+
+def pictures(out: Path, report: Report) -> None:
+    """The first screen of the report, in both languages."""
+    from playwright.sync_api import sync_playwright
+
+    browser_path = shutil.which("chromium") or shutil.which("chromium-browser")
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    images = ROOT / "docs" / "images"
+    images.mkdir(exist_ok=True)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=browser_path, args=options)
+        tab = browser.new_page(viewport={"width": 1000, "height": 1250})
+        for language in ("en", "zh"):
+            name = PAGE if language == report.language else f"report.{language}.html"
+            tab.goto((out / name).resolve().as_uri())
+            target = images / f"report.{language}.png"
+            tab.screenshot(path=str(target))
+            if target.stat().st_size > MAX_IMAGE_BYTES:
+                raise SystemExit(f"{target.name} has {target.stat().st_size} bytes, more than {MAX_IMAGE_BYTES}")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
