@@ -23,11 +23,11 @@ data, trains, exports and evaluates (VmHWM).
 
 
 def main() -> None:
-    parser = option_parser(__doc__.splitlines()[0], "banking77_accuracy")
+    parser = option_parser(__doc__.splitlines()[0], "banking77_accuracy", ENGLISH)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     arguments = parser.parse_args()
     parts = banking77(arguments.data)
-    overrides: dict[str, Any] = {"model": ENGLISH}
+    overrides: dict[str, Any] = {"model": arguments.model}
     if arguments.smoke:
         parts, overrides = shrunk(parts), overrides | SMOKE
     benchmark = Benchmark("banking77_accuracy", "Banking77: accuracy and memory", ABOUT, arguments)

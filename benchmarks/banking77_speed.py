@@ -33,7 +33,7 @@ TARGET = 2.0
 
 
 def main() -> None:
-    parser = option_parser(__doc__.splitlines()[0], "banking77_speed")
+    parser = option_parser(__doc__.splitlines()[0], "banking77_speed", ENGLISH)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100, help="steps of each side and turn")
     parser.add_argument("--warm-up", type=int, default=10, help="first steps that do not count")
@@ -57,7 +57,7 @@ def measure(side: str, rows: Rows, arguments: argparse.Namespace) -> dict[str, f
     if side == PENJING:
         return measure_penjing(rows, arguments)
     # The tutorial pads every text to the same length, so that fewer rows cannot favour it or harm it.
-    found = measured_side(side, rows[: arguments.steps * BATCH[side]], ENGLISH)
+    found = measured_side(side, rows[: arguments.steps * BATCH[side]], arguments.model)
     rate = steady_rate(found["stamps"], BATCH[side], arguments.warm_up)
     return {"samples_per_s": rate, "wall_s": found["wall_s"], "rows": len(found["stamps"]) * found["batch"]}
 
@@ -67,7 +67,7 @@ def measure_penjing(rows: Rows, arguments: argparse.Namespace) -> dict[str, floa
     # Given parts, so that penjing trains on exactly the rows that the others train on; nothing is scored here.
     folder: Path = arguments.work
     source, overrides = write_parts({"train": rows, "valid": held, "test": held}, folder / "data")
-    overrides |= {"model": ENGLISH, "train.epochs": 1}
+    overrides |= {"model": arguments.model, "train.epochs": 1}
     outcome = measured_run(source, folder / "model", overrides, prove=False)
     steps = [(step, seconds) for step, seconds in outcome["steps"] if step > 0]
     if len(steps) * ROWS_A_STEP != len(rows):

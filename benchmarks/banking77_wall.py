@@ -36,7 +36,7 @@ RATIO, ACCURACY = 25.0, 93.3
 
 
 def main() -> None:
-    parser = option_parser(__doc__.splitlines()[0], "banking77_wall")
+    parser = option_parser(__doc__.splitlines()[0], "banking77_wall", ENGLISH)
     parser.add_argument("--repeats", type=int, default=3, help="runs of penjing, and stretches of tutorial steps")
     parser.add_argument("--epochs", type=int, default=10, help="epochs of the tutorial loop")
     parser.add_argument("--steps", type=int, default=60, help="tutorial steps timed in each stretch")
@@ -49,12 +49,12 @@ def main() -> None:
     train, test = (write_csv(arguments.work / f"{part}.csv", parts[part]) for part in ("train", "test"))
     runs, stretches = [], []
     for turn in range(1, arguments.repeats + 1):
-        command = partial(command_line, train, test, arguments.work / "cli", settings)
+        command = partial(command_line, train, test, arguments, settings)
         runs.append(benchmark.step(f"penjing run, {turn}", command))
-        stretch = partial(tutorial_step_seconds, parts["train"], arguments.steps)
+        stretch = partial(tutorial_step_seconds, parts["train"], arguments.steps, arguments.model)
         stretches.append(benchmark.step(f"tutorial steps, {turn}", stretch))
     timeline = benchmark.step("penjing run, with time stamps", partial(stamped, train, test, arguments, settings))
-    epochs = benchmark.step("tutorial epochs", partial(tutorial_epochs, parts, arguments.epochs))
+    epochs = benchmark.step("tutorial epochs", partial(tutorial_epochs, parts, arguments.epochs, arguments.model))
     benchmark.finish(*summary(runs, stretches, timeline, epochs))
 
 
@@ -67,12 +67,13 @@ def write_csv(path: Path, rows: Rows) -> Path:
     return path
 
 
-def command_line(train: Path, test: Path, out: Path, settings: dict[str, Any]) -> dict[str, float]:
+def command_line(train: Path, test: Path, arguments: argparse.Namespace, settings: dict[str, Any]) -> dict[str, float]:
     """Seconds of the command, start to end, and the accuracy in the report it leaves."""
+    out = arguments.work / "cli"
     discard(out)
     program = [sys.executable, "-m", "penjing"]
     keys = {"data.test": str(test), **settings}
-    options = ["--model", ENGLISH, "--out", str(out), "--quiet", *(f"--set={k}={v}" for k, v in keys.items())]
+    options = ["--model", arguments.model, "--out", str(out), "--quiet", *(f"--set={k}={v}" for k, v in keys.items())]
     begun = time.perf_counter()
     done = subprocess.run([*program, "run", str(train), *options], capture_output=True, text=True)
     wall = time.perf_counter() - begun
@@ -86,21 +87,21 @@ def command_line(train: Path, test: Path, out: Path, settings: dict[str, Any]) -
 
 def stamped(train: Path, test: Path, arguments: argparse.Namespace, settings: dict[str, Any]) -> dict[str, Any]:
     """The same run once more from Python, with the time at which each stage and each evaluation ended."""
-    overrides = {"model": ENGLISH, "data.test": str(test), **settings}
+    overrides = {"model": arguments.model, "data.test": str(test), **settings}
     outcome = measured_run(train, arguments.work / "stamped", overrides)
     return {name: outcome[name] for name in ("wall_s", "timeline", "metrics", "peak_mb")}
 
 
-def tutorial_step_seconds(rows: Rows, steps: int) -> float:
+def tutorial_step_seconds(rows: Rows, steps: int, model: str) -> float:
     """Median seconds of one tutorial step, the first few left out."""
     chosen = rows[:: max(1, len(rows) // (steps * BATCH[TUTORIAL]))][: steps * BATCH[TUTORIAL]]
-    stamps = measured_side(TUTORIAL, chosen, ENGLISH)["stamps"][min(3, steps - 2) :]
+    stamps = measured_side(TUTORIAL, chosen, model)["stamps"][min(3, steps - 2) :]
     return median(after - before for before, after in pairwise(stamps))
 
 
-def tutorial_epochs(parts: Parts, epochs: int) -> dict[str, Any]:
+def tutorial_epochs(parts: Parts, epochs: int, model: str) -> dict[str, Any]:
     """Dev accuracy of each epoch of the tutorial loop, and test accuracy at the best."""
-    found = measured_side(TUTORIAL, parts["train"], ENGLISH, epochs=epochs, test=parts["test"])
+    found = measured_side(TUTORIAL, parts["train"], model, epochs=epochs, test=parts["test"])
     return {name: found[name] for name in ("dev", "test_at_best", "steps_an_epoch", "dev_rows", "wall_s")}
 
 

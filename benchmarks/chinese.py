@@ -33,7 +33,7 @@ FLOORS = {"afqmc": 70.0}
 
 
 def main() -> None:
-    parser = option_parser(__doc__.splitlines()[0], "chinese")
+    parser = option_parser(__doc__.splitlines()[0], "chinese", MULTILINGUAL)
     parser.add_argument("--only", nargs="+", choices=NAMES, default=list(NAMES))
     arguments = parser.parse_args()
     benchmark = Benchmark("chinese", "Chinese reviews and question pairs", ABOUT, arguments)
@@ -75,7 +75,7 @@ def penjing_side(name: str, parts: Parts, arguments: argparse.Namespace) -> dict
 
     work: Path = arguments.work / name
     source, overrides = write_parts(parts, work / "data")
-    overrides |= {"model": MULTILINGUAL, **(SMOKE if arguments.smoke else {})}
+    overrides |= {"model": arguments.model, **(SMOKE if arguments.smoke else {})}
     outcome = measured_run(source, work / "model", overrides, keep=True)
     inputs = [{k: v for k, v in row.items() if k != "label"} for row in parts["test"]]
     predictions = [prediction.value for prediction in penjing.load(work / "model").predict(inputs)]

@@ -27,9 +27,9 @@ RESAMPLES = 1000
 
 
 def main() -> None:
-    arguments = option_parser(__doc__.splitlines()[0], "fewfc").parse_args()
+    arguments = option_parser(__doc__.splitlines()[0], "fewfc", MULTILINGUAL).parse_args()
     benchmark = Benchmark("fewfc", "FewFC: triggers and arguments", ABOUT, arguments)
-    overrides: dict[str, Any] = {"model": MULTILINGUAL, "task": "token-classification"}
+    overrides: dict[str, Any] = {"model": arguments.model, "task": "token-classification"}
     parts = read(arguments.data)
     if arguments.smoke:
         parts = {part: sample(rows, 200 if part == "train" else 60, seed=0) for part, rows in parts.items()}

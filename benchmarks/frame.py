@@ -68,10 +68,11 @@ class TableOf:
     rows: Sequence[Sequence[str]]
 
 
-def option_parser(about: str, name: str) -> argparse.ArgumentParser:
-    """The options of every benchmark."""
+def option_parser(about: str, name: str, model: str | None = None) -> argparse.ArgumentParser:
+    """The options of every benchmark; `model` is the one it is meant for."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of evaluation data")
+    parser.add_argument("--model", default=model, help="catalog name, directory or hub id (default: %(default)s)")
     parser.add_argument("--out", type=Path, help="where JSON and Markdown go (default: docs/benchmarks)")
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "benchmarks" / name, help="for artifacts")
     parser.add_argument("--fresh", action="store_true", help="forget the finished steps of an earlier run")

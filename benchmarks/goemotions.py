@@ -22,10 +22,10 @@ HALF = 0.5
 
 
 def main() -> None:
-    arguments = option_parser(__doc__.splitlines()[0], "goemotions").parse_args()
+    arguments = option_parser(__doc__.splitlines()[0], "goemotions", ENGLISH).parse_args()
     benchmark = Benchmark("goemotions", "GoEmotions (Ekman), several labels", ABOUT, arguments)
     parts = goemotions(arguments.data)
-    overrides: dict[str, Any] = {"model": ENGLISH}
+    overrides: dict[str, Any] = {"model": arguments.model}
     if arguments.smoke:
         parts, overrides = shrunk(parts), overrides | SMOKE
 

@@ -6,6 +6,7 @@ python benchmarks/page.py docs/benchmarks/phrasebank.json     # writes phraseban
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,8 +56,9 @@ def _origin(document: dict[str, Any]) -> list[str]:
     """Command, machine, libraries and commits."""
     machine, steps = document["environment"], document["steps"].values()
     commits = sorted({step["commit"][:12] + ("" if step["clean"] else " with uncommitted changes") for step in steps})
-    options = [_option(name, value) for name, value in document["settings"].items() if value not in (None, False)]
-    command = " ".join(["python", f"benchmarks/{document['settings'].get('script', document['name'])}.py", *options])
+    settings = {name: value for name, value in document["settings"].items() if value not in (None, False, [])}
+    script = settings.pop("script", document["name"])
+    command = " ".join(["python", f"benchmarks/{script}.py", *(_option(*setting) for setting in settings.items())])
     libraries = ", ".join(f"{name} {version}" for name, version in machine["libraries"].items())
     loads = [step["load_before"] for step in steps]
     return [
@@ -76,8 +78,8 @@ def _option(name: str, value: Any) -> str:
     if value is True:
         return flag
     if isinstance(value, list):
-        return " ".join(f"{flag} {item}" for item in value)
-    return f"{flag} {value}"
+        return " ".join([flag, *(shlex.quote(str(item)) for item in value)])
+    return f"{flag} {shlex.quote(str(value))}"
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ TEST_SHARE = 0.2
 
 
 def main() -> None:
-    parser = option_parser(__doc__.splitlines()[0], "phrasebank")
+    parser = option_parser(__doc__.splitlines()[0], "phrasebank", ENGLISH)
     parser.add_argument("--splits", type=int, default=5, help="how many of the committed splits")
     arguments = parser.parse_args()
     if arguments.smoke:
@@ -35,7 +35,7 @@ def main() -> None:
     def one(number: int) -> dict[str, Any]:
         train, test = splits[number]
         parts = {"train": [rows[i] for i in train], "test": [rows[i] for i in test]}
-        overrides: dict[str, Any] = {"model": ENGLISH}
+        overrides: dict[str, Any] = {"model": arguments.model}
         if arguments.smoke:
             parts, overrides = shrunk(parts), overrides | SMOKE
         source, columns = write_parts(parts, arguments.work / f"split-{number}")

@@ -1,10 +1,11 @@
 """Compare settings by validation over several data sets, to freeze defaults. Test rows are never read.
 
-    python benchmarks/validation_sweep.py --setting train.dropout=0.1 --setting train.epochs=6,train.ema=0
+    python benchmarks/validation_sweep.py --setting train.dropout=0.1 train.epochs=6,train.ema=0
     python benchmarks/validation_sweep.py --setting train.dropout=0.1 --only banking77 waimai --rows 2000
     python benchmarks/validation_sweep.py --smoke
 
-Each `--setting` is one candidate: recipe keys with values, separated by commas. The defaults are always a candidate.
+Each word after `--setting` is one candidate: recipe keys with values, separated by commas. The defaults
+are always a candidate.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ NAMES = ("banking77", "phrasebank", "goemotions", "waimai", "afqmc", "smp2020")
 
 def main() -> None:
     parser = option_parser(__doc__.splitlines()[0], "validation_sweep")
-    parser.add_argument("--setting", action="append", default=[], help="KEY=VALUE[,KEY=VALUE ...]; repeatable")
+    parser.add_argument("--setting", nargs="+", default=[], help="each candidate: KEY=VALUE[,KEY=VALUE ...]")
     parser.add_argument("--only", nargs="+", choices=tuple(LOADERS), default=list(NAMES))
     parser.add_argument("--rows", type=int, default=6000, help="rows of each data set, at most")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
@@ -73,7 +74,12 @@ def measure(data: str, seed: int, setting: dict[str, Any], arguments: argparse.N
     work: Path = arguments.work / data
     parts = inner_parts(training_rows(data, arguments.data), arguments.rows, seed)
     source, overrides = write_parts(parts, work / "data")
-    overrides |= {"model": MODELS[data], "seed": seed, **(SMOKE if arguments.smoke else {}), **setting}
+    overrides |= {
+        "model": arguments.model or MODELS[data],
+        "seed": seed,
+        **(SMOKE if arguments.smoke else {}),
+        **setting,
+    }
     outcome = measured_run(source, work / "model", overrides, prove=False, keep=True)
     report = penjing.evaluate(work / "model", timings=False, overrides={"evaluate.resamples": 200})
     discard(work / "model")
