@@ -33,7 +33,8 @@ COMMANDS = (
     "penjing run reviews.csv",
     "penjing predict runs/reviews --input " + " ".join(f"'{text}'" for text in TEXTS),
 )
-PROGRESS = re.compile(r"^[\w-]+: [\d,.]+( of [\d,.]+)? (rows|steps|MB|trials|fits|models|folds)\b")
+EVENT = re.compile(r"^[a-z ]+: ")
+PROGRESS = re.compile(r"^[a-z ]+: [\d,.]+ (of [\d,.]+ \w+|rows, reading )")
 MAX_IMAGE_BYTES = 400_000
 
 
@@ -94,7 +95,7 @@ def notices(log: str) -> list[str]:
     """The lines before the summary that say what was found and decided; lines of progress are left out."""
     lines = []
     for line in log.splitlines():
-        if not re.match(r"^[a-z]+: ", line):
+        if not EVENT.match(line):
             break
         if not PROGRESS.match(line):
             lines.append(line)

@@ -179,6 +179,8 @@ def test_the_readme_lists_what_there_is(name: str) -> None:
     packages = {path.parent.name for path in ROOT.glob("src/penjing/*/__init__.py")}
     assert set(re.findall(r"^  (\w+)/ ", tree, re.MULTILINE)) == packages
     assert all((ROOT / folder).is_dir() for folder in re.findall(r"^(\w+)/ ", tree, re.MULTILINE))
+    demo = re.search(r"^DEMO_ROWS \?= (\d+)$", read("Makefile"), re.MULTILINE)
+    assert demo is not None and f"{int(demo[1]):,}" in text
     licences = dict(re.findall(r"^\| `([\w-]+)` \| [^|]* \| ([^|]*) \|$", text, re.MULTILINE))
     known = {entry.name: entry.licence for entry in ENTRIES.values()}
     assert licences == known | {demo: about.licence for demo, about in DEMOS.items()}
