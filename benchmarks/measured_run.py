@@ -86,8 +86,7 @@ class Watch:
             self.timeline.append(entry)
         if event.stage == "train":
             self.steps.append([event.done, now])
-        if event.done == event.total or event.stage not in self.peak_mb:
-            self.peak_mb[event.stage] = peak_mb()
+        self.peak_mb[event.stage] = peak_mb()
 
 
 def peak_mb() -> float:

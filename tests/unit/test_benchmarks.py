@@ -150,24 +150,25 @@ def test_speed_leaves_the_warm_up_out(modules: dict[str, ModuleType]) -> None:
     assert speed.steady_rate(stamps, 32, 2) == pytest.approx(32.0)
     assert speed.steady_rate(stamps, 32, 0) == pytest.approx(32 * 4 / 13)
     timeline = [[1.0, "fetch", 1, 1, None], [2.0, "probe", 64, 128, None], [3.0, "train", 0, 4, 0.5]]
-    assert speed.head_start_seconds(timeline, [[0, 3.0], [1, 3.5]]) == pytest.approx(1.0)
+    assert speed.preparation_begin(timeline) == 2.0
+    assert speed.preparation_begin([timeline[0], timeline[2]]) == 3.0
 
 
 def test_speed_ratios(modules: dict[str, ModuleType]) -> None:
     speed = modules["banking77_speed"]
 
-    def turns(*rates: float, **more: float) -> list[dict[str, float]]:
+    def turns(*rates: float, **more: Any) -> list[dict[str, Any]]:
         return [{"samples_per_s": rate, "wall_s": 10.0, "rows": 100, **more} for rate in rates]
 
     measured = {
-        speed.PENJING: turns(90.0, 100.0, 300.0, head_start_s=1.0),
+        speed.PENJING: turns(90.0, 100.0, 300.0, steps_only_samples_per_s=120.0, settings={"epochs": 4}),
         speed.HF_GROUPED: turns(50.0, 50.0, 10.0),
         speed.HF_DEFAULT: turns(20.0, 25.0, 40.0),
         speed.TUTORIAL: turns(5.0, 4.0, 10.0),
     }
-    figures, _ = speed.summary(measured)
-    # Four epochs of 100 rows at 100 rows a second and one second before them: 80 rows a second.
-    assert [figure.value for figure in figures] == pytest.approx([2.0, 4.0, 20.0, 1.6])
+    figures, _, notes = speed.summary(measured)
+    assert [figure.value for figure in figures] == pytest.approx([2.0, 4.0, 20.0, 2.4])
+    assert "epochs 4" in notes[0]
     assert figures[0].reached
 
 
