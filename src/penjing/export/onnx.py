@@ -14,7 +14,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from penjing.core.errors import ArtifactError, CapabilityError
+from penjing.core.errors import ArtifactError, CapabilityError, MissingExtraError
 from penjing.core.task import Batch, Row, Signature, Task
 from penjing.train.validation import runner
 
@@ -54,11 +54,31 @@ def export_onnx(model: nn.Module, task: Task, rows: list[Row], path: Path, *, op
     """Write `model` as ONNX.
 
     Args:
-        model: in evaluation mode and 32 bits; `forward(batch)` returns the signature's outputs by name.
+        model: in 32 bits; `forward(batch)` returns the signature's outputs by name.
         task: gives the signature and encodes the example.
-        rows: at least one row, from which the example is encoded.
+        rows: at least one row, from which the example is encoded where the model has to be traced.
         path: where to write; weights are inside the one file.
         opset: ONNX operator set.
+
+    Raises:
+        CapabilityError: the architecture cannot be exported.
+        MissingExtraError: onnx is not installed.
+    """
+    try:
+        from penjing.export.bert_graph import can_write, write_bert
+    except ModuleNotFoundError as error:
+        if error.name != "onnx":
+            raise
+        raise MissingExtraError("onnx", "train") from None
+    model = model.cpu().eval()
+    if can_write(model):
+        write_bert(model, task.signature, path, opset=opset)
+    else:
+        trace_onnx(model, task, rows, path, opset=opset)
+
+
+def trace_onnx(model: nn.Module, task: Task, rows: list[Row], path: Path, *, opset: int = 18) -> None:
+    """As `export_onnx`, for any architecture: torch follows one example through the model.
 
     Raises:
         CapabilityError: the architecture cannot be exported.
@@ -105,6 +125,7 @@ def check_parity(model: nn.Module, task: Task, rows: list[Row], path: Path, tole
     Raises:
         ArtifactError: a difference above the tolerance, or another shape; the export must not be used.
     """
+    assert rows, "no rows to compare: parity over nothing proves nothing"
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     reference = runner(model.eval(), "cpu")
     names = [spec.name for spec in task.signature.outputs]
@@ -119,7 +140,8 @@ def check_parity(model: nn.Module, task: Task, rows: list[Row], path: Path, tole
                 raise ArtifactError(
                     f"the export's {name} has shape {found.shape}, torch's {expected[name].shape}", where=str(path)
                 )
-            worst = max(worst, float(np.abs(found - expected[name]).max()))
+            # Not `max`: it would pass over a difference that is not a number.
+            worst = float(np.maximum(worst, np.abs(found - expected[name]).max()))
     if not worst <= tolerance:
         raise ArtifactError(
             f"the export differs from the trained model by {worst:.2g} (tolerance {tolerance:g})",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 POOL_SIZE = 1 << 22
+_SEED = 0x5EED
 _ALIGNMENT = 64  # elements; keeps the multiplied stretch on cache-line boundaries
 
 
@@ -19,7 +20,7 @@ class PooledDropout(nn.Module):
 
     Args:
         probability: share of elements set to 0; the others are scaled by 1 / (1 - probability).
-        pool_size: mask values kept; larger inputs wrap around.
+        pool_size: mask values drawn at a time; an input of more than half of it makes the pool grow.
     """
 
     def __init__(self, probability: float, pool_size: int = POOL_SIZE) -> None:
@@ -36,20 +37,26 @@ class PooledDropout(nn.Module):
 
     def _mask(self, tensor: Tensor) -> Tensor:
         count = tensor.numel()
-        pool = self._ready(tensor, count)
-        limit = (pool.numel() - count) // _ALIGNMENT + 1
-        offset = int(torch.randint(limit, ())) * _ALIGNMENT
-        return pool[offset : offset + count].view(tensor.shape)
+        # Whole pools, twice the tensor at least. The length depends on this tensor alone: were it that of the pool so
+        # far, which grows with the largest batch seen, a resumed run would draw from another range of offsets.
+        length = -(-max(self.pool_size, 2 * count) // self.pool_size) * self.pool_size
+        offset = int(torch.randint((length - count) // _ALIGNMENT + 1, ())) * _ALIGNMENT
+        return self._pool_for(tensor, length)[offset : offset + count].view(tensor.shape)
 
-    def _ready(self, tensor: Tensor, count: int) -> Tensor:
-        """The pool in the tensor's dtype and place, at least twice as long as the tensor."""
-        wanted = max(self.pool_size, 2 * count)
+    def _pool_for(self, tensor: Tensor, length: int) -> Tensor:
+        """At least `length` mask values in the tensor's dtype and place."""
         pool = self._pool
-        if pool is None or pool.dtype != tensor.dtype or pool.device != tensor.device or pool.numel() < wanted:
-            # A generator of its own: the pool must not depend on when it is first needed, or a resumed run, which
-            # needs it first at another step, would draw other masks.
-            generator = torch.Generator().manual_seed(0x5EED)
-            kept = torch.rand(wanted, generator=generator) >= self.probability
-            pool = (kept.float() / (1 - self.probability)).to(tensor.dtype).to(tensor.device)
+        if pool is None or pool.dtype != tensor.dtype or pool.device != tensor.device:
+            pool = tensor.new_empty(0)
+        if pool.numel() < length:
+            first, last = pool.numel() // self.pool_size, length // self.pool_size
+            pool = torch.cat([pool, *(self._draw(i).to(tensor) for i in range(first, last))])
             self._pool = pool
         return pool
+
+    def _draw(self, index: int) -> Tensor:
+        # A generator of its own: the pool must not depend on when it is first needed, or a resumed run, which needs it
+        # first at another step, would draw other masks.
+        generator = torch.Generator().manual_seed(_SEED + index)
+        kept = torch.rand(self.pool_size, generator=generator) >= self.probability
+        return kept.double() / (1 - self.probability)

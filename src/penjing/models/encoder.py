@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from penjing.core.errors import ArtifactError, CapabilityError
+from penjing.core.errors import ArtifactError, CapabilityError, MissingExtraError
 from penjing.models.dropout import PooledDropout
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ class Encoder(nn.Module):
         self.drop = PooledDropout(dropout)  # one pool for all layers
         self.layers = nn.ModuleList(Layer(config, self.drop) for _ in range(config.num_hidden_layers))
         self.checkpointing = False
+        self.num_frozen = 0
 
     @property
     def hidden_size(self) -> int:
@@ -108,8 +110,32 @@ class Encoder(nn.Module):
         hidden_BLH = self.words(input_ids) + (self.positions(positions_L) + types)
         return self.embedding_norm(hidden_BLH)
 
-    def forward(
+    def freeze_lowest(self, num_layers: int) -> None:
+        """Freeze the embeddings and this many layers; they drop nothing, so their states never change."""
+        self.num_frozen = num_layers
+        for layer in self.layers[:num_layers]:
+            layer.requires_grad_(False)
+            layer.drop = PooledDropout(0.0)
+
+    def lower(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """[B, L, H]: states below the first layer that is trained."""
+        if not self.num_frozen:
+            return self.drop(self.embed(input_ids, token_type_ids))
+        with torch.no_grad():
+            hidden_BLH = self.embed(input_ids, token_type_ids)
+            bias_B11L = attention_bias(attention_mask, hidden_BLH.dtype)
+            for layer in self.layers[: self.num_frozen]:
+                hidden_BLH = layer(hidden_BLH, bias_B11L)
+        return hidden_BLH
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        lower_BLH: Tensor | None = None,
     ) -> Tensor:
         """Encode a batch.
 
@@ -117,13 +143,14 @@ class Encoder(nn.Module):
             input_ids: [B, L] int.
             attention_mask: [B, L], 1 for tokens and 0 for padding; None when no row is padded.
             token_type_ids: [B, L] segment of each token; None: all 0.
+            lower_BLH: what `lower` gave for these rows, where that is known already.
 
         Returns:
             [B, L, H].
         """
-        hidden_BLH = self.drop(self.embed(input_ids, token_type_ids))
+        hidden_BLH = self.lower(input_ids, attention_mask, token_type_ids) if lower_BLH is None else lower_BLH
         bias_B11L = attention_bias(attention_mask, hidden_BLH.dtype)
-        for layer in self.layers:
+        for layer in self.layers[self.num_frozen :]:
             if self.checkpointing and self.training:
                 hidden_BLH = checkpoint(layer, hidden_BLH, bias_B11L, use_reentrant=False)
             else:
@@ -145,16 +172,38 @@ def load_bert(directory: Path, dropout: float = 0.0) -> Encoder:
         CapabilityError: another architecture.
         ArtifactError: weights are missing or of another shape.
     """
-    values = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    values = read_config(directory)
     if not is_bert(values):
         raise CapabilityError(f"not a BERT encoder: {values.get('model_type')!r}", where=str(directory))
-    encoder = Encoder(EncoderConfig.from_dict(values), dropout)
-    source = {strip_prefix(name): tensor.float() for name, tensor in load_file(directory / "model.safetensors").items()}
     try:
+        encoder = Encoder(EncoderConfig.from_dict(values), dropout)
+        found = load_file(directory / "model.safetensors")
+        source = {strip_prefix(name): tensor.float() for name, tensor in found.items()}
         encoder.load_state_dict(_rename(source, encoder.config.num_hidden_layers))
-    except (KeyError, RuntimeError) as error:
-        raise ArtifactError(f"model.safetensors does not match config.json: {error}", where=str(directory)) from None
+    except (KeyError, TypeError, RuntimeError, OSError, SafetensorError) as error:
+        detail = " ".join(str(error).split())[:300]
+        raise ArtifactError(
+            f"model.safetensors does not match config.json: {detail}",
+            where=str(directory),
+            next_step="fetch the model again",
+        ) from None
     return encoder
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """The `config.json` of a Hugging Face directory.
+
+    Raises:
+        ArtifactError: missing or not a JSON object.
+    """
+    path = directory / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"cannot be read: {error}", where=str(path), next_step="fetch the model again") from None
+    if not isinstance(values, dict):
+        raise ArtifactError(f"is a {type(values).__name__}", where=str(path), expected="a JSON object")
+    return values
 
 
 def is_bert(values: dict[str, Any]) -> bool:
@@ -228,31 +277,50 @@ def load_encoder(pretrained: Pretrained, *, dropout: float = 0.0, checkpointing:
 
     Raises:
         CapabilityError: transformers does not know the architecture, or it needs code from the hub.
+        ArtifactError: its files are missing or damaged.
+        MissingExtraError: transformers is needed and absent.
     """
-    values = json.loads((pretrained.directory / "config.json").read_text(encoding="utf-8"))
+    values = read_config(pretrained.directory)
     if is_bert(values):
         encoder = load_bert(pretrained.directory, dropout)
         encoder.checkpointing = checkpointing
         return encoder
-    from transformers import AutoModel
-
     if "auto_map" in values:
         raise CapabilityError(
             "this model needs code downloaded from its hub, which is never executed",
             where=pretrained.name,
             next_step="choose another model (penjing models)",
         )
+    return HubEncoder(
+        _load_hub(pretrained, dropout, checkpointing), takes_segments=values.get("type_vocab_size", 0) > 1
+    )
+
+
+def _load_hub(pretrained: Pretrained, dropout: float, checkpointing: bool) -> nn.Module:
     try:
+        from transformers import AutoConfig, AutoModel
+    except ImportError:
+        raise MissingExtraError("transformers", "train") from None
+    try:
+        config = AutoConfig.from_pretrained(pretrained.directory, local_files_only=True)
+        # Some layers read the rate of attention dropout from the configuration, others from a module.
+        for name, value in vars(config).items():
+            if "dropout" in name and isinstance(value, int | float) and not isinstance(value, bool):
+                setattr(config, name, dropout)
         model = AutoModel.from_pretrained(
-            pretrained.directory, attn_implementation="eager", use_safetensors=True, local_files_only=True
+            pretrained.directory,
+            config=config,
+            attn_implementation="eager",
+            use_safetensors=True,
+            local_files_only=True,
+            dtype=torch.float32,
         )
     except (ValueError, OSError) as error:
         raise CapabilityError(
             f"transformers cannot load it: {' '.join(str(error).split())[:300]}", where=pretrained.name
         ) from None
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None  # of the first token's vector, which is not used: it would only be dead weight
     if checkpointing:
-        model.gradient_checkpointing_enable()
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = dropout
-    return HubEncoder(model.float(), takes_segments=values.get("type_vocab_size", 0) > 1)
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    return model

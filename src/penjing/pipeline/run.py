@@ -104,8 +104,7 @@ def _run(
     prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
     recipe = recipe.model_copy(update={"task": prepared.task_kind})
     identity = hashlib.sha256(f"{recipe.digest()} {prepared.splits.fingerprint}".encode()).hexdigest()
-    with disk_errors(target):
-        work = open_workdir(target, identity, overwrite=overwrite)
+    with disk_errors(target), open_workdir(target, identity, overwrite=overwrite) as work:
         if work.resumed:
             listener(Notice("run", f"going on with the interrupted run in {work.partial}"))
         pretrained = choose_model(recipe, prepared, work.partial, listener)
@@ -143,6 +142,10 @@ def _make(
     artifact = _seal(stage, task, facts)
     task = _calibrated(recipe, prepared, artifact, listener)
     artifact = _seal(stage, task, facts)
+    if hasattr(task, "fit_decision"):  # thresholds, where a row may have several labels
+        valid = prepared.splits.valid
+        task = task.fit_decision(valid.rows, Predictor(artifact).predict(valid.rows))
+        artifact = _seal(stage, task, facts)
     report = None
     if prove:
         report = _prove(recipe, prepared, pretrained, task, trained, artifact, work, quote, test["sha256"], listener)

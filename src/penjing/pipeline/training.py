@@ -63,7 +63,7 @@ def train_gradient(
 ) -> Trained:
     """Fine-tune by gradient descent and export."""
     try:
-        import torch
+        import torch  # noqa: F401 - only whether it is there
     except ImportError:
         raise MissingExtraError("torch", "train") from None
     from penjing.core.runtime import Runtime
@@ -82,13 +82,21 @@ def train_gradient(
         )
     result = exhaust(
         fit(
-            task, prepared.splits, pretrained, config, training, runtime, seed=recipe.seed, encoder_state=encoder_state
+            task,
+            prepared.splits,
+            pretrained,
+            config,
+            training,
+            runtime,
+            seed=recipe.seed,
+            encoder_state=encoder_state,
+            max_minutes=recipe.budget.train_minutes,
         ),
         listener,
     )
     listener(Notice("export", "writing the model as ONNX and comparing it with the trained one"))
-    rows = prepared.splits.valid.rows[: export.parity_rows]
-    torch.set_grad_enabled(True)
+    splits = prepared.splits
+    rows = (splits.valid.rows or splits.train.rows)[: export.parity_rows]
     export_onnx(result.model, task, rows, stage / MODEL_FILE, opset=export.opset)
     parity = check_parity(result.model, task, rows, stage / MODEL_FILE, export.tolerance)
     shutil.copyfile(training / WEIGHTS, stage / WEIGHTS)
@@ -98,6 +106,7 @@ def train_gradient(
         **describe(result.model),
         "method": config.method,
         "train": result.config.model_dump(mode="json"),
+        "peak_mb": round(result.peak_mb, 1),
         "parity": {"rows": parity.rows, "max_difference": parity.max_difference},
     }
     return Trained(result.minutes, result.samples_per_s, result.history, result.metrics, facts)

@@ -11,13 +11,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from penjing.core.artifact import MANIFEST, write_atomic
 from penjing.core.errors import ArtifactError, PenjingError
 
 IDENTITY = "run.json"
+LOCK = "run.lock"
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,22 @@ class WorkDir:
         out: where the artifact will be.
         partial: where it is being made.
         resumed: whether an interrupted run of the same identity was found.
+        lock: keeps other processes out while it is open.
     """
 
     out: Path
     partial: Path
     resumed: bool
+    lock: IO[bytes] = field(repr=False)
+
+    def __enter__(self) -> WorkDir:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        # Refused before anything was learned: there is nothing to resume, and nothing half-made is left.
+        if isinstance(error, PenjingError) and not self.resumed and not self.training.exists():
+            shutil.rmtree(self.partial)
+        self.lock.close()
 
     @property
     def stage(self) -> Path:
@@ -57,15 +70,19 @@ class WorkDir:
         return self.stage
 
     def finish(self, overwrite: bool) -> None:
-        """Put the finished artifact in its place."""
+        """Put the finished artifact in its place; with `overwrite`, the one that is there goes only then."""
         if self.out.exists() and overwrite:
-            shutil.rmtree(self.out)
+            replaced = self.partial / "replaced"
+            if replaced.exists():
+                shutil.rmtree(replaced)
+            self.out.rename(replaced)
         self.stage.replace(self.out)
+        self.lock.close()
         shutil.rmtree(self.partial)
 
 
 def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
-    """Claim an output directory.
+    """Claim an output directory, until the block that this is opened with ends.
 
     Args:
         out: where the artifact shall be.
@@ -73,7 +90,8 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
         overwrite: discard what is there.
 
     Raises:
-        ArtifactError: it holds a finished run, another interrupted run, or files of something else.
+        ArtifactError: it holds a finished run, another interrupted run, one that is under way, or files of something
+            else.
     """
     partial = out.with_name(out.name + ".partial")
     if out.exists() and not overwrite:
@@ -87,20 +105,67 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
             where=str(out),
             next_step="give another --out",
         )
-    resumed = False
-    if partial.exists():
-        resumed = not overwrite and _identity(partial) == identity
-        if not resumed and not overwrite:
-            raise ArtifactError(
-                "holds an interrupted run with other settings or data",
-                where=str(partial),
-                next_step="give another --out, the same recipe to resume it, or --overwrite to discard it",
-            )
-        if not resumed:
-            shutil.rmtree(partial)
+    known = not partial.exists() or (partial / IDENTITY).is_file() or _is_fresh(partial)
+    if not known:
+        raise ArtifactError(
+            "holds files that are not a run of penjing, which are never deleted",
+            where=str(partial),
+            next_step="give another --out",
+        )
+    found = _identity(partial)
+    resumed = found == identity and not overwrite
+    if found is not None and not resumed and not overwrite:
+        raise ArtifactError(
+            "holds an interrupted run with other settings or data",
+            where=str(partial),
+            next_step="give another --out, the same recipe to resume it, or --overwrite to discard it",
+        )
     partial.mkdir(parents=True, exist_ok=True)
+    lock = _claim(partial)
+    if not resumed:
+        _clear(partial)
     write_atomic(partial / IDENTITY, json.dumps({"identity": identity, "pid": os.getpid()}) + "\n")
-    return WorkDir(out, partial, resumed)
+    return WorkDir(out, partial, resumed, lock)
+
+
+def _is_fresh(partial: Path) -> bool:
+    """Whether a run was killed here before it had written anything of its own."""
+    return partial.is_dir() and {path.name for path in partial.iterdir()} <= {LOCK, IDENTITY + ".part"}
+
+
+def _claim(partial: Path) -> IO[bytes]:
+    """Lock a directory until the handle is closed, or the process dies, however it dies.
+
+    Raises:
+        ArtifactError: another process is at work in it.
+    """
+    handle = (partial / LOCK).open("a+b")
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            handle.seek(0)
+            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # what each system says of a lock that is taken
+        handle.close()
+        raise ArtifactError(
+            "another run is at work here", where=str(partial), next_step="wait for it, or give another --out"
+        ) from None
+    return handle
+
+
+def _clear(partial: Path) -> None:
+    for path in partial.iterdir():
+        if path.name == LOCK:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _identity(partial: Path) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,10 @@ class Position:
         calm: steps since the last overflow (fp16).
         best: best validation metric so far, None before the first evaluation.
         stale: evaluations since then.
-        seconds: wall time spent training so far.
+        seconds: wall time spent in steps so far.
+        other_seconds: wall time spent on the head's start and on evaluations so far.
         rows: rows seen so far.
+        precision: of the passes, as chosen when the run began; measuring again might choose another.
         history: one entry an evaluation.
     """
 
@@ -42,7 +45,9 @@ class Position:
     best: float | None = None
     stale: int = 0
     seconds: float = 0.0
+    other_seconds: float = 0.0
     rows: int = 0
+    precision: str = ""
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -80,6 +85,16 @@ def save(
     part.replace(directory / FILE)
 
 
+def read_position(directory: Path) -> Position | None:
+    """How far the checkpoint of a directory has come; None where there is none.
+
+    Raises:
+        ArtifactError: the checkpoint is damaged.
+    """
+    path = directory / FILE
+    return _position(_read(path, names=())[0], path) if path.is_file() else None
+
+
 def restore(
     directory: Path, *, identity: str, masters: Masters, optimizer: torch.optim.Optimizer, ema: Ema | None
 ) -> tuple[Position, list[Tensor] | None] | None:
@@ -115,14 +130,26 @@ def restore(
             value.copy_(tensors[f"ema.{i}"])
     _restore_optimizer(optimizer, masters, facts, tensors)
     best = [tensors[f"best.{i}"] for i in range(len(masters.full))] if "best.0" in tensors else None
-    return Position(**facts["position"]), best
+    return _position(facts, path), best
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _position(facts: dict[str, Any], path: Path) -> Position:
+    try:
+        return Position(**facts["position"])
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"the checkpoint was written by another release ({error})",
+            where=str(path),
+            next_step="use another --out, or --overwrite to discard it",
+        ) from None
+
+
+def _read(path: Path, names: Iterable[str] | None = None) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as handle:
             facts: dict[str, Any] = json.loads(handle.metadata()["state"])
-            return facts, {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 - not a dict
+            wanted = handle.keys() if names is None else names
+            return facts, {name: handle.get_tensor(name) for name in wanted}
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(
             f"the checkpoint is damaged ({error})", where=str(path), next_step="delete it to train from the start"

@@ -7,7 +7,6 @@ checkpoint and ends with the same weights.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import time
@@ -20,23 +19,30 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from penjing.core import registry
+from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice, Progress
 from penjing.core.runtime import Runtime
 from penjing.core.task import Splits, Task
 from penjing.models.pretrained import Pretrained
 from penjing.train import checkpoint
+from penjing.train.attempt import Attempt
 from penjing.train.checkpoint import Position
 from penjing.train.config import TrainConfig
 from penjing.train.defaults import resolve_train
 from penjing.train.head_start import extract_features, fit_probe
-from penjing.train.loop import Loop, Step
+from penjing.train.loop import Loop
+from penjing.train.lower_states import LowerStates, can_keep, compute_lower_states
+from penjing.train.memory import least_bytes, peak_rss_mb, require_memory
 from penjing.train.method import apply_method, merge_adapters
 from penjing.train.optim import Ema, Masters, build_optimizer, group_parameters
-from penjing.train.precision import LossScale, choose_dtype
+from penjing.train.precision import DTYPES, LossScale, agree_dtype, dtype_name
+from penjing.train.protocol import GradientTrainer
+from penjing.train.time_limit import TimeLimit
 from penjing.train.validation import evaluate_model
 
 WEIGHTS = "weights.safetensors"
-_WARM_STEPS = 8  # steps before the estimate of the whole run is trusted
+# Settings a trainer may ignore, and the values that ask for nothing.
+_OFF = {"loss": "auto", "class_weights": "none", "token_dropout": 0.0, "rdrop": 0.0, "mixup": 0.0}
 
 
 @dataclass(frozen=True)
@@ -46,10 +52,12 @@ class FitResult:
     Args:
         model: the final model in 32 bits, adapters merged, in evaluation mode.
         metrics: of the validation rows.
-        minutes: wall time of training, all attempts of a resumed run together.
+        minutes: wall time of training, evaluations and the head's start included, all attempts of a resumed run
+            together.
         samples_per_s: rows trained on a second, evaluation not counted.
         history: one entry an evaluation: step, epoch, loss, learning_rate, the metrics.
         config: the settings with every default resolved.
+        peak_mb: greatest resident memory of this process so far, in MB (10^6 bytes).
     """
 
     model: nn.Module = field(repr=False)
@@ -58,6 +66,7 @@ class FitResult:
     samples_per_s: float
     history: list[dict[str, float]]
     config: TrainConfig
+    peak_mb: float
 
 
 def fit(
@@ -70,6 +79,7 @@ def fit(
     *,
     seed: int = 42,
     encoder_state: Path | None = None,
+    max_minutes: float | None = None,
 ) -> Generator[Event, None, FitResult]:
     """Fine-tune `pretrained` on `splits.train`, choosing by `splits.valid`.
 
@@ -82,191 +92,138 @@ def fit(
         runtime: this process among those of the run.
         seed: of initialisation, order and dropout.
         encoder_state: encoder weights of a continued pretraining, to start from instead.
+        max_minutes: wall time allowed; where the first steps foresee more, fewer steps are planned, and a notice says
+            so.
 
     Yields:
         Progress and notices.
 
     Returns:
         The model and what is known of it.
+
+    Raises:
+        CapabilityError: a setting does not fit the task or the machine, or training diverged.
+        ArtifactError: `out` holds a damaged checkpoint, or that of another run.
     """
     config = resolve_train(config, num_rows=len(splits.train), width=pretrained.dimension)
     identity = _identity(task, splits, pretrained, config, seed, encoder_state)
     torch.manual_seed(seed)
     trainer = registry.load(task.trainer)()
+    refuse_ignored(trainer, config)
     model = trainer.build_model(task, pretrained, config, seed)
+    if hasattr(trainer, "observe"):
+        trainer.observe(task, splits.train)
     if encoder_state is not None:
         model.encoder.load_state_dict(load_file(encoder_state))
     apply_method(model, config)
-    model.to(runtime.device)
-    resuming = (out / checkpoint.FILE).is_file()
-    probes = hasattr(trainer, "features") and (config.head_start == "probe" or config.method == "probe")
-    if probes and not resuming:
-        yield from _start_head(trainer, model, task, splits, runtime)
-    dtype = choose_dtype(config.precision, runtime.device)
-    model.to(dtype)
-    run = _Run.build(task, splits, trainer, model, config, runtime, dtype, seed)
-    run.loop.position.total = run.loop.total_steps(0 if config.method == "probe" else config.epochs or 0)
-    if resuming:
+    kept = checkpoint.read_position(out)
+    dtype = DTYPES[kept.precision] if kept else agree_dtype(config.precision, runtime)
+    require_memory(least_bytes(model, dtype, optimizer=config.optimizer, averaged=config.ema > 0))
+    model.to(runtime.device).to(dtype)
+    begun = time.perf_counter()
+    lower = yield from _lower_states(trainer, model, task, splits, runtime)
+    if kept is None and hasattr(trainer, "features") and (config.head_start == "probe" or config.method == "probe"):
+        yield from _start_head(trainer, model, task, splits, runtime, lower)
+    position = Position(precision=dtype_name(dtype), other_seconds=time.perf_counter() - begun)
+    attempt = _prepare(task, splits, trainer, model, config, runtime, LossScale(dtype), position, seed)
+    attempt.loop.lower = lower
+    attempt.limit.max_minutes = max_minutes
+    if kept is not None:
         restored = checkpoint.restore(
-            out, identity=identity, masters=run.masters, optimizer=run.loop.optimizer, ema=run.ema
+            out, identity=identity, masters=attempt.masters, optimizer=attempt.loop.optimizer, ema=attempt.ema
         )
         assert restored is not None
-        run.adopt(*restored)
-        yield Notice("train", f"resumed at step {run.loop.position.step} of {run.loop.position.total}")
-    yield from run.train(out, identity)
-    return run.finish(out)
+        attempt.adopt(*restored)
+        yield Notice("train", f"resumed at step {attempt.loop.position.step} of {attempt.loop.position.total}")
+    yield from attempt.train(out, identity)
+    return _finish(attempt, out)
 
 
-@dataclass
-class _Run:
-    """One training run: the loop, and what stands around it."""
+def refuse_ignored(trainer: object, config: TrainConfig) -> None:
+    """Refuse settings that the task's trainer would silently ignore.
 
-    task: Task
-    splits: Splits
-    model: nn.Module
-    config: TrainConfig
-    runtime: Runtime
-    masters: Masters
-    ema: Ema | None
-    loop: Loop
-    best: list[Tensor] | None = None
-
-    @classmethod
-    def build(
-        cls,
-        task: Task,
-        splits: Splits,
-        trainer: object,
-        model: nn.Module,
-        config: TrainConfig,
-        runtime: Runtime,
-        dtype: torch.dtype,
-        seed: int,
-    ) -> _Run:
-        groups = group_parameters(model, head_multiplier=config.head_multiplier, layer_decay=config.layer_decay)
-        masters = Masters(groups)
-        assert config.learning_rate is not None
-        optimizer = build_optimizer(groups, masters, config, config.learning_rate)
-        ema = Ema(masters, config.ema) if config.ema and config.optimizer != "schedule-free" else None
-        loop = Loop(
-            task, trainer, model, splits.train, config, runtime, optimizer, masters, ema,
-            LossScale(dtype), Position(), seed,
-        )  # fmt: skip
-        return cls(task, splits, model, config, runtime, masters, ema, loop)
-
-    def adopt(self, position: Position, best: list[Tensor] | None) -> None:
-        """Go on from a checkpoint."""
-        self.loop.position, self.best = position, best
-        self.loop.scale.value, self.loop.scale.calm = position.scale, position.calm
-        self.masters.publish()
-
-    def train(self, out: Path, identity: str) -> Iterator[Event]:
-        """Turn the loop; evaluate, checkpoint and stop as configured."""
-        position = self.loop.position
-        if position.step == 0:
-            self._record(Step(0, float("nan"), 0, 0.0, 0.0, True))
-            yield self._progress(None)
-        if self._exhausted():
-            return
-        saved, started_rows, started_seconds = time.monotonic(), position.rows, position.seconds
-        for step in self.loop.steps():
-            if step.evaluate:
-                self._record(step)
-            yield self._progress(step)
-            done_now = position.rows - started_rows
-            if step.step == _WARM_STEPS:
-                left = (position.total - step.step) * (position.seconds - started_seconds) / _WARM_STEPS
-                yield Notice("train", f"about {max(1, round(left / 60))} min of training ahead, by the first steps")
-            exhausted = self._exhausted()
-            due = time.monotonic() - saved >= self.config.checkpoint_seconds and done_now
-            if self.runtime.rank == 0 and (due or exhausted or step.step == position.total):
-                checkpoint.save(
-                    out, identity=identity, position=position, masters=self.masters,
-                    optimizer=self.loop.optimizer, ema=self.ema, best=self.best,
-                )  # fmt: skip
-                saved = time.monotonic()
-            if exhausted:
-                yield Notice("train", f"stopped early at step {step.step}: no gain in {position.stale} evaluations")
-                return
-
-    def _exhausted(self) -> bool:
-        patience = self.config.early_stopping
-        return patience is not None and self.loop.position.stale >= patience
-
-    def _record(self, step: Step) -> None:
-        """Evaluate the weights that would be kept, and keep them if they are the best."""
-        position = self.loop.position
-        with self._kept_weights() as values:
-            metrics = evaluate_model(self.model, self.task, self.splits.valid, self.runtime.device)
-            primary = self.task.primary
-            sign = 1.0 if self.task.metrics[primary].higher_is_better else -1.0
-            if position.best is None or sign * metrics[primary] >= sign * position.best:
-                # Ties go to the later weights: they have seen more.
-                position.best, position.stale = metrics[primary], 0
-                self.best = [value.detach().clone() for value in values]
-            else:
-                position.stale += 1
-        epoch = position.rows / max(1, len(self.splits.train))
-        position.history.append(
-            {
-                "step": float(step.step),
-                "epoch": round(epoch, 3),
-                "loss": step.loss,
-                "learning_rate": step.learning_rate,
-                "samples_per_s": position.rows / position.seconds if position.seconds else 0.0,
-                **{f"valid_{name}": value for name, value in metrics.items()},
-            }
-        )
-
-    @contextlib.contextmanager
-    def _kept_weights(self) -> Iterator[list[Tensor]]:
-        """Inside, the model holds the averaged weights; after, those in training again."""
-        schedule_free = self.config.optimizer == "schedule-free"
-        if schedule_free:
-            self.loop.optimizer.eval()  # type: ignore[attr-defined]
-        values = self.ema.values if self.ema is not None else list(self.masters.full)
-        training = [master.detach().clone() for master in self.masters.full]
-        self.masters.publish(values)
-        try:
-            yield values
-        finally:
-            if schedule_free:
-                self.loop.optimizer.train()  # type: ignore[attr-defined]
-                training = [master.detach().clone() for master in self.masters.full]
-            self.masters.publish(training)
-
-    def _progress(self, step: Step | None) -> Progress:
-        position = self.loop.position
-        values = {"samples_per_s": position.rows / position.seconds if position.seconds else 0.0}
-        if step is not None:
-            values |= {"loss": step.loss, "learning_rate": step.learning_rate, "norm": step.norm}
-        if position.best is not None:
-            values[f"valid_{self.task.primary}"] = position.history[-1][f"valid_{self.task.primary}"]
-        return Progress("train", position.step, position.total, "steps", values=values)
-
-    def finish(self, out: Path) -> FitResult:
-        """Put the kept weights into the model, widen it to 32 bits and write it."""
-        position = self.loop.position
-        assert self.best is not None
-        self.model.to(torch.promote_types(self.masters.full[0].dtype, torch.float32))
-        with torch.no_grad():
-            for low, value in zip(self.masters.low, self.best, strict=True):
-                low.copy_(value)
-        merge_adapters(self.model)
-        self.model.float().eval()
-        if self.runtime.rank == 0:
-            part = out / (WEIGHTS + ".part")
-            out.mkdir(parents=True, exist_ok=True)
-            save_file({k: v.contiguous().clone() for k, v in self.model.state_dict().items()}, part)
-            part.replace(out / WEIGHTS)
-        metrics = evaluate_model(self.model, self.task, self.splits.valid, self.runtime.device)
-        rate = position.rows / position.seconds if position.seconds else 0.0
-        return FitResult(self.model, metrics, position.seconds / 60, rate, position.history, self.config)
+    Raises:
+        CapabilityError: one is set to neither its default nor off.
+    """
+    for name in sorted(set(_OFF) - getattr(trainer, "honours", frozenset())):
+        value = getattr(config, name)
+        if value not in (_OFF[name], TrainConfig.model_fields[name].default):
+            raise CapabilityError(
+                f"{value!r} has no meaning for this task's trainer ({type(trainer).__name__})",
+                where=f"train.{name}",
+                expected=repr(_OFF[name]),
+            )
 
 
-def _start_head(trainer: object, model: nn.Module, task: Task, splits: Splits, runtime: Runtime) -> Iterator[Event]:
+def _prepare(
+    task: Task,
+    splits: Splits,
+    trainer: GradientTrainer,
+    model: nn.Module,
+    config: TrainConfig,
+    runtime: Runtime,
+    scale: LossScale,
+    position: Position,
+    seed: int,
+) -> Attempt:
+    groups = group_parameters(model, head_multiplier=config.head_multiplier, layer_decay=config.layer_decay)
+    masters = Masters(groups)
+    assert config.learning_rate is not None
+    optimizer = build_optimizer(groups, masters, config, config.learning_rate)
+    ema = Ema(masters, config.ema) if config.ema and config.optimizer != "schedule-free" else None
+    loop = Loop(
+        task, trainer, model, splits.train, config, runtime, optimizer, masters, ema, scale, position, seed
+    )  # fmt: skip
+    position.total = loop.total_steps(0 if config.method == "probe" else config.epochs or 0)
+    if config.optimizer == "schedule-free":
+        for group in optimizer.param_groups:  # it warms up by itself, once it knows for how long
+            group["warmup_steps"] = round(config.warmup * position.total)
+    return Attempt(task, splits, model, config, runtime, masters, ema, loop, TimeLimit(None))
+
+
+def _finish(attempt: Attempt, out: Path) -> FitResult:
+    """Put the kept weights into the model, widen it to 32 bits and write it."""
+    position, model, masters = attempt.loop.position, attempt.model, attempt.masters
+    assert attempt.best is not None
+    model.to(torch.promote_types(masters.full[0].dtype, torch.float32))
+    with torch.no_grad():
+        for low, value in zip(masters.low, attempt.best, strict=True):
+            low.copy_(value)
+    merge_adapters(model)
+    model.float().eval()
+    if attempt.runtime.rank == 0:
+        part = out / (WEIGHTS + ".part")
+        out.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, part)
+        part.replace(out / WEIGHTS)
+    metrics = evaluate_model(model, attempt.task, attempt.splits.valid, attempt.runtime.device)
+    rate = position.rows / position.seconds if position.seconds else 0.0
+    minutes = (position.seconds + position.other_seconds) / 60
+    return FitResult(model, metrics, minutes, rate, position.history, attempt.config, peak_rss_mb())
+
+
+def _lower_states(
+    trainer: object, model: nn.Module, task: Task, splits: Splits, runtime: Runtime
+) -> Generator[Event, None, LowerStates | None]:
+    """The frozen layers' states of the training rows, where they stay the same and fit the memory."""
+    encoder = model.encoder
+    if not getattr(trainer, "keeps_lower_states", False) or not getattr(encoder, "num_frozen", 0):
+        return None
+    num_tokens = int(task.lengths(splits.train.rows).sum())
+    if not can_keep(num_tokens, encoder.hidden_size, next(encoder.parameters()).element_size()):
+        return None
+    for event in compute_lower_states(model, task, splits.train, runtime.device):
+        if isinstance(event, LowerStates):
+            return event
+        yield event
+    raise AssertionError("the last thing yielded is the states")
+
+
+def _start_head(
+    trainer: object, model: nn.Module, task: Task, splits: Splits, runtime: Runtime, lower: LowerStates | None
+) -> Iterator[Event]:
     found: tuple[Tensor, Tensor] | None = None
-    for event in extract_features(trainer, model, task, splits.train, runtime.device):
+    for event in extract_features(trainer, model, task, splits.train, runtime.device, lower):
         if isinstance(event, Progress):
             yield event
         else:

@@ -17,12 +17,13 @@ from penjing.core.task import Table, Task
 from penjing.train.batching import cut
 from penjing.train.gradient.objective import Objective
 from penjing.train.loop import to_tensors
+from penjing.train.lower_states import LowerStates
 
 _MAX_ITERATIONS = 100
 
 
 def extract_features(
-    trainer: object, model: nn.Module, task: Task, table: Table, device: str
+    trainer: object, model: nn.Module, task: Task, table: Table, device: str, lower: LowerStates | None = None
 ) -> Iterator[Progress | tuple[Tensor, Tensor]]:
     """Yield progress, and last ([N, H] features, targets as the task encodes them)."""
     lengths = task.lengths(table.rows)
@@ -32,6 +33,8 @@ def extract_features(
     model.eval()
     for positions in cut(np.argsort(lengths, kind="stable"), lengths, batch_rows=64, batch_tokens=8192):
         batch = to_tensors(task.encode([table.rows[i] for i in positions], training=True), device)
+        if lower is not None:
+            batch["lower"] = lower.batch(positions, batch["input_ids"].shape[1])
         with torch.no_grad():
             pooled = trainer.features(model, batch).float()  # type: ignore[attr-defined]
         for row, position in enumerate(positions):

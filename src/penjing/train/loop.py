@@ -13,11 +13,14 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from penjing.core.errors import CapabilityError
 from penjing.core.runtime import Runtime
 from penjing.core.task import Batch, Table, Task
 from penjing.train.batching import plan_epoch
@@ -27,6 +30,9 @@ from penjing.train.optim import Ema, Masters
 from penjing.train.precision import LossScale
 from penjing.train.protocol import GradientTrainer
 from penjing.train.schedule import factor
+
+if TYPE_CHECKING:
+    from penjing.train.lower_states import LowerStates
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Loop:
     scale: LossScale
     position: Position
     seed: int
+    lower: LowerStates | None = None
 
     def __post_init__(self) -> None:
         self.lengths = self.task.lengths(self.table.rows)
@@ -81,6 +88,11 @@ class Loop:
             epoch=epoch,
         )
         return [batches[i : i + self.micro_per_step] for i in range(0, len(batches), self.micro_per_step)]
+
+    @cached_property
+    def steps_per_epoch(self) -> int:
+        """Steps of the first epoch; others may differ by a few."""
+        return len(self.plan(0))
 
     def total_steps(self, epochs: float) -> int:
         """Steps of a whole run; a fraction of an epoch is a fraction of the first plan's steps."""
@@ -111,7 +123,7 @@ class Loop:
 
     def _step(self, micro_batches: list[np.ndarray], evaluate: bool) -> Step:
         position = self.position
-        total_loss, total_weight = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+        total_loss, total_weight = torch.zeros(2, 1, dtype=torch.float64, device=self.runtime.device)
         mine = range(self.runtime.rank, len(micro_batches), self.runtime.world)
         for index in mine:
             seed_step(self.seed, position.step, index)
@@ -119,11 +131,15 @@ class Loop:
             loss, weight = self.trainer.loss(self.model, batch)
             (loss * self.scale.value).backward()
             self.masters.collect()
-            total_loss += loss.detach().double().cpu()
-            total_weight += weight.detach().double().cpu()
+            total_loss += loss.detach().double()
+            total_weight += weight.detach().double()
         self._reduce(total_loss, total_weight)
-        norm = self._scale_gradients(float(total_weight))
+        # Nothing weighs anything where, say, no token happened to be hidden: the gradient is a sum over nothing.
+        denominator = float(total_weight) or 1.0
+        norm = self._scale_gradients(denominator)
         overflowed = not math.isfinite(norm)
+        if overflowed and not self.scale.can_shrink:
+            raise _diverged(position.step, float(total_loss) / denominator)
         rate = self._set_learning_rate()
         if not overflowed:
             self.optimizer.step()
@@ -137,10 +153,15 @@ class Loop:
         position.rows += rows
         position.scale, position.calm = self.scale.value, self.scale.calm
         evaluate = evaluate or position.step == position.total
-        return Step(position.step, float(total_loss / total_weight), rows, norm, rate, evaluate)
+        return Step(position.step, float(total_loss) / denominator, rows, norm, rate, evaluate)
 
     def _encode(self, positions: np.ndarray) -> dict[str, Tensor]:
-        return to_tensors(self.task.encode([self.table.rows[i] for i in positions], training=True), self.runtime.device)
+        batch = to_tensors(
+            self.task.encode([self.table.rows[i] for i in positions], training=True), self.runtime.device
+        )
+        if self.lower is not None:
+            batch["lower"] = self.lower.batch(positions, batch["input_ids"].shape[1])
+        return batch
 
     def _reduce(self, *totals: Tensor) -> None:
         for master in self.masters.full:
@@ -167,6 +188,14 @@ class Loop:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak_lr"] * share
         return float(self.optimizer.param_groups[-1]["lr"])
+
+
+def _diverged(step: int, loss: float) -> CapabilityError:
+    return CapabilityError(
+        f"training diverged: the gradient of step {step + 1} is not finite (loss {loss:.3g})",
+        where="train.learning_rate",
+        next_step="lower it, or set train.precision to fp32; then run again with --overwrite",
+    )
 
 
 def seed_step(seed: int, step: int, index: int) -> None:

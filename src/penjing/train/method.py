@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from penjing.core.errors import CapabilityError, MissingExtraError
+from penjing.models.encoder import Encoder
 from penjing.train.config import TrainConfig
 
 
@@ -27,12 +28,33 @@ def apply_method(model: nn.Module, config: TrainConfig) -> None:
             raise CapabilityError(
                 f"the encoder has {len(layers)} layers, {config.last_k} were to be trained", where="train.last_k"
             )
-        encoder.requires_grad_(False)
-        for layer in layers[len(layers) - config.last_k :]:
-            layer.requires_grad_(True)
-    elif not config.train_embeddings:
-        for name, parameter in encoder.named_parameters():
-            parameter.requires_grad_("layer" in name.split(".") or "layers" in name.split("."))
+        freeze_lowest(encoder, len(layers) - config.last_k)
+    elif config.train_embeddings:
+        if config.frozen_layers:
+            raise CapabilityError(
+                "layers above trained embeddings cannot be frozen", where="train.frozen_layers", expected="0"
+            )
+    else:
+        # The lowest layers know spelling and syntax, which a company's labels rarely improve.
+        num_frozen = len(layers) // 3 if config.frozen_layers is None else config.frozen_layers
+        if num_frozen >= len(layers):
+            raise CapabilityError(
+                f"the encoder has {len(layers)} layers, {num_frozen} were to be frozen",
+                where="train.frozen_layers",
+                expected=f"less than {len(layers)}, or method probe",
+            )
+        freeze_lowest(encoder, num_frozen)
+
+
+def freeze_lowest(encoder: nn.Module, num_layers: int) -> None:
+    """Freeze everything below the blocks, and this many of the lowest blocks."""
+    for parameter in embedding_parameters(encoder):
+        parameter.requires_grad_(False)
+    if isinstance(encoder, Encoder):
+        encoder.freeze_lowest(num_layers)
+    else:
+        for layer in encoder_layers(encoder)[:num_layers]:
+            layer.requires_grad_(False)
 
 
 def encoder_layers(encoder: nn.Module) -> nn.ModuleList:
@@ -41,6 +63,17 @@ def encoder_layers(encoder: nn.Module) -> nn.ModuleList:
     if not lists:
         raise CapabilityError("this encoder has no list of layers", where="train.method", expected="full or probe")
     return max(lists, key=len)
+
+
+def embedding_parameters(encoder: nn.Module) -> list[nn.Parameter]:
+    """All that comes before the blocks: tables, and what is called an embedding's norm or projection."""
+    inside = {id(parameter) for parameter in encoder_layers(encoder).parameters()}
+    tables = {id(m.weight) for m in encoder.modules() if isinstance(m, nn.Embedding)}
+    return [
+        parameter
+        for name, parameter in encoder.named_parameters()
+        if id(parameter) not in inside and (id(parameter) in tables or "embed" in name)
+    ]
 
 
 def _inject(model: nn.Module, config: TrainConfig) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from penjing.core.errors import CapabilityError
-from penjing.core.runtime import faster_dtype
+from penjing.core.runtime import Runtime, faster_dtype
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "fp64": torch.float64}
 
@@ -25,6 +25,21 @@ def choose_dtype(precision: str, device: str) -> torch.dtype:
     return DTYPES[precision]
 
 
+def agree_dtype(precision: str, runtime: Runtime) -> torch.dtype:
+    """`choose_dtype`, the same in all processes: where they measure differently, most decide."""
+    dtype = choose_dtype(precision, runtime.device)
+    if precision != "auto":
+        return dtype
+    votes = torch.tensor([float(dtype == torch.bfloat16)], device=runtime.device)
+    runtime.sum_over_ranks([votes])
+    return torch.bfloat16 if 2 * float(votes) > runtime.world else torch.float32
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """The name a recipe gives it."""
+    return next(name for name, known in DTYPES.items() if known == dtype)
+
+
 class LossScale:
     """Dynamic loss scaling for fp16 (Micikevicius et al. 2018): halve on overflow, double after a calm stretch.
 
@@ -36,6 +51,11 @@ class LossScale:
         self.value = 2.0**12 if self.enabled else 1.0
         self.growth_interval = growth_interval
         self.calm = 0
+
+    @property
+    def can_shrink(self) -> bool:
+        """Whether an overflow may be the scale's fault, so that a smaller one mends it."""
+        return self.enabled and self.value > 1.0
 
     def update(self, overflowed: bool) -> None:
         """Adapt after a step."""

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from penjing.core.errors import CapabilityError
+from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.events import Event, Notice, Progress
 from penjing.core.runtime import Runtime
 from penjing.core.task import Batch, Row, Table, Task
 from penjing.models.encoder import load_encoder
 from penjing.models.pretrained import Pretrained
-from penjing.models.tokenizer import load_tokenizer
 from penjing.train import checkpoint
 from penjing.train.checkpoint import Position
 from penjing.train.config import TrainConfig
-from penjing.train.gradient.masked import MASK_TOKENS, MaskedModel, MaskedTrainer
+from penjing.train.gradient.masked import MaskedModel, MaskedTrainer, MaskToken
 from penjing.train.loop import Loop
 from penjing.train.optim import Masters, build_optimizer, group_parameters
-from penjing.train.precision import LossScale, choose_dtype
+from penjing.train.precision import DTYPES, LossScale, agree_dtype, dtype_name
 
 ENCODER = "pretrained_encoder.safetensors"
+CHECKPOINTS = "pretraining"  # the directory of the checkpoint, inside `out`
 
 
 class _Texts:
@@ -71,91 +73,114 @@ def pretrain_encoder(
 
     Raises:
         CapabilityError: the tokenizer has no mask token.
+        ArtifactError: `out` holds an encoder or a checkpoint of another run.
     """
-    target = out / ENCODER
+    target, settings = out / ENCODER, config.pretrain
+    identity = _identity(rows, pretrained, config, seed)
     if target.is_file():
+        _require_same(target, identity)
         return target
+    trainer = MaskedTrainer(_mask_token(pretrained), settings.mask_probability)
+    torch.manual_seed(seed)
+    encoder = load_encoder(pretrained, dropout=config.dropout, checkpointing=config.activation_checkpointing)
+    words = _word_embeddings(encoder)
+    words.requires_grad_(False)
+    kept = checkpoint.read_position(out / CHECKPOINTS)
+    dtype = DTYPES[kept.precision] if kept else agree_dtype(config.precision, runtime)
+    model = MaskedModel(encoder, words).to(runtime.device).to(dtype)
+    table = Table(list(map(dict, rows)), [str(i) for i in range(len(rows))], "unlabelled")
+    loop = _loop(task, trainer, model, table, config, runtime, LossScale(dtype), seed)
+    loop.position.precision = dtype_name(dtype)
+    yield Notice("pretrain", f"masked language modelling on {len(rows)} texts, {settings.epochs} passes")
+    yield from _turn(loop, out / CHECKPOINTS, identity, config.checkpoint_seconds)
+    if runtime.rank == 0:
+        part = target.with_name(target.name + ".part")
+        out.mkdir(parents=True, exist_ok=True)
+        state = {k: v.float().contiguous().clone() for k, v in encoder.state_dict().items()}
+        save_file(state, part, metadata={"identity": identity})
+        part.replace(target)
+    runtime.sum_over_ranks([torch.zeros(1, device=runtime.device)])  # the others read what the first has written
+    return target
+
+
+def _loop(
+    task: Task,
+    trainer: MaskedTrainer,
+    model: MaskedModel,
+    table: Table,
+    config: TrainConfig,
+    runtime: Runtime,
+    scale: LossScale,
+    seed: int,
+) -> Loop:
     settings = config.pretrain
     loop_config = TrainConfig(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         batch_rows=config.batch_rows,
         batch_tokens=config.batch_tokens,
+        accumulation=config.accumulation,
         precision=config.precision,
         head_multiplier=1.0,
         ema=0.0,
     )
-    trainer = _trainer(pretrained, settings.mask_probability)
-    torch.manual_seed(seed)
-    encoder = load_encoder(pretrained, dropout=config.dropout)
-    words = _word_embeddings(encoder)
-    words.requires_grad_(False)
-    dtype = choose_dtype(config.precision, runtime.device)
-    model = MaskedModel(encoder, words).to(runtime.device).to(dtype)
     groups = group_parameters(model, head_multiplier=1.0, layer_decay=1.0)
     masters = Masters(groups)
     optimizer = build_optimizer(groups, masters, loop_config, settings.learning_rate)
-    table = Table(list(map(dict, rows)), [str(i) for i in range(len(rows))], "unlabelled")
     loop = Loop(
-        _Texts(task), trainer, model, table, loop_config, runtime, optimizer, masters, None,
-        LossScale(dtype), Position(), seed,
+        _Texts(task), trainer, model, table, loop_config, runtime, optimizer, masters, None, scale, Position(), seed
     )  # fmt: skip
     loop.position.total = loop.total_steps(settings.epochs)
-    yield Notice("pretrain", f"masked language modelling on {len(rows)} texts, {settings.epochs} passes")
-    yield from _turn(loop, out / "pretraining", optimizer, masters, config, pretrained, seed)
-    if runtime.rank == 0:
-        part = target.with_name(target.name + ".part")
-        out.mkdir(parents=True, exist_ok=True)
-        state = {k: v.float().contiguous().clone() for k, v in encoder.state_dict().items()}
-        save_file(state, part)
-        part.replace(target)
-    return target
+    return loop
 
 
-def _turn(
-    loop: Loop,
-    out: Path,
-    optimizer: torch.optim.Optimizer,
-    masters: Masters,
-    config: TrainConfig,
-    pretrained: Pretrained,
-    seed: int,
-) -> Generator[Event, None, None]:
-    import time
-
-    facts = [pretrained.name, config.pretrain.model_dump(mode="json"), len(loop.table), seed, torch.__version__]
-    identity = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    found = checkpoint.restore(out, identity=identity, masters=masters, optimizer=optimizer, ema=None)
+def _turn(loop: Loop, out: Path, identity: str, checkpoint_seconds: float) -> Generator[Event, None, None]:
+    found = checkpoint.restore(out, identity=identity, masters=loop.masters, optimizer=loop.optimizer, ema=None)
     if found is not None:
         loop.position = found[0]
-        masters.publish()
+        loop.scale.value, loop.scale.calm = loop.position.scale, loop.position.calm
+        loop.masters.publish()
+        yield Notice("pretrain", f"resumed at step {loop.position.step} of {loop.position.total}")
     saved = time.monotonic()
     for step in loop.steps():
         yield Progress("pretrain", step.step, loop.position.total, "steps", values={"loss": step.loss})
-        if loop.runtime.rank == 0 and time.monotonic() - saved >= config.checkpoint_seconds:
+        if loop.runtime.rank == 0 and time.monotonic() - saved >= checkpoint_seconds:
             checkpoint.save(
-                out,
-                identity=identity,
-                position=loop.position,
-                masters=masters,
-                optimizer=optimizer,
-                ema=None,
-                best=None,
-            )
+                out, identity=identity, position=loop.position, masters=loop.masters,
+                optimizer=loop.optimizer, ema=None, best=None,
+            )  # fmt: skip
             saved = time.monotonic()
 
 
-def _trainer(pretrained: Pretrained, probability: float) -> MaskedTrainer:
-    tokenizer = load_tokenizer(pretrained.directory / "tokenizer.json")
-    mask_id = next((i for t in MASK_TOKENS if (i := tokenizer.token_to_id(t)) is not None), None)
-    if mask_id is None:
+def _identity(rows: Sequence[Row], pretrained: Pretrained, config: TrainConfig, seed: int) -> str:
+    shaping = {"pretrain", "batch_rows", "batch_tokens", "accumulation", "precision", "dropout"}
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "replace"))
+    facts = [pretrained.name, config.model_dump(mode="json", include=shaping), digest.hexdigest(), seed]
+    return hashlib.sha256(json.dumps([*facts, torch.__version__]).encode()).hexdigest()
+
+
+def _require_same(target: Path, identity: str) -> None:
+    with safe_open(target, framework="pt") as handle:
+        found = (handle.metadata() or {}).get("identity")
+    if found != identity:
+        raise ArtifactError(
+            "was pretrained on other texts or with other settings",
+            where=str(target),
+            next_step="use another --out, or --overwrite to discard it",
+        )
+
+
+def _mask_token(pretrained: Pretrained) -> MaskToken:
+    found = MaskToken.of(pretrained.directory / "tokenizer.json")
+    if found is None:
         raise CapabilityError(
             "its tokenizer has no mask token, which masked language modelling needs",
             where=pretrained.name,
             next_step="set train.pretrain.epochs to 0",
         )
-    specials = [i for i, token in tokenizer.get_added_tokens_decoder().items() if token.special]
-    return MaskedTrainer(mask_id, specials, probability)
+    return found
 
 
 def _word_embeddings(encoder: nn.Module) -> nn.Embedding:

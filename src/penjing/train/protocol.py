@@ -19,6 +19,11 @@ class GradientTrainer(Protocol):
 
     `loss` returns a **sum and a weight**, never a mean, so that accumulation, ragged batches and several processes
     give the gradient of one big batch. `batch_coupled` says that rows of a batch influence each other's loss.
+
+    Optional: `features(model, batch)` returns [B, H] inputs of `model.head`, which a linear probe then starts;
+    `observe(task, table)` sees the training rows once, after `build_model` (to count classes, say); `honours` names
+    the settings among loss, class_weights, token_dropout, rdrop and mixup that `loss` takes into account, the others
+    are refused when set.
     """
 
     batch_coupled: bool

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from penjing.core.task import Task
+from penjing.core.errors import CapabilityError
+from penjing.core.task import Table, Task
 from penjing.models.encoder import load_encoder
 from penjing.models.pretrained import Pretrained
 from penjing.train.config import TrainConfig
-from penjing.train.gradient.objective import Objective
+from penjing.train.gradient.masked import MaskToken
+from penjing.train.gradient.objective import Objective, balanced_positive_weights, balanced_weights
 
-_DEFAULT_LOSS = {"softmax": "cross_entropy", "sigmoid": "bce", None: "mse"}
+# By the task's calibration; the first is what "auto" means.
+_LOSSES = {"softmax": ("cross_entropy", "focal"), "sigmoid": ("bce", "focal"), None: ("mse",)}
+_COUNTED_ROWS = 1024  # rows encoded at a time, only to count their classes
+_Mix = tuple[float, Tensor]
 
 
 class SequenceModel(nn.Module):
@@ -32,7 +39,8 @@ class SequenceModel(nn.Module):
     def pool(self, batch: dict[str, Tensor]) -> Tensor:
         """[B, H]: mean of the token vectors that are not padding."""
         mask = batch.get("attention_mask")
-        hidden_BLH = self.encoder(batch["input_ids"], mask, batch.get("token_type_ids"))
+        known = {"lower_BLH": batch["lower"]} if "lower" in batch else {}
+        hidden_BLH = self.encoder(batch["input_ids"], mask, batch.get("token_type_ids"), **known)
         if mask is None:
             return hidden_BLH.mean(1)
         mask_BL1 = mask.unsqueeze(-1).to(hidden_BLH.dtype)
@@ -47,45 +55,109 @@ class SequenceTrainer:
     """A `GradientTrainer`; see `train/protocol.py`."""
 
     batch_coupled = False
+    honours = frozenset({"loss", "class_weights", "token_dropout", "rdrop", "mixup"})
 
     def build_model(self, task: Task, pretrained: Pretrained, config: TrainConfig, seed: int) -> nn.Module:
-        """A pretrained encoder and a zero head."""
+        """A pretrained encoder and a zero head.
+
+        Raises:
+            CapabilityError: the configured loss is not one for these targets, or hiding tokens needs a mask token.
+        """
         self.config = config
+        self.several = task.calibration == "sigmoid"
         self.objective = Objective(
-            loss=_DEFAULT_LOSS[task.calibration] if config.loss == "auto" else config.loss,
+            loss=_loss_name(task, config.loss),
             label_smoothing=config.label_smoothing,
             focal_gamma=config.focal_gamma,
         )
+        self.mask_token = _mask_token(pretrained) if config.token_dropout else None
         encoder = load_encoder(pretrained, dropout=config.dropout, checkpointing=config.activation_checkpointing)
         return SequenceModel(encoder, max(1, len(task.labels)))
+
+    @property
+    def keeps_lower_states(self) -> bool:
+        """Whether a row reaches the encoder the same in every epoch, so that frozen layers need run only once."""
+        return self.mask_token is None
+
+    def observe(self, task: Task, table: Table) -> None:
+        """Count the classes of the training rows, where the configuration weighs them.
+
+        Raises:
+            CapabilityError: the targets are numbers.
+        """
+        if self.config.class_weights == "none":
+            return
+        if task.calibration is None:
+            raise CapabilityError(
+                f"{task.kind} has no classes to balance", where="train.class_weights", expected="none"
+            )
+        counts = np.zeros(len(task.labels), np.int64)
+        for start in range(0, len(table), _COUNTED_ROWS):
+            targets = task.encode(table.rows[start : start + _COUNTED_ROWS], training=True)["targets"]
+            counts += targets.astype(np.int64).sum(0) if self.several else np.bincount(targets, minlength=len(counts))
+        weights = balanced_positive_weights(counts.tolist(), len(table)) if self.several else balanced_weights(counts)
+        self.objective = replace(self.objective, class_weights=weights)
 
     def features(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """[B, H] inputs of the head, for a linear probe."""
         return model.pool(batch)
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Sum over the rows and their number, with mixup and R-Drop where configured."""
+        """Sum over the rows and their number, with token dropout, mixup and R-Drop where configured."""
         targets = batch["targets"]
-        weight = torch.tensor(float(len(targets)), device=targets.device)
-        pooled_BH = model.pool(batch)
-        if self.config.mixup and len(targets) > 1:
-            return self._mixup(model, pooled_BH, targets), weight
-        logits_BC = model.head(pooled_BH)
-        losses_B = self.objective.per_row(logits_BC, targets)
+        mix = self._draw_mix(len(targets)) if self.config.mixup else None
+        views = [self._view(model, batch, mix) for _ in range(2 if self.config.rdrop else 1)]
+        losses_B = sum(self._losses(logits_BC, targets, mix) for logits_BC in views) / len(views)
         if self.config.rdrop:
-            again_BC = model.head(model.pool(batch))
-            losses_B = (losses_B + self.objective.per_row(again_BC, targets)) / 2
-            losses_B = losses_B + self.config.rdrop * self.objective.divergence(logits_BC, again_BC)
-        return losses_B.sum(), weight
+            losses_B = losses_B + self.config.rdrop * self.objective.divergence(*views, several=self.several)
+        return losses_B.sum(), torch.tensor(float(len(targets)), device=targets.device)
 
-    def _mixup(self, model: nn.Module, pooled_BH: Tensor, targets: Tensor) -> Tensor:
-        """Mix each row's embedding with another's and the losses likewise (Zhang et al. 2018)."""
-        beta = torch.distributions.Beta(self.config.mixup, self.config.mixup)
-        share = beta.sample().clamp(min=0.5, max=1.0).to(pooled_BH.dtype)
-        other = torch.randperm(len(targets), device=targets.device)
-        logits_BC = model.head(share * pooled_BH + (1 - share) * pooled_BH[other])
-        own, mixed = self.objective.per_row(logits_BC, targets), self.objective.per_row(logits_BC, targets[other])
-        return (share * own + (1 - share) * mixed).sum()
+    def _view(self, model: nn.Module, batch: dict[str, Tensor], mix: _Mix | None) -> Tensor:
+        """[B, C] logits of one pass, with its own dropout and its own hidden tokens."""
+        if self.mask_token is not None:
+            ids_BL = self.mask_token.hide(batch["input_ids"], batch.get("attention_mask"), self.config.token_dropout)
+            batch = {**batch, "input_ids": ids_BL}
+        pooled_BH = model.pool(batch)
+        if mix is not None:
+            share, other = mix
+            pooled_BH = share * pooled_BH + (1 - share) * pooled_BH[other]
+        return model.head(pooled_BH)
+
+    def _losses(self, logits_BC: Tensor, targets: Tensor, mix: _Mix | None) -> Tensor:
+        own_B = self.objective.per_row(logits_BC, targets)
+        if mix is None:
+            return own_B
+        share, other = mix
+        return share * own_B + (1 - share) * self.objective.per_row(logits_BC, targets[other])
+
+    def _draw_mix(self, num_rows: int) -> _Mix:
+        """Each row's partner and the row's own share: embeddings and losses mix alike (Zhang et al. 2018)."""
+        share = float(torch.distributions.Beta(self.config.mixup, self.config.mixup).sample())
+        return max(share, 1 - share), torch.randperm(num_rows)
+
+
+def _loss_name(task: Task, configured: str) -> str:
+    accepted = _LOSSES[task.calibration]
+    if configured == "auto":
+        return accepted[0]
+    if configured not in accepted:
+        raise CapabilityError(
+            f"the loss {configured!r} does not fit the targets of {task.kind}",
+            where="train.loss",
+            expected=" or ".join(("auto", *accepted)),
+        )
+    return configured
+
+
+def _mask_token(pretrained: Pretrained) -> MaskToken:
+    found = MaskToken.of(pretrained.directory / "tokenizer.json")
+    if found is None:
+        raise CapabilityError(
+            f"the tokenizer of {pretrained.name} has no mask token to hide tokens with",
+            where="train.token_dropout",
+            expected="0",
+        )
+    return found
 
 
 def num_parameters(model: nn.Module, trainable: bool = False) -> int:

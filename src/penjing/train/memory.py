@@ -1,0 +1,74 @@
+"""What training needs of memory, at least, and what it took."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import psutil
+import torch
+
+from penjing.core.errors import CapabilityError
+
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+# Copies of each trained parameter: gradient, two moments of Adam, averaged and best weights. SGD and Lion keep one
+# moment less, Adafactor almost none.
+_MOMENTS = {"adamw": 2, "schedule-free": 2, "sgd": 1, "lion": 1, "adafactor": 0}
+
+
+def least_bytes(model: torch.nn.Module, dtype: torch.dtype, *, optimizer: str, averaged: bool) -> int:
+    """Bytes of weights, gradients and optimizer state: a lower bound, for activations come on top.
+
+    Args:
+        model: which of its parameters are trained decides.
+        dtype: of the passes; the optimizer keeps 32 bits or more.
+        optimizer: its name in the recipe.
+        averaged: whether averaged weights are kept.
+    """
+    full = max(4, dtype.itemsize)
+    all_weights = sum(p.numel() for p in model.parameters())
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    masters = full if dtype.itemsize < 4 else 0
+    best = full
+    return all_weights * dtype.itemsize + trained * (
+        masters + full + _MOMENTS[optimizer] * full + averaged * full + best
+    )
+
+
+def require_memory(needed: int, *, free: int | None = None) -> None:
+    """Refuse what clearly does not fit, before hours are spent on it.
+
+    Args:
+        needed: bytes, at least.
+        free: bytes that may be used; None: as the system tells.
+
+    Raises:
+        CapabilityError: less is free.
+    """
+    free = free_bytes() if free is None else free
+    if needed > free:
+        raise CapabilityError(
+            f"training this model needs at least {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free",
+            where="train.method",
+            next_step="use train.method lora, last-k or probe, or choose a smaller model (penjing models)",
+        )
+
+
+def free_bytes() -> int:
+    """Memory this process may still take: what the system has, or what its container allows."""
+    free = int(psutil.virtual_memory().available)
+    for name in _CGROUP_LIMITS:
+        path = Path(name)
+        if path.is_file() and (text := path.read_text().strip()).isdigit():
+            free = min(free, int(text) - psutil.Process().memory_info().rss)
+    return max(0, free)
+
+
+def peak_rss_mb() -> float:
+    """Greatest resident memory of this process so far, in MB (10^6 bytes)."""
+    if sys.platform == "win32":
+        return float(psutil.Process().memory_info().peak_wset) / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6  # bytes there, KiB on Linux

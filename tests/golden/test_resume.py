@@ -1,0 +1,122 @@
+"""Killed at any moment and run again, a run ends with the very weights of one that was never killed."""
+
+import signal
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from training_case import Case, exit_code, in_process, run_fit
+
+from penjing.core.artifact import file_sha256
+from penjing.core.errors import ArtifactError
+from penjing.train.checkpoint import FILE, read_position
+from penjing.train.fit import WEIGHTS
+
+# Everything that draws random numbers or keeps state from step to step.
+EVERYTHING = {"dropout": 0.2, "mixup": 0.4, "rdrop": 1.0, "token_dropout": 0.1, "ema": 0.9, "label_smoothing": 0.1}
+
+
+def with_everything(case: Case, **more) -> Case:
+    return case.changed(config={**case.config, **EVERYTHING, **more})
+
+
+def assert_same_end(first: Case, second: Case) -> None:
+    assert file_sha256(first.out / WEIGHTS) == file_sha256(second.out / WEIGHTS)
+    ours, theirs = load_file(first.out / FILE), load_file(second.out / FILE)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    ends = [read_position(case.out) for case in (first, second)]
+    curves = [[{**e, "samples_per_s": 0} for e in end.history] for end in ends]
+    assert str(curves[0]) == str(curves[1])  # as text, for the first loss is NaN
+    assert ends[0].step == ends[1].step > 0
+
+
+def killed(case: Case) -> None:
+    assert exit_code(in_process(case)) == -signal.SIGKILL
+    assert not (case.out / WEIGHTS).exists()
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "lion", "schedule-free", "adafactor", "sgd"])
+def test_killed_between_steps(case, tmp_path, optimizer):
+    whole = with_everything(case, optimizer=optimizer)
+    run_fit(whole)
+    interrupted = whole.changed(out=tmp_path / "again")
+    killed(interrupted.changed(kill=("step", 5)))
+    assert read_position(interrupted.out).step == 4  # the event of a step comes before its checkpoint
+    run_fit(interrupted)
+    assert_same_end(whole, interrupted)
+
+
+@pytest.mark.parametrize("kill", [("writing", 1), ("writing", 7), ("renaming", 3), ("evaluating", 2), ("step", 12)])
+def test_killed_anywhere(case, tmp_path, kill):
+    whole = with_everything(case)
+    run_fit(whole)
+    interrupted = whole.changed(out=tmp_path / "again")
+    killed(interrupted.changed(kill=kill))
+    run_fit(interrupted)
+    assert_same_end(whole, interrupted)
+
+
+def test_killed_again_and_again(case, tmp_path):
+    whole = with_everything(case, precision="fp32")
+    run_fit(whole)
+    interrupted = whole.changed(out=tmp_path / "again")
+    for kill in [("step", 1), ("writing", 3), ("renaming", 2), ("step", 9)]:
+        killed(interrupted.changed(kill=kill))
+    run_fit(interrupted)
+    assert_same_end(whole, interrupted)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_low_precision_keeps_its_masters_and_its_scale(case, tmp_path, precision):
+    whole = with_everything(case, precision=precision)
+    run_fit(whole)
+    interrupted = whole.changed(out=tmp_path / "again")
+    killed(interrupted.changed(kill=("step", 6)))
+    assert load_file(interrupted.out / FILE)["master.0"].dtype == torch.float32
+    run_fit(interrupted)
+    assert_same_end(whole, interrupted)
+
+
+def test_adapters_resume(case, tmp_path):
+    whole = with_everything(case, method="lora", adapter={"rank": 4, "dropout": 0.1})
+    run_fit(whole)
+    interrupted = whole.changed(out=tmp_path / "again")
+    killed(interrupted.changed(kill=("step", 6)))
+    run_fit(interrupted)
+    assert_same_end(whole, interrupted)
+
+
+def test_early_stopping_counts_on_after_a_kill(case, tmp_path):
+    # A learning rate of nearly nothing: the metric cannot change, but ties count as gains, so it must fall. Training
+    # on shuffled meaning does that: a large rate on six validation rows.
+    whole = with_everything(case, early_stopping=2, evaluations=6, epochs=20, learning_rate=0.05, ema=0.0)
+    events = run_fit(whole)
+    stopped = [event.text for event in events[:-1] if "stopped early" in getattr(event, "text", "")]
+    assert len(stopped) == 1
+    end = read_position(whole.out)
+    assert end.step < end.total
+    interrupted = whole.changed(out=tmp_path / "again")
+    killed(interrupted.changed(kill=("step", end.step - 1)))
+    run_fit(interrupted)
+    assert_same_end(whole, interrupted)
+    run_fit(interrupted)  # a run that had stopped stays stopped
+    assert read_position(interrupted.out).step == end.step
+
+
+def test_a_checkpoint_of_another_run_is_refused(case):
+    run_fit(case)
+    for other in (
+        case.changed(config={**case.config, "learning_rate": 2e-3}),
+        case.changed(config={**case.config, "dropout": 0.1}),
+    ):
+        with pytest.raises(ArtifactError, match="other settings or data"):
+            run_fit(other)
+
+
+def test_a_damaged_checkpoint_is_refused(case):
+    run_fit(case)
+    path = case.out / FILE
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ArtifactError, match="checkpoint is damaged"):
+        run_fit(case)

@@ -1,0 +1,147 @@
+"""A small fine-tuning run that can be repeated in a process of its own, and killed in the middle of anything."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import signal
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from penjing.core.task import Roles, Splits, Table, TextSettings
+from penjing.models.pretrained import Pretrained
+from penjing.tasks.text_classification import TextClassification
+
+SEED = 11
+# Importing torch takes seconds; the fork server does it once for all runs of these tests.
+PRELOADED = ["penjing.train.fit", "penjing.models.tokenizer", "penjing.tasks.text_classification"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything a run needs, picklable.
+
+    Args:
+        rows: text and label.
+        roles: their columns.
+        settings: of the tokenizer.
+        pretrained: the tiny encoder.
+        config: keys of `TrainConfig`.
+        out: directory of checkpoint and weights.
+        kill: when the process kills itself: ("step", n) after n steps; ("evaluating", n) during the n-th evaluation;
+            ("writing", n) with the n-th checkpoint half written; ("renaming", n) with it written but not in its place.
+    """
+
+    rows: list[dict[str, Any]]
+    roles: Roles
+    settings: TextSettings
+    pretrained: Pretrained
+    config: dict[str, Any]
+    out: Path
+    kill: tuple[str, int] | None = None
+    num_valid: int = field(default=6)
+
+    def changed(self, **changes: Any) -> Case:
+        return replace(self, **changes)
+
+    def task(self) -> TextClassification:
+        return TextClassification.from_rows(self.rows, self.roles, self.settings)
+
+    def splits(self) -> Splits:
+        table = Table(self.rows, [str(i) for i in range(len(self.rows))], "messages")
+        held = range(0, len(self.rows), len(self.rows) // self.num_valid)
+        learned = [i for i in range(len(self.rows)) if i not in held]
+        return Splits(table.take(learned), table.take(list(held)), table.take([]), self.roles, "messages")
+
+
+def run_fit(case: Case, **arguments: Any) -> list[Any]:
+    """`fit` from beginning to end in this process; its events, and the result last."""
+    import torch
+
+    from penjing.core.runtime import Runtime
+    from penjing.train.config import TrainConfig
+    from penjing.train.fit import fit
+
+    torch.set_num_threads(1)
+    runtime = Runtime.detect() if "RANK" in os.environ else Runtime()
+    work = fit(
+        case.task(), case.splits(), case.pretrained, TrainConfig(**case.config), case.out, runtime, seed=SEED,
+        **arguments,
+    )  # fmt: skip
+    events: list[Any] = []
+    while True:
+        try:
+            events.append(next(work))
+        except StopIteration as stop:
+            return [*events, stop.value]
+        if case.kill == ("step", getattr(events[-1], "done", None)) and events[-1].stage == "train":
+            die()
+
+
+def in_process(case: Case, environment: dict[str, str] | None = None) -> Any:
+    """Start `run_fit` in a process of its own, which dies where the case says."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=_child, args=(case, environment or {}))
+    process.start()
+    return process
+
+
+def exit_code(process: Any) -> int:
+    process.join(120)
+    if process.exitcode is None:
+        process.kill()
+        raise TimeoutError("the run did not end")
+    return int(process.exitcode)
+
+
+def die() -> None:
+    """What the system does to a process that is out of memory, at this very moment."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _child(case: Case, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    with _deadly(case.kill):
+        run_fit(case)
+    if environment:
+        import torch
+
+        torch.distributed.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _deadly(kill: tuple[str, int] | None):
+    from penjing.train import attempt, checkpoint
+
+    moment, when = kill or ("never", 0)
+    count = itertools.count(1)
+    write, sync, evaluate = checkpoint.save_file, os.fsync, attempt.evaluate_model
+
+    def half_written(tensors, path, metadata):
+        write(tensors, path, metadata)
+        if next(count) == when:
+            os.truncate(path, path.stat().st_size // 2)
+            die()
+
+    def not_renamed(descriptor):
+        sync(descriptor)
+        if next(count) == when:
+            die()
+
+    def evaluating(*arguments):
+        found = evaluate(*arguments)
+        if next(count) == when:
+            die()
+        return found
+
+    if moment == "writing":
+        checkpoint.save_file = half_written
+    elif moment == "renaming":
+        checkpoint.os.fsync = not_renamed
+    elif moment == "evaluating":
+        attempt.evaluate_model = evaluating
+    yield
