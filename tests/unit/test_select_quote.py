@@ -4,7 +4,6 @@ import json
 import time
 
 import pytest
-from tests.conftest import MESSAGES, rows_for
 
 from penjing.core.budget import Budget
 from penjing.core.errors import ArtifactError
@@ -22,18 +21,17 @@ from penjing.select.stopwatch import Stopwatch
 
 
 @pytest.fixture
-def messages(tmp_path):
+def messages(tmp_path, task_rows):
     path = tmp_path / "messages.jsonl"
-    lines = [
-        json.dumps({"text": f"{text} ({copy})", "label": intent}) for copy in range(4) for text, intent, _ in MESSAGES
-    ]
+    rows = task_rows("text-classification")[0]
+    lines = [json.dumps({**row, "text": f"{row['text']} ({copy})"}) for copy in range(4) for row in rows]
     path.write_text("\n".join(lines), encoding="utf-8")
     return prepare(DataConfig(source=str(path)), seed=1)
 
 
 @pytest.fixture
-def loans(tmp_path):
-    rows, _ = rows_for("tabular-classification")
+def loans(tmp_path, task_rows):
+    rows, _ = task_rows("tabular-classification")
     path = tmp_path / "loans.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     return prepare(DataConfig(source=str(path)), seed=1)

@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.conftest import rows_for
-from tests.tiny_artifacts import make_task
 
 from penjing.core.budget import Budget
 from penjing.core.errors import FetchError, RecipeError
@@ -18,6 +16,7 @@ from penjing.select.probe import judge
 from penjing.select.rank import rank, select
 from penjing.select.sample import draw_pool
 from penjing.select.stopwatch import Stopwatch
+from tiny_artifacts import make_task
 
 
 def table(rows, name="rows"):
@@ -30,11 +29,11 @@ def splits_of(rows, roles, num_train=24, num_valid=4):
 
 
 @pytest.fixture
-def question(text_settings):
+def question(text_settings, task_rows):
     pytest.importorskip("torch")
     from penjing.train.config import TrainConfig
 
-    rows, roles = rows_for("text-classification")
+    rows, roles = task_rows("text-classification")
     splits = splits_of(rows * 10, roles, 240, 40)
     return Question(splits, "text-classification", Budget(), SelectConfig(), TrainConfig(), "mixed", 1)
 
@@ -144,23 +143,23 @@ def test_which_model_speaks_which_language(languages, language, expected):
     assert speaks(languages, language) is expected
 
 
-def test_offline_with_a_cold_cache_names_every_model(tmp_path, monkeypatch):
+def test_offline_with_a_cold_cache_names_every_model(tmp_path, monkeypatch, task_rows):
     pytest.importorskip("torch")
     monkeypatch.setenv("PENJING_CACHE", str(tmp_path))
-    rows, roles = rows_for("text-classification")
+    rows, roles = task_rows("text-classification")
     with pytest.raises(FetchError, match=r"e5-small-multilingual.*not in the cache"):
         select(splits_of(rows, roles), "text-classification", config=SelectConfig(offline=True, model_seconds=5))
 
 
-def test_an_unknown_name_is_an_error_with_the_closest():
+def test_an_unknown_name_is_an_error_with_the_closest(task_rows):
     pytest.importorskip("torch")
-    rows, roles = rows_for("text-classification")
+    rows, roles = task_rows("text-classification")
     with pytest.raises(RecipeError, match="minilm-l6-en"):
         select(splits_of(rows, roles), "text-classification", config=SelectConfig(candidates=("minilm-l6",)))
 
 
-def test_a_table_needs_no_model():
-    rows, roles = rows_for("tabular-classification")
+def test_a_table_needs_no_model(task_rows):
+    rows, roles = task_rows("tabular-classification")
     found = select(splits_of(rows, roles, 40, 10), "tabular-classification")
     assert found.chosen is None and found.candidates == ()
     assert "no pretrained model is needed" in found.why
@@ -182,9 +181,9 @@ def test_folds_keep_groups_together_and_time_in_order():
 
 
 @pytest.mark.slow
-def test_a_local_model_and_scratch_are_measured_for_real(tmp_path, monkeypatch, tiny_pretrained):
+def test_a_local_model_and_scratch_are_measured_for_real(tmp_path, monkeypatch, tiny_pretrained, task_rows):
     monkeypatch.setenv("PENJING_CACHE", str(tmp_path))
-    rows, roles = rows_for("text-classification")
+    rows, roles = task_rows("text-classification")
     config = SelectConfig(candidates=(str(tiny_pretrained.directory), "scratch"), model_seconds=120)
     found = select(splits_of(rows * 4, roles, 80, 20), "text-classification", config=config, language="mixed")
     assert {candidate.name for candidate in found.candidates} == {str(tiny_pretrained.directory), "scratch"}
