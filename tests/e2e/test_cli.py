@@ -166,7 +166,8 @@ def test_completion_knows_verbs_and_options(shell, capsys):
 def test_bash_completes(tmp_path):
     script = penjing("completion", "bash").stdout
     (tmp_path / "penjing.bash").write_text(script)
-    ask = f"source {tmp_path}/penjing.bash; COMP_WORDS=(penjing ver); COMP_CWORD=1; _shtab_penjing; echo ${{COMPREPLY[@]}}"
+    ask = f"source {tmp_path}/penjing.bash; COMP_WORDS=(penjing ver); COMP_CWORD=1; _shtab_penjing; "
+    ask += "echo ${COMPREPLY[@]}"
     done = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["verify"], done.stderr
 

@@ -45,7 +45,12 @@ def infer(table: Table, columns: ColumnsConfig, task: str = "auto") -> Inference
         DataError: a named column does not exist or cannot play its part, or no label can be found.
     """
     if all(is_blank(value) for row in table.rows for value in row.values()):
-        raise DataError("every row is empty", where=table.name, expected="rows with a text and a label")
+        raise DataError(
+            "every row is empty",
+            where=table.name,
+            expected="rows with a text and a label",
+            next_step="check the export",
+        )
     profiles = profile_columns(table.rows)
     _check_named(columns, profiles, table.name)
     notes: list[str] = []
