@@ -6,7 +6,7 @@ from penjing.train.config import TrainConfig
 
 _LEARNING_RATE = {"full": 2e-4, "last-k": 2e-4, "lora": 1e-3, "dora": 1e-3, "ia3": 5e-3, "probe": 1e-3}
 _WIDTH = 384  # the width at which the rates above were frozen
-_MIN_STEPS = 400  # small data gets more passes
+_MIN_STEPS = 1000  # small data gets more passes
 
 
 def resolve_train(config: TrainConfig, *, num_rows: int, width: int) -> TrainConfig:
