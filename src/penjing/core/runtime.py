@@ -35,7 +35,7 @@ class Runtime:
 
     @classmethod
     def detect(cls) -> Runtime:
-        """This process, as `torchrun` describes it in the environment, else a single one on the best device."""
+        """The present process, as `torchrun` describes it in the environment, else a single one on the best device."""
         import torch
 
         world = int(os.environ.get("WORLD_SIZE", "1"))

@@ -147,6 +147,7 @@ class Task(Protocol):
     kind: ClassVar[str]
     trainer: ClassVar[str]
     """"module:attr" of the trainer, imported only to train."""
+
     @property
     def metrics(self) -> Mapping[str, Metric]:
         """What `aggregate` returns; may depend on the schema (binary, many classes, multi-label)."""
