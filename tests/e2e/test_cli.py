@@ -242,10 +242,13 @@ def test_progress_lines_for_pipes():
     lines = Lines(stream, quiet=False)
     for done in (0, 50, 100):
         lines(Progress("train", done, 100, "steps", values={"loss": 0.5 - done / 1000, "samples_per_s": 210.0}))
+    lines(Progress("train", 0, 50, "steps"))
+    lines(Progress("train", 50, 50, "steps"))
     lines(Notice("data", "label: column\x1b[0m 'stars'"))
     lines(Progress("fetch", 3_000_000, 3_000_000, "bytes"))
     assert stream.getvalue().splitlines() == [
         "train: 100 of 100 steps, loss 0.4  samples/s 210",
+        "train: 50 of 50 steps",
         "data: label: column\\x1b[0m 'stars'",
         "fetch: 3.0 of 3.0 MB",
     ]

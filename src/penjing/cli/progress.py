@@ -34,8 +34,19 @@ class _Stage:
 
     began: float
     first: float
-    shown: float = 0.0
+    last: float
+    shown: float
     finished: bool = False
+
+    @classmethod
+    def of(cls, stages: dict[str, _Stage], event: Progress) -> _Stage:
+        """The event's stage; a new one where it counts from the beginning again, as for the next candidate."""
+        stage = stages.get(event.stage)
+        if stage is None or event.done < stage.last:
+            now = time.monotonic()
+            stage = stages[event.stage] = cls(now, event.done, event.done, now)
+        stage.last = event.done
+        return stage
 
     def left(self, event: Progress) -> float | None:
         """Seconds to go, or None where unknown."""
@@ -70,10 +81,8 @@ class Lines:
         """Nothing is held back."""
 
     def _progress(self, event: Progress) -> None:
+        stage = _Stage.of(self.stages, event)
         now = time.monotonic()
-        stage = self.stages.get(event.stage)
-        if stage is None or (stage.finished and event.done <= stage.first):
-            stage = self.stages[event.stage] = _Stage(now, event.done, shown=now)
         ended = event.total is not None and event.done >= event.total
         if (ended and not stage.finished) or (not ended and now - stage.shown >= LINE_SECONDS):
             stage.shown, stage.finished = now, ended
@@ -117,8 +126,7 @@ class LiveBars:
             return
         if event.stage not in self.tasks:
             self.tasks[event.stage] = bars.add_task(event.stage, total=event.total, detail="", amount="")
-            self.stages[event.stage] = _Stage(time.monotonic(), event.done)
-        left = self.stages[event.stage].left(event)
+        left = _Stage.of(self.stages, event).left(event)
         amount = quantity(event.done, event.unit)
         if event.total is not None:
             amount = f"{event.done / event.total:4.0%}" if event.total else ""

@@ -1,0 +1,116 @@
+"""`penjing predict` with artifacts that read texts: arguments, lines, files whose columns are called otherwise."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penjing.cli import main
+from penjing.core.task import TextSettings
+from penjing.models.pretrained import Pretrained
+from tiny_artifacts import make_artifact, make_task
+
+Made = dict[str, Path]
+
+
+@pytest.fixture(scope="module")
+def artifacts(
+    tmp_path_factory: pytest.TempPathFactory,
+    task_rows: Callable[[str], Any],
+    text_settings: TextSettings,
+    tiny_pretrained: Pretrained,
+) -> Made:
+    """Task kind → artifact; random weights, which is all that reading and writing need."""
+    directory = tmp_path_factory.mktemp("artifacts")
+    made = {}
+    for kind in ("text-classification", "text-pair"):
+        rows, roles = task_rows(kind)
+        made[kind] = directory / kind
+        make_artifact(make_task(kind, rows, roles, text_settings), rows, tiny_pretrained, made[kind])
+    return made
+
+
+def predictions(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    assert main([*words, "--json", "--quiet"]) == 0
+    return json.loads(capsys.readouterr().out)["predictions"]
+
+
+def test_texts_lines_and_files_agree(artifacts, tmp_path, capsys, monkeypatch):
+    artifact = str(artifacts["text-classification"])
+    texts = ["Where is my parcel?", "我要退款", "x" * 300]
+    given = predictions(["predict", artifact, "--input", *texts], capsys)
+    assert [entry["input"] for entry in given] == [{"text": text} for text in texts]
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\r\n".join(texts).encode())))
+    lines = predictions(["predict", artifact, "-"], capsys)
+    assert lines == given
+
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps({"id": i, "review": text}) + "\n" for i, text in enumerate(texts)))
+    renamed = predictions(["predict", artifact, str(data), "--text", "review"], capsys)
+    assert [entry["prediction"] for entry in renamed] == [entry["prediction"] for entry in given]
+    assert [entry["input"]["id"] for entry in renamed] == [0, 1, 2]
+
+
+def test_a_column_that_is_missing(artifacts, tmp_path, capsys):
+    data = tmp_path / "rows.csv"
+    data.write_text("id,review\n1,good\n2,bad\n")
+    assert main(["predict", str(artifacts["text-classification"]), str(data)]) == 2
+    err = capsys.readouterr().err
+    assert "column 'text' missing" in err and "found 'id', 'review'" in err and "Next: name the column" in err
+    assert main(["predict", str(artifacts["text-classification"]), str(data), "--text", "reviews"]) == 2
+    assert "column 'reviews' missing" in capsys.readouterr().err
+
+
+def test_pairs(artifacts, capsys, monkeypatch):
+    artifact = str(artifacts["text-pair"])
+    found = predictions(["predict", artifact, "--input", "a b", "c d", "e f", "g h"], capsys)
+    assert [entry["input"] for entry in found] == [{"left": "a b", "right": "c d"}, {"left": "e f", "right": "g h"}]
+    assert main(["predict", artifact, "--input", "a b"]) == 2
+    assert "1 texts for pairs" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a b\n")))
+    assert main(["predict", artifact, "-"]) == 2
+    assert "Next: give JSON objects: --stdin-format jsonl" in capsys.readouterr().err
+
+
+def test_the_row_that_cannot_be_used_is_named(artifacts, tmp_path, capsys):
+    data = tmp_path / "rows.jsonl"
+    rows: list[dict[str, Any]] = [{"text": f"text number {i}"} for i in range(30)]
+    rows[17] = {"text": {"nested": True}}
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    target = tmp_path / "out.csv"
+    assert main(["predict", str(artifacts["text-classification"]), str(data), "--out", str(target), "--quiet"]) == 2
+    assert "rows.jsonl:18" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.jsonl"]
+
+
+def test_a_text_that_was_taken_for_a_file(artifacts, capsys):
+    assert main(["predict", str(artifacts["text-classification"]), "where is my parcel"]) == 2
+    assert "Next: to predict a text, give it with --input" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--input", "x", "--out", "rows.doc"], "unknown output format '.doc'"),
+        (["--input", "x", "--threads", "0"], "--threads is 0"),
+        (["--input", "x", "--backend", "onnx"], "did you mean 'onnxruntime'?"),
+        (["rows.csv", "--input", "x"], "both a data source and --input"),
+    ],
+)
+def test_mistakes(artifacts, words, said, capsys):
+    assert main(["predict", str(artifacts["text-classification"]), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_csv_on_standard_output(artifacts, capsys):
+    assert main(["predict", str(artifacts["text-classification"]), "--input", "=1+1", "--format", "csv"]) == 0
+    header, row = capsys.readouterr().out.splitlines()
+    assert header.startswith('"text","predicted_label"')
+    assert row.startswith('"\'=1+1"')
