@@ -30,6 +30,7 @@ def main() -> None:
     overrides: dict[str, Any] = {"model": arguments.model}
     if arguments.smoke:
         parts, overrides = shrunk(parts), overrides | SMOKE
+        arguments.seeds = arguments.seeds[:1]
     benchmark = Benchmark("banking77_accuracy", "Banking77: accuracy and memory", ABOUT, arguments)
     source, columns = write_parts(parts, arguments.work / "data")
 

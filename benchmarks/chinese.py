@@ -39,17 +39,19 @@ def main() -> None:
     benchmark = Benchmark("chinese", "Chinese reviews and question pairs", ABOUT, arguments)
     figures: list[Figure] = []
     rows: list[list[str]] = []
+    notes: list[str] = []
     for name in arguments.only:
         parts = LOADERS[name](arguments.data)
         if arguments.smoke:
             parts = shrunk(parts)
         theirs = benchmark.step(f"{name}: TF-IDF", partial(baseline, parts, arguments.smoke))
         ours = benchmark.step(f"{name}: penjing", partial(penjing_side, name, parts, arguments))
+        notes += disagreement(name, ours)
         found, row = compared(name, ours, theirs, parts)
         figures += found
         rows.append(row)
     columns = ("data", "rows", "penjing, %", "TF-IDF, %", "commonest class, %", "copies", "TF-IDF chosen", "minutes")
-    notes = [
+    notes += [
         "Copies: test rows whose text is also a training row; both sides see them, none are removed.",
         "Minutes: penjing's training; then the baseline's whole search.",
     ]
@@ -70,27 +72,35 @@ def baseline(parts: Parts, quick: bool) -> dict[str, Any]:
 
 
 def penjing_side(name: str, parts: Parts, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The default run, and which test rows it gets right."""
+    """The default run, and which test rows it gets right, as its artifact predicts them."""
     import penjing
+    from penjing.evaluate.sealed_test import open_sealed_test
 
     work: Path = arguments.work / name
     source, overrides = write_parts(parts, work / "data")
     overrides |= {"model": arguments.model, **(SMOKE if arguments.smoke else {})}
     outcome = measured_run(source, work / "model", overrides, keep=True)
-    inputs = [{k: v for k, v in row.items() if k != "label"} for row in parts["test"]]
-    predictions = [prediction.value for prediction in penjing.load(work / "model").predict(inputs)]
+    predictor = penjing.load(work / "model")
+    sealed = open_sealed_test(predictor.artifact)
+    lines = [int(row_id.rpartition(":")[2]) - 1 for row_id in sealed.row_ids]
+    found = {line: p.value for line, p in zip(lines, predictor.predict(sealed.rows), strict=True)}
     discard(work / "model")
-    right = marks(predictions, parts["test"])
-    reported = outcome["metrics"]["accuracy"]["value"]
-    if abs(right.count("1") / len(right) - reported) > 1e-9:
-        raise RuntimeError(f"{name}: the report says {reported}, the artifact gives {right.count('1') / len(right)}")
     kept = ("metrics", "rows", "fingerprint", "train_minutes", "valid", "train")
+    right = marks([found.get(i) for i in range(len(parts["test"]))], parts["test"])
     return {key: outcome[key] for key in kept} | {"right": right}
 
 
-def marks(predictions: list[str], rows: Rows) -> str:
-    """One character a row: 1 right, 0 wrong."""
+def marks(predictions: list[str | None], rows: Rows) -> str:
+    """One character a row: 1 right, 0 wrong (also where there is no prediction)."""
     return "".join(str(int(p == row["label"])) for p, row in zip(predictions, rows, strict=True))
+
+
+def disagreement(name: str, ours: dict[str, Any]) -> list[str]:
+    """A sentence where the artifact, asked again, does not give the accuracy of its report."""
+    again, reported = ours["right"].count("1") / len(ours["right"]), ours["metrics"]["accuracy"]["value"]
+    if abs(again - reported) < 1e-9:
+        return []
+    return [f"{name}: the report says {100 * reported:.3f}%, the artifact asked again gives {100 * again:.3f}%."]
 
 
 def compared(name: str, ours: dict[str, Any], theirs: dict[str, Any], parts: Parts) -> tuple[list[Figure], list[str]]:

@@ -303,3 +303,18 @@ def test_the_tutorial_loop_pads_in_two_ways_with_one_loss(
     train, dev = loop.hold_out(examples, 1 / 3, seed=1)
     assert sorted([*train, *dev]) == sorted(examples)
     assert len(dev) == 1
+
+
+def test_chinese_compares_the_same_rows(modules: dict[str, ModuleType]) -> None:
+    chinese = modules["chinese"]
+    test = [{"text": text, "label": label} for text, label in (("好", "1"), ("差", "0"), ("一般", "0"), ("行", "1"))]
+    parts = {"train": [{"text": "好", "label": "1"}], "test": test}
+    assert chinese.marks(["1", "1", None, "1"], test) == "1001"
+    metric = {"value": 0.75, "low": 0.5, "high": 1.0}
+    ours = {"metrics": {"accuracy": metric}, "right": "1110", "train_minutes": 2.0}
+    theirs = {"right": "1000", "settings": {"model": "LinearSVC"}, "seconds": 60.0}
+    figures, row = chinese.compared("waimai", ours, theirs, parts)
+    assert [figure.value for figure in figures] == pytest.approx([75.0, 50.0])
+    assert row == ["waimai", "1 + 4", "75.00", "25.00", "50.00", "1", "model LinearSVC", "2.0; 1.0"]
+    assert chinese.disagreement("waimai", ours) == []
+    assert "75.000%" in chinese.disagreement("waimai", ours | {"right": "1111"})[0]
