@@ -7,12 +7,13 @@ import numpy as np
 import onnxruntime
 import pytest
 from sklearn import datasets
+from sklearn.metrics import log_loss
 
 from penjing.core.errors import DataError
 from penjing.core.events import Notice, Progress, ignore
 from penjing.core.task import Roles, Table
 from penjing.tasks.tabular import TabularClassification, TabularRegression
-from penjing.train.direct.blend import fit_blend, mean_loss
+from penjing.train.direct.blend import fit_blend, row_losses, spread
 from penjing.train.direct.boosting import BoostingTrainer
 from penjing.train.direct.config import DirectConfig
 from penjing.train.direct.folds import stratified_folds
@@ -191,16 +192,32 @@ def test_folds_judge_each_row_once_and_keep_classes_even():
     assert [abs(float(fold.judge.mean()) - 49.5) < 5 for fold in numbers] == [True] * 5
 
 
-def test_blend_prefers_the_better_score_and_rescales_it():
+def test_blend_leaves_half_only_for_what_is_clearly_better_and_rescales():
     rng = np.random.default_rng(0)
-    target = rng.integers(0, 2, 2000)
-    z = rng.logistic(size=2000) + 0
-    target = (z + rng.logistic(size=2000) > 0).astype(int)  # P(1 | z) = sigmoid(z)
+    z = rng.logistic(size=(2000, 1))
+    target = (z[:, 0] + rng.logistic(size=2000) > 0).astype(int)  # P(1 | z) = sigmoid(z)
     noise = rng.normal(size=(2000, 1))
-    blend = fit_blend(0.25 * z[:, None], noise, target, 2)
+    blend = fit_blend(0.25 * z, noise, target, 2)
     assert blend.linear == pytest.approx(0.0, abs=0.1)
     assert blend.trees == pytest.approx(4.0, rel=0.2)
-    assert blend.loss < mean_loss(0.25 * z[:, None], target, 2)
+    assert blend.loss < row_losses(0.25 * z, target, 2).mean()
+    mirrored = fit_blend(noise, 0.25 * z, target, 2)
+    assert mirrored.trees == pytest.approx(0.0, abs=0.1)
+    alike = [5 * z + rng.normal(size=z.shape), 0.1 * z + 0.02 * rng.normal(size=z.shape)]
+    even = fit_blend(*alike, target, 2)
+    assert even.trees * spread(alike[0], 2) == pytest.approx(even.linear * spread(alike[1], 2))
+
+
+def test_row_losses_are_cross_entropies():
+    rng = np.random.default_rng(0)
+    scores, target = rng.normal(size=(200, 3)), rng.integers(0, 3, 200)
+    probs = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    assert row_losses(scores, target, 3).mean() == pytest.approx(log_loss(target, probs, labels=[0, 1, 2]))
+    two = 1 / (1 + np.exp(-scores[:, 0]))
+    assert row_losses(scores[:, :1], target % 2, 2).mean() == pytest.approx(log_loss(target % 2, two))
+    assert row_losses(scores[:, :1], scores[:, 1], 0).mean() == pytest.approx(
+        ((scores[:, 0] - scores[:, 1]) ** 2).mean()
+    )
 
 
 def test_linear_model_survives_json_and_uses_steps():

@@ -10,14 +10,14 @@ import numpy as np
 from penjing.core.errors import DataError
 from penjing.core.events import Listener, Notice, Progress
 from penjing.core.task import Batch, Table, Task
-from penjing.train.direct.blend import Blend, fit_blend, mean_loss
+from penjing.train.direct.blend import Blend, fit_blend, half_loss
 from penjing.train.direct.config import DirectConfig
 from penjing.train.direct.folds import Fold, holdout, stratified_folds
 from penjing.train.direct.linear import LinearModel, fit_linear
 from penjing.train.direct.model import TabularModel
 from penjing.train.direct.trees import TreeFitter, TreeTrial, draw_settings
 
-STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
+STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
 STEPS = (0, 9)
 MAX_LINEAR_ROWS = 50_000
 NUM_AVERAGED = 3
@@ -63,8 +63,8 @@ class BoostingTrainer:
         if len(train) > settings.small_rows:
             trials = trials[:1]
         tree_scores = np.mean([trial.scores for trial in trials], axis=0)
-        strength, steps, linear_scores = _search_linear(fitter, folds, seed)
-        judged = np.flatnonzero(~np.isnan(tree_scores[:, 0]) & ~np.isnan(linear_scores[:, 0]))
+        strength, steps, linear_scores = _search_linear(fitter, folds, tree_scores, seed)
+        judged = np.concatenate([fold.judge for fold in folds])
         blend = fit_blend(tree_scores[judged], linear_scores[judged], fitter.target[judged], fitter.num_classes)
         listener(Notice("train", _describe(trials, blend, strength, steps, len(judged))))
         boosters = []
@@ -116,17 +116,19 @@ def _search_trees(
     return sorted(trials, key=lambda trial: trial.loss)[:NUM_AVERAGED]
 
 
-def _search_linear(fitter: TreeFitter, folds: list[Fold], seed: int) -> tuple[float, int, np.ndarray]:
-    """Penalty and steps of least validation loss, with the scores [N, K] of the judged rows (NaN elsewhere)."""
+def _search_linear(
+    fitter: TreeFitter, folds: list[Fold], tree_scores: np.ndarray, seed: int
+) -> tuple[float, int, np.ndarray]:
+    """Penalty and steps that are worth most beside the trees, with the scores [N, K] of the judged rows (else NaN)."""
     best: tuple[float, float, int, np.ndarray] | None = None
+    judged = np.concatenate([fold.judge for fold in folds])
     for steps in STEPS:
         for strength in STRENGTHS:
             scores = np.full((len(fitter.target), fitter.num_outputs), np.nan)
             for fold in folds:
                 model = _fit_linear(fitter, fold.fit, strength, steps, seed)
                 scores[fold.judge] = model.predict(fitter.features[fold.judge])
-            judged = ~np.isnan(scores[:, 0])
-            loss = mean_loss(scores[judged], fitter.target[judged], fitter.num_classes)
+            loss = half_loss(tree_scores[judged], scores[judged], fitter.target[judged], fitter.num_classes)
             if best is None or loss < best[0]:
                 best = (loss, strength, steps, scores)
     assert best is not None
@@ -147,9 +149,8 @@ def _fit_linear(fitter: TreeFitter, rows: np.ndarray, strength: float, steps: in
 
 def _describe(trials: list[TreeTrial], blend: Blend, strength: float, steps: int, num_judged: int) -> str:
     found = "; ".join(f"{trial.settings.num_leaves} leaves, {trial.rounds} rounds" for trial in trials)
-    share = blend.trees / (blend.trees + blend.linear)
     return (
-        f"{share:.0%} boosted trees ({found}), "
-        f"{1 - share:.0%} linear (C {strength:g}, {steps} steps a number); "
+        f"{blend.trees:.2f} × boosted trees ({found}) + "
+        f"{blend.linear:.2f} × linear (C {strength:g}, {steps} steps a number); "
         f"loss {blend.loss:.4f} on {num_judged} judged rows (best trees alone {trials[0].loss:.4f})"
     )
