@@ -26,6 +26,6 @@ def resolve_train(config: TrainConfig, *, num_rows: int, width: int) -> TrainCon
 
 
 def default_epochs(num_rows: int, batch_rows: int) -> int:
-    """4 passes, and as many as `_MIN_STEPS` steps take where rows are few, 20 at most."""
+    """4 passes, and as many as `_MIN_STEPS` steps take where rows are few, 10 at most."""
     steps = max(1, num_rows // batch_rows)
-    return max(4 if num_rows < 20_000 else 3, min(20, -(-_MIN_STEPS // steps)))
+    return max(4 if num_rows < 20_000 else 3, min(10, -(-_MIN_STEPS // steps)))
