@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import lightgbm
 
 PATIENCE = 100
+# Rounds that would bring less than this share of all that boosting gained are not worth their size.
+FLAT_SHARE = 0.002
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class TreeTrial:
 
     Args:
         settings: the settings.
-        rounds: boosting rounds at the least validation loss.
-        loss: that loss, a mean over judged rows.
+        rounds: boosting rounds at which the validation loss is as good as least.
+        loss: validation loss there, a mean over judged rows.
         scores: [N, K] raw scores of the judged rows, NaN elsewhere.
     """
 
@@ -101,11 +103,12 @@ class TreeFitter:
         # A fold that stopped early would only have grown worse: its last loss stands for the rounds it did not run.
         curves = np.array([np.pad(curve, (0, longest - len(curve)), mode="edge") for _, curve in fitted])
         mean = np.average(curves, axis=0, weights=[len(fold.judge) for fold in folds])
-        rounds = int(mean.argmin()) + 1
+        enough = mean.min() + FLAT_SHARE * (mean[0] - mean.min())
+        rounds = int(np.flatnonzero(mean <= enough)[0]) + 1
         scores = np.full((len(self.target), self.num_outputs), np.nan)
         for (booster, _), fold in zip(fitted, folds, strict=True):
             scores[fold.judge] = raw_scores(booster, self.features[fold.judge], rounds)
-        return TreeTrial(settings, rounds, float(mean.min()), scores)
+        return TreeTrial(settings, rounds, float(mean[rounds - 1]), scores)
 
     def fit(self, settings: TreeSettings, rounds: int, rows: np.ndarray, seed: int) -> lightgbm.Booster:
         """Fit on these rows for a fixed number of rounds."""
