@@ -12,6 +12,8 @@ from sklearn.metrics import log_loss
 from penjing.core.errors import DataError
 from penjing.core.events import Notice, Progress, ignore
 from penjing.core.task import Roles, Table
+from penjing.data.catalog import demo_rows
+from penjing.data.config import LimitsConfig
 from penjing.tasks.tabular import TabularClassification, TabularRegression
 from penjing.train.direct.blend import fit_blend, row_losses, spread
 from penjing.train.direct.boosting import BoostingTrainer
@@ -243,6 +245,8 @@ for name in ("torch", "lightgbm", "sklearn", "onnx", "scipy", "pandas"):
     sys.modules[name] = None
 from pathlib import Path
 import onnxruntime
+from penjing.data.catalog import demo_rows
+from penjing.data.config import LimitsConfig
 from penjing.tasks.tabular import TabularClassification
 task = TabularClassification.from_state({task.to_state()!r}, Path())
 session = onnxruntime.InferenceSession({str(tmp_path / "model.onnx")!r})
@@ -251,3 +255,16 @@ print(run(task.encode([{test.rows[0]!r}]))["logits"][0, 1])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert float(done.stdout) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.network
+def test_german_credit_from_the_catalog():
+    rows = [row for _, row in demo_rows("german-credit", LimitsConfig())]
+    table = Table(rows, [str(i) for i in range(len(rows))], "german-credit")
+    order = np.random.default_rng(0).permutation(len(rows))
+    roles = Roles(label="creditability", features=tuple(name for name in rows[0] if name != "creditability"))
+    task, model = _fit(TabularClassification, table.take(order[:800]), roles)
+    assert task.labels == ("bad", "good")
+    values = _metrics(task, model, table.take(order[800:]))
+    assert values["auc"] > 0.7
+    assert values["log_loss"] < 0.6
