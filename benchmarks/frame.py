@@ -22,7 +22,8 @@ from page import markdown
 from penjing.core.artifact import write_atomic
 from penjing.evaluate.hardware import describe_hardware
 
-SMOKE = {"train.epochs": 1}  # what a smoke run changes besides the rows
+# What a smoke run changes besides the rows; a busy machine must not fail it.
+SMOKE = {"train.epochs": 1, "select.model_seconds": 120, "select.quote_seconds": 600}
 ROOT = Path(__file__).resolve().parent.parent
 _DEFAULTS = ("src/penjing/train/config.py", "src/penjing/train/defaults.py", "src/penjing/train/direct/config.py")
 # Where files lie says nothing about what was measured, and must not get into a committed page.
