@@ -135,6 +135,11 @@ def test_unknown_recipe_keys_all_at_once(here, capsys):
     refused(["run", "recipe.yaml"], said, capsys, here)
 
 
+def test_a_password_in_an_address_is_refused_and_not_repeated(here, capsys):
+    line = refused(["run", "postgresql://bob:hunter2@db/shop"], ["data.source", "holds a password"], capsys, here)
+    assert "hunter2" not in line and "bob:***@db" in line
+
+
 def test_recipe_that_is_not_yaml(here, capsys):
     (here / "recipe.yaml").write_text("train: [1,\n")
     refused(["run", "recipe.yaml"], ["recipe.yaml: not valid YAML", "Next:"], capsys, here)

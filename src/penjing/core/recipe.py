@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MAX_RECIPE_BYTES = 1_000_000
+_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@\s]+@")
 
 
 class Recipe(BaseModel):
@@ -109,7 +111,9 @@ def _explain(detail: ErrorDetails, root: type[BaseModel]) -> str:
         near = closest(location[-1], accepted)
         hint = f", did you mean '{near}'?" if near else f", accepted: {', '.join(accepted)}"
         return f"unknown key '{key}'{hint}"
-    return f"'{key}' = {detail['input']!r}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+    # What was given may be an address with a password, and a message ends up in logs.
+    given = _PASSWORD.sub(r"\1***@", repr(detail["input"]))
+    return f"'{key}' = {given}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:
