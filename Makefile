@@ -38,7 +38,7 @@ $(DEMO_DATA): | $(INSTALLED)
 
 # A finished demo is made again; an interrupted one goes on.
 demo: $(INSTALLED) $(DEMO_DATA)
-	$(BIN)/penjing run $(DEMO_DATA) --model e5-small-multilingual --out $(DEMO) $(if $(wildcard $(DEMO)/manifest.json),--overwrite)
+	$(BIN)/penjing run $(DEMO_DATA) --model e5-small-multilingual --epochs 3 --out $(DEMO) $(if $(wildcard $(DEMO)/manifest.json),--overwrite)
 	$(BIN)/penjing predict $(DEMO) --input '包装很好，第二天就到了，会再买。' '用了三天就坏了，客服也不理人。'
 
 test: $(INSTALLED)
