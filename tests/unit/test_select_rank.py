@@ -183,6 +183,7 @@ def test_folds_keep_groups_together_and_time_in_order():
 @pytest.mark.slow
 def test_a_local_model_and_scratch_are_measured_for_real(tmp_path, monkeypatch, tiny_pretrained, task_rows):
     monkeypatch.setenv("PENJING_CACHE", str(tmp_path))
+    monkeypatch.setattr("penjing.select.serving.machine_busy", lambda: False)
     rows, roles = task_rows("text-classification")
     config = SelectConfig(candidates=(str(tiny_pretrained.directory), "scratch"), model_seconds=120)
     found = select(splits_of(rows * 4, roles, 80, 20), "text-classification", config=config, language="mixed")

@@ -79,9 +79,70 @@ def gather_gradient(
     splits, runtime = prepared.splits, Runtime.detect()
     pool = draw_pool(splits, max_rows=config.sample_rows, num_folds=config.folds, seed=seed)
     task = make_task(splits, prepared.task_kind, pretrained, train.max_length)
-    scratch = pretrained.name == SCRATCH
-    judged, rate, predictor, basis = None, None, None, "run"
-    if has_features(task) and not scratch:
+    probed = _probe(task, pool, pretrained, train, config, runtime, seed, watch, listener)
+    rate = None if probed is None else probed.rows_per_s
+    listener(Notice("quote", "exporting the untrained model to measure what it will cost"))
+    serving = _serving(task, pool.table.rows, pretrained, budget, train, runtime, rate, watch.part(SERVE_SHARE))
+    run_watch = Stopwatch(min(MAX_RUN_SECONDS, RUN_SHARE * watch.left))
+    sizes = len(splits.train), len(splits.sealed_test)
+    settings = (task, pool if probed is None else probed.pool, pretrained, train, runtime)
+    if probed is None:
+        judged, samples_per_s = judge_short_run(
+            *settings, seed=seed, level=config.level, watch=run_watch, listener=listener
+        )
+        evidence = make_evidence(task, judged, "run", *sizes)
+    else:
+        evidence, samples_per_s = make_evidence(task, probed.judged, probed.basis, *sizes), rate or serving.rows_per_s
+        if probed.basis != "final":
+            run = short_run(*settings, seed=seed, watch=run_watch, listener=listener)
+            samples_per_s = run.samples_per_s
+            if run.stats is not None and probed.basis == "probe":
+                evidence = _with_run(evidence, task, probed, run)
+    full = resolve_train(train, num_rows=sizes[0], width=pretrained.dimension)
+    epochs = 1.0 if train.method == "probe" else (full.epochs or 0.0)
+    minutes = sizes[0] * epochs / samples_per_s / 60
+    sampled = len(settings[1].table)
+    return Findings(task.primary, task.metrics[task.primary], evidence, serving, minutes, sampled)
+
+
+@dataclass(frozen=True)
+class _Probed:
+    """A cheap model judged in place of the one to be trained.
+
+    Args:
+        judged: its scores.
+        predictor: what was judged.
+        basis: what it is to the model to be trained.
+        pool: the rows it was judged on.
+        rows_per_s: rows encoded a second, where rows were encoded.
+    """
+
+    judged: Judged
+    predictor: Predictor
+    basis: Basis
+    pool: Pool
+    rows_per_s: float | None
+
+
+def _probe(
+    task: Task,
+    pool: Pool,
+    pretrained: Pretrained,
+    train: TrainConfig,
+    config: SelectConfig,
+    runtime: Runtime,
+    seed: int,
+    watch: Stopwatch,
+    listener: Listener,
+) -> _Probed | None:
+    """A linear probe, or the stand-in of a model from scratch; None for tasks without one vector a row."""
+    if not has_features(task):
+        return None
+    basis: Basis = "final" if train.method == "probe" else "probe"
+    rate = None
+    if pretrained.name == SCRATCH:
+        predictor, basis = stand_in_predictor(task, pool), "stand-in"
+    else:
         features = encode_sample(
             task,
             pool.table,
@@ -92,39 +153,9 @@ def gather_gradient(
             watch=watch.part(ENCODE_SHARE),
             listener=listener,
         )
-        pool, rate = pool.take(len(features)), features.rows_per_s
-        predictor, basis = probe_predictor(task, features), "final" if train.method == "probe" else "probe"
-    elif has_features(task):
-        predictor, basis = stand_in_predictor(task, pool), "stand-in"
-    if predictor is not None:
-        judged = judge(task, pool, predictor, watch=watch.part(PROBE_SHARE), level=config.level, seed=seed)
-    listener(Notice("quote", "exporting the untrained model to measure what it will cost"))
-    serving = _serving(task, pool.table.rows, pretrained, budget, train, runtime, rate, watch.part(SERVE_SHARE))
-    run_watch = Stopwatch(min(MAX_RUN_SECONDS, RUN_SHARE * watch.left))
-    run: ShortRun | None = None
-    if judged is None:
-        judged, samples_per_s = judge_short_run(
-            task, pool, pretrained, train, runtime, seed=seed, level=config.level, watch=run_watch, listener=listener
-        )
-    elif train.method == "probe":
-        samples_per_s = rate or serving.rows_per_s
-    else:
-        run = short_run(task, pool, pretrained, train, runtime, seed=seed, watch=run_watch, listener=listener)
-        samples_per_s = run.samples_per_s
-    num_rows = len(splits.train)
-    full = resolve_train(train, num_rows=num_rows, width=pretrained.dimension)
-    epochs = 1.0 if train.method == "probe" else (full.epochs or 0.0)
-    evidence = make_evidence(task, judged, basis, num_rows, len(splits.sealed_test))  # type: ignore[arg-type]
-    if run is not None and run.stats is not None and basis == "probe":
-        evidence = _with_run(evidence, task, pool, predictor, run)
-    return Findings(
-        task.primary,
-        task.metrics[task.primary],
-        evidence,
-        serving,
-        num_rows * epochs / samples_per_s / 60,
-        len(pool.table),
-    )
+        pool, rate, predictor = pool.take(len(features)), features.rows_per_s, probe_predictor(task, features)
+    judged = judge(task, pool, predictor, watch=watch.part(PROBE_SHARE), level=config.level, seed=seed)
+    return _Probed(judged, predictor, basis, pool, rate)
 
 
 def make_evidence(task: Task, judged: Judged, basis: Basis, num_train: int, num_test: int) -> Evidence:
@@ -140,15 +171,14 @@ def make_evidence(task: Task, judged: Judged, basis: Basis, num_train: int, num_
     return Evidence(basis=basis, log_error=log_error, standard_error=spread, test_error=noise, label_gain=gain)
 
 
-def _with_run(evidence: Evidence, task: Task, pool: Pool, predictor: Predictor | None, run: ShortRun) -> Evidence:
+def _with_run(evidence: Evidence, task: Task, probed: _Probed, run: ShortRun) -> Evidence:
     """Compare the short run with a probe that learns from the same rows and is judged on the same rows."""
-    assert predictor is not None and run.stats is not None
-    rows: list[Row] = [pool.table.rows[i] for i in run.judged]
-    stats = task.score(rows, predictor(run.learn, run.judged))
+    assert run.stats is not None
+    rows: list[Row] = [probed.pool.table.rows[i] for i in run.judged]
+    stats = task.score(rows, probed.predictor(run.learn, run.judged))
     floor = 0.5 / len(rows)
     errors = [max(error_of(task, task.aggregate(found)[task.primary]), floor) for found in (run.stats, stats)]
-    ratio = math.log(errors[0] / errors[1])
-    return evidence.model_copy(update={"run_ratio": ratio, "run_share": run.share})
+    return evidence.model_copy(update={"run_ratio": math.log(errors[0] / errors[1]), "run_share": run.share})
 
 
 def _serving(

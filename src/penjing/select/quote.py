@@ -7,7 +7,6 @@ be killed, so that the deadline holds on slow machines too.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,6 +27,7 @@ from penjing.select.expectation import Evidence, expect_error, expect_label_gain
 from penjing.select.gather import Findings, gather_direct, gather_gradient
 from penjing.select.price import MonthlyCost, monthly_cost
 from penjing.select.quote_wording import describe_quote
+from penjing.select.serving import machine_busy
 from penjing.select.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def build_quote(
         evidence=found.evidence,
         backend=found.serving.backend,
         seconds=round(seconds, 1),
-        busy=_busy(),
+        busy=machine_busy(),
         over_budget=_over_budget(budget, score, costs, percent=about.percent),
         calibration=dict(calibration.provenance),
     )
@@ -203,11 +203,6 @@ def _over_budget(
         elif 100 * score.low < budget.metric:
             found["metric"] = "possible"
     return found
-
-
-def _busy() -> bool:
-    """Whether more work waits for the processor than it has cores, this process counted as one."""
-    return os.getloadavg()[0] > 1.5 * physical_cores() if hasattr(os, "getloadavg") else False
 
 
 def came_true(promised: Quote, report: Report) -> list[QuotedFigure]:

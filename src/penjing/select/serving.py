@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ import numpy as np
 from penjing.core.artifact import seal, size_bytes, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.fetch import cache_dir
+from penjing.core.runtime import physical_cores
 from penjing.core.task import Row, Run, Task
 from penjing.evaluate.hardware import describe_hardware
 from penjing.models.pretrained import Pretrained
@@ -87,6 +89,8 @@ def measure_export(
 ) -> Serving | None:
     """Export, run and measure; remembered in the cache directory by model, machine, libraries and lengths of the rows.
 
+    Figures of a machine that was busy with other work are not remembered.
+
     Args:
         task: its schema decides the size of the head.
         rows: of the user's data; at most 256 are used.
@@ -119,7 +123,7 @@ def measure_export(
         if _in_process("penjing.select.export_process", job, watch) is None:
             return None
         found = measure_directory(task, directory, rows, concurrency=concurrency, watch=watch)
-    if found is not None:
+    if found is not None and not machine_busy():
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(kept, json.dumps(found.to_json()) + "\n")
     return found
@@ -257,6 +261,11 @@ def _timed(p50_ms: float, p95_ms: float, rows_per_s: float, size_mb: float, back
         load_ms=None,
         backend=backend,
     )
+
+
+def machine_busy() -> bool:
+    """Whether clearly more work waits for the processor than it has cores; unknown on Windows, and then not."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * physical_cores() + 1
 
 
 def _key(task: Task, rows: Sequence[Row], pretrained: Pretrained, concurrency: int) -> str:
