@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_case import SEED, Case, exit_code, in_process, run_fit
+from training_case import SEED, Case, exit_code, in_process, quiet_case, run_fit
 
 from penjing.core.runtime import Runtime
 from penjing.train.checkpoint import FILE, Position, read_position
@@ -20,6 +20,11 @@ from penjing.train.precision import LossScale
 
 # Sums in another order round differently; anything above this is another computation.
 TOLERANCE = 1e-12
+
+
+@pytest.fixture
+def case(task_rows, text_settings, tiny_pretrained, tmp_path) -> Case:
+    return quiet_case(task_rows, text_settings, tiny_pretrained, tmp_path / "run")
 
 
 @dataclass
@@ -62,7 +67,7 @@ def weights_after(loop: Loop) -> list[torch.Tensor]:
 
 
 def distance(first: list[torch.Tensor], second: list[torch.Tensor]) -> float:
-    return max(float((a - b).abs().max()) for a, b in zip(first, second, strict=True))
+    return max(float((a - b).detach().abs().max()) for a, b in zip(first, second, strict=True))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_case import Case, exit_code, in_process, run_fit
+from training_case import Case, exit_code, in_process, quiet_case, run_fit
 
 from penjing.core.artifact import file_sha256
 from penjing.core.errors import ArtifactError
@@ -14,6 +14,11 @@ from penjing.train.fit import WEIGHTS
 
 # Everything that draws random numbers or keeps state from step to step.
 EVERYTHING = {"dropout": 0.2, "mixup": 0.4, "rdrop": 1.0, "token_dropout": 0.1, "ema": 0.9, "label_smoothing": 0.1}
+
+
+@pytest.fixture
+def case(task_rows, text_settings, tiny_pretrained, tmp_path) -> Case:
+    return quiet_case(task_rows, text_settings, tiny_pretrained, tmp_path / "run")
 
 
 def with_everything(case: Case, **more) -> Case:

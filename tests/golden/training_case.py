@@ -57,6 +57,25 @@ class Case:
         return Splits(table.take(learned), table.take(list(held)), table.take([]), self.roles, "messages")
 
 
+def quiet_case(task_rows: Any, settings: TextSettings, pretrained: Pretrained, out: Path) -> Case:
+    """30 messages, 64-bit passes, everything random switched off; each test switches on what it is about."""
+    rows, roles = task_rows("text-classification")
+    config = {
+        "precision": "fp64",
+        "batch_rows": 4,
+        "epochs": 2,
+        "learning_rate": 1e-3,
+        "checkpoint_seconds": 0,
+        "ema": 0.0,
+        "label_smoothing": 0.0,
+        "dropout": 0.0,
+        "token_dropout": 0.0,
+        "rdrop": 0.0,
+        "mixup": 0.0,
+    }
+    return Case(rows, roles, settings, pretrained, config, out)
+
+
 def run_fit(case: Case, **arguments: Any) -> list[Any]:
     """`fit` from beginning to end in this process; its events, and the result last."""
     import torch

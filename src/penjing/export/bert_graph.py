@@ -65,6 +65,7 @@ def write_bert(model: SequenceModel, signature: Signature, path: Path, *, opset:
         [helper.make_tensor_value_info(s.name, _TYPES[s.dtype], s.shape) for s in signature.inputs],
         [helper.make_tensor_value_info(output.name, _TYPES[output.dtype], output.shape)],
         graph.initializers,
+        value_info=graph.known_shapes,
     )
     made = helper.make_model(
         built,
@@ -81,6 +82,7 @@ class _Graph:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        self.known_shapes: list[onnx.ValueInfoProto] = []
         self._known: dict[tuple[int, ...] | float, str] = {}
 
     def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: object) -> str:
@@ -131,7 +133,12 @@ def _embeddings(graph: _Graph, encoder: Encoder, segments: bool) -> str:
     places = graph.add("Slice", graph.tensor(table), graph.ints(0), shape, graph.ints(0))
     if segments:
         places = graph.add("Add", places, graph.add("Gather", graph.tensor(encoder.types.weight), "token_type_ids"))
-    return graph.norm(graph.add("Add", words, places), encoder.embedding_norm)
+    total = graph.add("Add", words, places)
+    # Said, because it does not follow from a slice, and residuals are fused only where both sides are known alike.
+    graph.known_shapes.append(
+        helper.make_tensor_value_info(total, TensorProto.FLOAT, ("batch", "length", encoder.hidden_size))
+    )
+    return graph.norm(total, encoder.embedding_norm)
 
 
 def _layer(graph: _Graph, layer: Layer, hidden: str, bias: str) -> str:

@@ -65,10 +65,13 @@ def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
 
 
 def _relative_to(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
-    """Data files beside a recipe are found from anywhere."""
+    """Data files, and a model's directory, beside a recipe are found from anywhere."""
     data = dict(values.get("data") or {})
     for key in ("source", "test", "valid", "unlabelled"):
         name = data.get(key)
         if isinstance(name, str) and not Path(name).is_absolute() and (folder / name).exists():
             data[key] = str(folder / name)
+    model = values.get("model")
+    if isinstance(model, str) and not Path(model).is_absolute() and (folder / model / "config.json").is_file():
+        values = {**values, "model": str(folder / model)}
     return {**values, "data": data}

@@ -133,7 +133,7 @@ def _make(
         assert pretrained is not None, "gradient tasks start from a pretrained model"
         trained = train_gradient(recipe, prepared, task, pretrained, work.training, stage, listener)
     write_atomic(stage / RECIPE, recipe.to_yaml())
-    test = write_test(prepared.splits.sealed_test, work.out)
+    test = write_test(prepared.splits.sealed_test, work.partial / work.out.name)  # `finish` puts it beside `out`
     facts = {
         "test": test,
         "data_fingerprint": prepared.splits.fingerprint,

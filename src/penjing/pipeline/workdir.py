@@ -20,6 +20,7 @@ from penjing.core.errors import ArtifactError, PenjingError
 
 IDENTITY = "run.json"
 LOCK = "run.lock"
+TRAINING = "training"
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class WorkDir:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        # Refused before anything was learned: there is nothing to resume, and nothing half-made is left.
-        if isinstance(error, PenjingError) and not self.resumed and not self.training.exists():
-            shutil.rmtree(self.partial)
         self.lock.close()
+        # Refused before anything was learned: there is nothing to resume, and nothing half-made is left.
+        if isinstance(error, PenjingError) and not self.resumed and not _worth_keeping(self.partial):
+            shutil.rmtree(self.partial)
 
     @property
     def stage(self) -> Path:
@@ -55,7 +56,7 @@ class WorkDir:
     @property
     def training(self) -> Path:
         """Checkpoints and weights."""
-        return self.partial / "training"
+        return self.partial / TRAINING
 
     @property
     def sealed_test(self) -> Path:
@@ -76,6 +77,9 @@ class WorkDir:
             if replaced.exists():
                 shutil.rmtree(replaced)
             self.out.rename(replaced)
+        test = self.partial / self.sealed_test.name
+        if test.is_file():
+            test.replace(self.sealed_test)
         self.stage.replace(self.out)
         self.lock.close()
         shutil.rmtree(self.partial)
@@ -114,7 +118,7 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
         )
     found = _identity(partial)
     resumed = found == identity and not overwrite
-    if found is not None and not resumed and not overwrite:
+    if found is not None and not resumed and not overwrite and _worth_keeping(partial):
         raise ArtifactError(
             "holds an interrupted run with other settings or data",
             where=str(partial),
@@ -126,6 +130,11 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
         _clear(partial)
     write_atomic(partial / IDENTITY, json.dumps({"identity": identity, "pid": os.getpid()}) + "\n")
     return WorkDir(out, partial, resumed, lock)
+
+
+def _worth_keeping(partial: Path) -> bool:
+    """Whether an interrupted run has saved anything that took long to make."""
+    return any((partial / TRAINING).rglob("*.safetensors"))
 
 
 def _is_fresh(partial: Path) -> bool:

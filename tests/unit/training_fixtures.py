@@ -1,4 +1,7 @@
-"""A text-classification task on the tiny encoder, for the tests of training, export and pipeline."""
+"""A text-classification task on the tiny encoder, for the tests of training, export and pipeline.
+
+A plugin, not a conftest.py: other tests import the one above by its name.
+"""
 
 import pytest
 from unit_training import split

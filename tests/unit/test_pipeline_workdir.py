@@ -1,0 +1,137 @@
+"""Where a run works: claimed by one process, resumed by the same run only, and never deleted by mistake."""
+
+import json
+import multiprocessing
+import os
+import signal
+
+import pytest
+
+from penjing.core.artifact import MANIFEST
+from penjing.core.errors import ArtifactError, DataError
+from penjing.pipeline.workdir import IDENTITY, open_workdir
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "runs" / "model"
+
+
+def partial_of(out):
+    return out.with_name(out.name + ".partial")
+
+
+def interrupted(out, identity="one", saved=True):
+    """What a killed run leaves: no `__exit__`, so only the lock is let go."""
+    work = open_workdir(out, identity, overwrite=False)
+    if saved:
+        work.training.mkdir(exist_ok=True)
+        (work.training / "checkpoint.safetensors").write_bytes(b"weights")
+    work.lock.close()
+    return work
+
+
+def finished(out, text="first", overwrite=False, identity="one"):
+    with open_workdir(out, identity, overwrite=overwrite) as work:
+        stage = work.fresh_stage()
+        (stage / "model.onnx").write_text(text)
+        (stage / MANIFEST).write_text("{}")
+        (work.partial / work.sealed_test.name).write_text(f"{text} rows")
+        work.finish(overwrite)
+
+
+def test_finished_in_one_move(out):
+    finished(out)
+    assert (out / "model.onnx").read_text() == "first"
+    assert out.with_name("model.test.jsonl").read_text() == "first rows"
+    assert not partial_of(out).exists()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["model", "model.test.jsonl"]
+
+
+def test_the_same_run_resumes(out):
+    interrupted(out)
+    with open_workdir(out, "one", overwrite=False) as work:
+        assert work.resumed
+        assert (work.training / "checkpoint.safetensors").read_bytes() == b"weights"
+        (work.stage / "half").mkdir(parents=True)
+        assert list(work.fresh_stage().iterdir()) == []
+
+
+def test_another_run_does_not_take_over(out):
+    interrupted(out)
+    with pytest.raises(ArtifactError, match="interrupted run with other settings"):
+        open_workdir(out, "two", overwrite=False)
+    with open_workdir(out, "two", overwrite=True) as work:
+        assert not work.resumed and not work.training.exists()
+        assert json.loads((work.partial / IDENTITY).read_text())["identity"] == "two"
+
+
+def test_a_run_that_had_saved_nothing_is_no_obstacle(out):
+    interrupted(out, saved=False)
+    with open_workdir(out, "two", overwrite=False) as work:
+        assert not work.resumed
+
+
+def test_an_error_leaves_what_can_be_resumed_and_nothing_else(out):
+    with pytest.raises(DataError), open_workdir(out, "one", overwrite=False):
+        raise DataError("wrong")
+    assert not partial_of(out).exists()
+    with pytest.raises(KeyboardInterrupt), open_workdir(out, "one", overwrite=False) as work:
+        work.training.mkdir()
+        (work.training / "checkpoint.safetensors").write_bytes(b"weights")
+        raise KeyboardInterrupt
+    with open_workdir(out, "one", overwrite=False) as work:
+        assert work.resumed
+
+
+def test_a_finished_run_is_kept_unless_told(out):
+    finished(out)
+    with pytest.raises(ArtifactError, match="already holds a finished run"):
+        open_workdir(out, "one", overwrite=False)
+    finished(out, "second", overwrite=True, identity="two")
+    assert (out / "model.onnx").read_text() == "second"
+    assert out.with_name("model.test.jsonl").read_text() == "second rows"
+    assert not partial_of(out).exists()
+
+
+def test_a_finished_run_stays_while_its_successor_is_made(out):
+    finished(out)
+    with pytest.raises(DataError), open_workdir(out, "two", overwrite=True) as work:
+        work.fresh_stage()
+        (work.partial / work.sealed_test.name).write_text("half")
+        raise DataError("wrong")
+    assert (out / "model.onnx").read_text() == "first"
+    assert out.with_name("model.test.jsonl").read_text() == "first rows"
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_of_something_else_are_never_deleted(out, overwrite):
+    for place in (out, partial_of(out)):
+        place.mkdir(parents=True)
+        (place / "thesis.docx").write_text("years of work")
+        with pytest.raises(ArtifactError, match="not a run of penjing"):
+            open_workdir(out, "one", overwrite=overwrite)
+        assert (place / "thesis.docx").read_text() == "years of work"
+        (place / "thesis.docx").unlink()
+        place.rmdir()
+
+
+def _hold(out, ready, finish):
+    with open_workdir(out, "one", overwrite=False):
+        ready.set()
+        finish.wait(60)
+
+
+def test_two_runs_do_not_share_a_directory(out):
+    context = multiprocessing.get_context("spawn")
+    ready, finish = context.Event(), context.Event()
+    process = context.Process(target=_hold, args=(out, ready, finish))
+    process.start()
+    assert ready.wait(120)
+    for overwrite in (False, True):
+        with pytest.raises(ArtifactError, match="another run is at work"):
+            open_workdir(out, "one", overwrite=overwrite)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(60)
+    with open_workdir(out, "one", overwrite=False) as work:  # a dead process holds nothing
+        assert work.resumed

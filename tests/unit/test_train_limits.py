@@ -1,0 +1,158 @@
+"""The time and the memory a run may take, and batches of even cost."""
+
+import itertools
+import time
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from unit_training import make_model, train_tiny
+
+from penjing.core.artifact import file_sha256
+from penjing.core.errors import CapabilityError
+from penjing.core.events import Notice
+from penjing.train.batching import plan_epoch
+from penjing.train.checkpoint import read_position
+from penjing.train.config import TrainConfig
+from penjing.train.fit import WEIGHTS
+from penjing.train.gradient.sequence import SequenceTrainer
+from penjing.train.memory import free_bytes, least_bytes, peak_rss_mb, require_memory
+
+pytest_plugins = ["training_fixtures"]
+
+LONG = TrainConfig(epochs=1000, batch_rows=8, learning_rate=1e-4, precision="fp32", checkpoint_seconds=1000)
+
+
+def shortened(events: list) -> list[str]:
+    return [e.text for e in events if isinstance(e, Notice) and "of training allow" in e.text]
+
+
+def test_training_ends_within_its_minutes(tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    events: list = []
+    result = train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path, max_minutes=0.02, events=events)
+    assert len(shortened(events)) >= 1 and "of the 3000 steps planned" in shortened(events)[0]
+    end = read_position(tmp_path)
+    assert 8 < end.step == end.total < 3000
+    assert result.minutes < 0.06  # three times the limit, for a busy machine
+    rates = [e.values["learning_rate"] for e in events if "learning_rate" in getattr(e, "values", {})]
+    assert rates[-1] < 0.2 * max(rates)  # the schedule ends with the steps that are left
+
+
+def test_enough_minutes_change_nothing(tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    config, events = LONG.model_copy(update={"epochs": 5}), []
+    train_tiny(tiny_task, tiny_splits, tiny_pretrained, config, tmp_path / "limited", max_minutes=60, events=events)
+    train_tiny(tiny_task, tiny_splits, tiny_pretrained, config, tmp_path / "free")
+    assert not shortened(events)
+    assert any("min of training ahead" in getattr(event, "text", "") for event in events)
+    assert len({file_sha256(tmp_path / name / WEIGHTS) for name in ("limited", "free")}) == 1
+
+
+def test_the_decision_outlives_a_kill(monkeypatch, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    """A machine that is slow at first plans few steps; run again on a fast one, the plan stays."""
+    genuine = SequenceTrainer.loss
+
+    def slow(self, model, batch):
+        time.sleep(0.05)
+        return genuine(self, model, batch)
+
+    class Killed(Exception):
+        pass
+
+    def stop_after(step: int):
+        class Events(list):
+            def append(self, event):
+                super().append(event)
+                if getattr(event, "stage", "") == "train" and getattr(event, "done", 0) == step:
+                    raise Killed
+
+        return Events()
+
+    first = stop_after(10)
+    with monkeypatch.context() as patched:
+        patched.setattr(SequenceTrainer, "loss", slow)
+        with pytest.raises(Killed):
+            train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path, max_minutes=0.03, events=first)
+    planned = read_position(tmp_path)
+    assert shortened(first) and planned.step == 8 and planned.total < 3000  # saved with the step it was decided at
+    train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path, max_minutes=60)
+    assert read_position(tmp_path).step == planned.total
+
+
+def test_the_least_memory_is_counted(tiny_task, tiny_pretrained):
+    _, model = make_model(tiny_task, tiny_pretrained, TrainConfig())
+    count = sum(p.numel() for p in model.parameters())
+    assert least_bytes(model, torch.float32, optimizer="adamw", averaged=True) == count * 4 * 6
+    assert least_bytes(model, torch.bfloat16, optimizer="sgd", averaged=False) == count * (2 + 4 * 4)
+    model.encoder.requires_grad_(False)
+    head = 3 * 64 + 3
+    assert least_bytes(model, torch.float32, optimizer="lion", averaged=False) == count * 4 + head * 12
+
+
+def test_what_clearly_does_not_fit_is_refused():
+    require_memory(10**9, free=2 * 10**9)
+    with pytest.raises(CapabilityError, match=r"at least 3\.0 GB of memory, and 2\.0 GB are free"):
+        require_memory(3 * 10**9, free=2 * 10**9)
+    assert 0 < free_bytes() <= psutil.virtual_memory().total
+
+
+def test_fit_asks_before_it_trains(monkeypatch, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    monkeypatch.setattr("penjing.train.memory.free_bytes", lambda: 1_000_000)
+    with pytest.raises(CapabilityError, match="of memory"):
+        train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_peak_memory_is_reported(tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    config = LONG.model_copy(update={"method": "probe"})
+    result = train_tiny(tiny_task, tiny_splits, tiny_pretrained, config, tmp_path)
+    resident = psutil.Process().memory_info().rss / 1e6
+    assert 0.5 * resident < result.peak_mb <= peak_rss_mb()
+    assert peak_rss_mb() > 50
+
+
+def test_an_undefined_metric_never_beats_a_number(task_rows, text_settings, tiny_pretrained, tiny_splits, tmp_path):
+    """Spearman and R² of a constant are undefined; the weights after it must still be kept."""
+    from unit_training import split
+
+    from penjing.tasks.text_regression import TextRegression
+
+    rows, roles = task_rows("text-regression")
+    task = TextRegression.from_rows(rows, roles, text_settings)
+    splits = split(rows, roles)
+    alike = replace(splits, valid=splits.valid.take([i for i, r in enumerate(splits.valid.rows)][:1]))
+    config = LONG.model_copy(update={"epochs": 2, "early_stopping": 1})
+    train_tiny(task, alike, tiny_pretrained, config, tmp_path)
+    end = read_position(tmp_path)
+    assert [np.isnan(entry[f"valid_{task.primary}"]) for entry in end.history] == [True] * len(end.history)
+    assert end.best is None and end.stale == 0 and end.step == end.total
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=80),
+    batch_rows=st.integers(1, 16),
+    batch_tokens=st.integers(16, 400),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_every_row_is_in_one_batch_within_both_bounds(lengths, batch_rows, batch_tokens, seed):
+    lengths = np.array(lengths)
+    plan = plan_epoch(lengths, batch_rows=batch_rows, batch_tokens=batch_tokens, seed=seed, epoch=0)
+    assert sorted(itertools.chain(*plan)) == list(range(len(lengths)))
+    for batch in plan:
+        assert len(batch) <= batch_rows
+        assert len(batch) == 1 or len(batch) * lengths[batch].max() <= batch_tokens
+
+
+def test_plans_depend_on_seed_and_epoch_alone():
+    lengths = np.arange(200) % 37 + 3
+
+    def plan(seed: int, epoch: int) -> list[list[int]]:
+        return [b.tolist() for b in plan_epoch(lengths, batch_rows=8, batch_tokens=256, seed=seed, epoch=epoch)]
+
+    assert plan(1, 0) == plan(1, 0)
+    assert plan(1, 0) != plan(1, 1) and plan(1, 0) != plan(2, 0)
+    waste = sum(len(b) * max(lengths[i] for i in b) - sum(lengths[i] for i in b) for b in plan(1, 0))
+    assert waste < 0.05 * lengths.sum()
