@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from evaluation_data import ENGLISH, Rows, banking77, sample, write_parts
-from frame import Benchmark, Figure, TableOf, option_parser
+from frame import SMOKE, Benchmark, Figure, TableOf, option_parser
 from measured_run import measured_run
 from training_sides import BATCH, HF_DEFAULT, HF_GROUPED, TUTORIAL, measured_side
 
@@ -70,7 +70,8 @@ def measure_penjing(rows: Rows, arguments: argparse.Namespace) -> dict[str, Any]
     held = sample(banking77(arguments.data)["test"], 64, seed=0)
     folder: Path = arguments.work
     source, overrides = write_parts({"train": rows, "valid": held, "test": held}, folder / "data")
-    outcome = measured_run(source, folder / "model", overrides | {"model": arguments.model}, prove=False)
+    overrides |= {"model": arguments.model, **(SMOKE if arguments.smoke else {})}
+    outcome = measured_run(source, folder / "model", overrides, prove=False)
     stamps = [seconds for step, seconds in outcome["steps"] if step > 0]
     trained = round(len(rows) * outcome["train"]["epochs"])
     if len(stamps) * ROWS_A_STEP != trained:
