@@ -103,6 +103,18 @@ def test_a_mean_of_means_would_be_seen(wide):
     assert distance(weights_after(make_loop(wide, [32])), weights_after(wrong)) > 1e-6
 
 
+def test_kept_states_of_frozen_layers_are_those_computed_each_time(case, tmp_path, monkeypatch):
+    settings = {**case.config, "frozen_layers": 1, "dropout": 0.2, "mixup": 0.4, "rdrop": 1.0, "ema": 0.9}
+    kept = case.changed(config=settings)
+    computed = case.changed(config=settings, out=tmp_path / "computed")
+    run_fit(kept)
+    monkeypatch.setattr("penjing.train.fit.can_keep", lambda *sizes: False)
+    run_fit(computed)
+    assert [read_position(one.out).kept_lower for one in (kept, computed)] == [True, False]
+    ours, theirs = load_file(kept.out / FILE), load_file(computed.out / FILE)
+    assert max(float((ours[name] - theirs[name]).abs().max()) for name in ours) < 1e-10
+
+
 def free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

@@ -5,7 +5,7 @@ import signal
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_case import Case, exit_code, in_process, quiet_case, run_fit
+from training_case import Case, Killed, exit_code, in_process, quiet_case, run_fit
 
 from penjing.core.artifact import file_sha256
 from penjing.core.errors import ArtifactError
@@ -88,6 +88,21 @@ def test_adapters_resume(case, tmp_path):
     run_fit(whole)
     interrupted = whole.changed(out=tmp_path / "again")
     killed(interrupted.changed(kill=("step", 6)))
+    run_fit(interrupted)
+    assert_same_end(whole, interrupted)
+
+
+@pytest.mark.parametrize("enough_memory", [True, False])
+def test_frozen_layers_resume_as_they_began(case, tmp_path, monkeypatch, enough_memory):
+    """Their states are kept where memory allows; a resumed run does as the first, whatever is free by then."""
+    whole = with_everything(case, frozen_layers=1, token_dropout=0.0, precision="fp32")
+    monkeypatch.setattr("penjing.train.fit.can_keep", lambda *sizes: enough_memory)
+    run_fit(whole)
+    assert read_position(whole.out).kept_lower == enough_memory
+    interrupted = whole.changed(out=tmp_path / "again")
+    with pytest.raises(Killed):
+        run_fit(interrupted.changed(stop=5))
+    monkeypatch.setattr("penjing.train.fit.can_keep", lambda *sizes: not enough_memory)
     run_fit(interrupted)
     assert_same_end(whole, interrupted)
 

@@ -20,6 +20,10 @@ SEED = 11
 PRELOADED = ["penjing.train.fit", "penjing.models.tokenizer", "penjing.tasks.text_classification"]
 
 
+class Killed(Exception):
+    """The run was left in the middle."""
+
+
 @dataclass(frozen=True)
 class Case:
     """Everything a run needs, picklable.
@@ -33,6 +37,7 @@ class Case:
         out: directory of checkpoint and weights.
         kill: when the process kills itself: ("step", n) after n steps; ("evaluating", n) during the n-th evaluation;
             ("writing", n) with the n-th checkpoint half written; ("renaming", n) with it written but not in its place.
+        stop: after how many steps `Killed` is raised instead, for tests whose patches another process would not see.
     """
 
     rows: list[dict[str, Any]]
@@ -42,6 +47,7 @@ class Case:
     config: dict[str, Any]
     out: Path
     kill: tuple[str, int] | None = None
+    stop: int | None = None
     num_valid: int = field(default=6)
 
     def changed(self, **changes: Any) -> Case:
@@ -98,6 +104,9 @@ def run_fit(case: Case, **arguments: Any) -> list[Any]:
             return [*events, stop.value]
         if case.kill == ("step", getattr(events[-1], "done", None)) and events[-1].stage == "train":
             die()
+        if case.stop is not None and case.stop == getattr(events[-1], "done", None) and events[-1].stage == "train":
+            work.close()
+            raise Killed
 
 
 def in_process(case: Case, environment: dict[str, str] | None = None) -> Any:

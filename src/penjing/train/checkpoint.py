@@ -35,6 +35,7 @@ class Position:
         other_seconds: wall time spent on the head's start and on evaluations so far.
         rows: rows seen so far.
         precision: of the passes, as chosen when the run began; measuring again might choose another.
+        kept_lower: whether the states of frozen layers were kept; computing them anew rounds differently.
         history: one entry an evaluation.
     """
 
@@ -48,6 +49,7 @@ class Position:
     other_seconds: float = 0.0
     rows: int = 0
     precision: str = ""
+    kept_lower: bool = False
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -85,14 +87,28 @@ def save(
     part.replace(directory / FILE)
 
 
-def read_position(directory: Path) -> Position | None:
+def read_position(directory: Path, identity: str | None = None) -> Position | None:
     """How far the checkpoint of a directory has come; None where there is none.
 
     Raises:
-        ArtifactError: the checkpoint is damaged.
+        ArtifactError: the checkpoint is damaged, or belongs to a run of another identity.
     """
     path = directory / FILE
-    return _position(_read(path, names=())[0], path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    facts, _ = _read(path, names=())
+    if identity is not None:
+        _require_same(facts, identity, path)
+    return _position(facts, path)
+
+
+def _require_same(facts: dict[str, Any], identity: str, path: Path) -> None:
+    if facts["identity"] != identity:
+        raise ArtifactError(
+            "the checkpoint belongs to a run with other settings or data",
+            where=str(path),
+            next_step="use another --out, or --overwrite to discard it",
+        )
 
 
 def restore(
@@ -117,12 +133,7 @@ def restore(
     if not path.is_file():
         return None
     facts, tensors = _read(path)
-    if facts["identity"] != identity:
-        raise ArtifactError(
-            "the checkpoint belongs to a run with other settings or data",
-            where=str(path),
-            next_step="use another --out, or --overwrite to discard it",
-        )
+    _require_same(facts, identity, path)
     with torch.no_grad():
         for i, master in enumerate(masters.full):
             master.copy_(tensors[f"master.{i}"])

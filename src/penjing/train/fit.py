@@ -116,15 +116,17 @@ def fit(
     if encoder_state is not None:
         model.encoder.load_state_dict(load_file(encoder_state))
     apply_method(model, config)
-    kept = checkpoint.read_position(out)
+    kept = checkpoint.read_position(out, identity)
     dtype = DTYPES[kept.precision] if kept else agree_dtype(config.precision, runtime)
     require_memory(least_bytes(model, dtype, optimizer=config.optimizer, averaged=config.ema > 0))
     model.to(runtime.device).to(dtype)
     begun = time.perf_counter()
-    lower = yield from _lower_states(trainer, model, task, splits, runtime)
+    lower = yield from _lower_states(trainer, model, task, splits, runtime, keep=kept.kept_lower if kept else None)
     if kept is None and hasattr(trainer, "features") and (config.head_start == "probe" or config.method == "probe"):
         yield from _start_head(trainer, model, task, splits, runtime, lower)
-    position = Position(precision=dtype_name(dtype), other_seconds=time.perf_counter() - begun)
+    position = Position(
+        precision=dtype_name(dtype), kept_lower=lower is not None, other_seconds=time.perf_counter() - begun
+    )
     attempt = _prepare(task, splits, trainer, model, config, runtime, LossScale(dtype), position, seed)
     attempt.loop.lower = lower
     attempt.limit.max_minutes = max_minutes
@@ -203,14 +205,19 @@ def _finish(attempt: Attempt, out: Path) -> FitResult:
 
 
 def _lower_states(
-    trainer: object, model: nn.Module, task: Task, splits: Splits, runtime: Runtime
+    trainer: object, model: nn.Module, task: Task, splits: Splits, runtime: Runtime, *, keep: bool | None
 ) -> Generator[Event, None, LowerStates | None]:
-    """The frozen layers' states of the training rows, where they stay the same and fit the memory."""
+    """The frozen layers' states of the training rows, where they stay the same and fit the memory.
+
+    `keep` is what the run began with; None: decide by the memory that is free now.
+    """
     encoder = model.encoder
     if not getattr(trainer, "keeps_lower_states", False) or not getattr(encoder, "num_frozen", 0):
         return None
-    num_tokens = int(task.lengths(splits.train.rows).sum())
-    if not can_keep(num_tokens, encoder.hidden_size, next(encoder.parameters()).element_size()):
+    if keep is None:
+        num_tokens = int(task.lengths(splits.train.rows).sum())
+        keep = can_keep(num_tokens, encoder.hidden_size, next(encoder.parameters()).element_size())
+    if not keep:
         return None
     for event in compute_lower_states(model, task, splits.train, runtime.device):
         if isinstance(event, LowerStates):

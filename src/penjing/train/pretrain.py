@@ -85,7 +85,7 @@ def pretrain_encoder(
     encoder = load_encoder(pretrained, dropout=config.dropout, checkpointing=config.activation_checkpointing)
     words = _word_embeddings(encoder)
     words.requires_grad_(False)
-    kept = checkpoint.read_position(out / CHECKPOINTS)
+    kept = checkpoint.read_position(out / CHECKPOINTS, identity)
     dtype = DTYPES[kept.precision] if kept else agree_dtype(config.precision, runtime)
     model = MaskedModel(encoder, words).to(runtime.device).to(dtype)
     table = Table(list(map(dict, rows)), [str(i) for i in range(len(rows))], "unlabelled")
