@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,8 @@ def first_run(language: str) -> str:
         return "还没有记录。" if language == "zh" else "Not recorded yet."
     record = json.loads(path.read_text(encoding="utf-8"))
     run, predict = record["commands"]
-    lines = ["```console", f"$ {run}", *record["notices"], "...", "", *_block(record["summary"][language])]
+    folded = [part for line in record["notices"] for part in _folded(line)]
+    lines = ["```console", f"$ {run}", *folded, "", *_block(record["summary"][language])]
     lines += [f"$ {predict}", *record["predictions"], "```", ""]
     machine = record["hardware"]
     about = f"{machine['cpu']}, {machine['cores']}"
@@ -195,9 +197,14 @@ def first_run(language: str) -> str:
     return "\n".join([*lines, f"({record['rows']:,} random rows of `reviews-zh`; {about} cores.)"])
 
 
+def _folded(line: str) -> list[str]:
+    """A long line as a terminal would break it, so that nobody has to scroll sideways."""
+    return textwrap.wrap(line, 110, subsequent_indent="    ", break_on_hyphens=False)
+
+
 def _block(lines: list[str]) -> list[str]:
-    """Without the empty lines at either end of a table, so that the session fits a page."""
-    return [*"\n".join(lines).strip("\n").split("\n"), ""]
+    """With one empty line between tables, so that the session fits a page."""
+    return [*re.sub(r"\n{3,}", "\n\n", "\n".join(lines).strip("\n")).split("\n"), ""]
 
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {

@@ -33,7 +33,6 @@ COMMANDS = (
     "penjing run reviews.csv",
     "penjing predict runs/reviews --input " + " ".join(f"'{text}'" for text in TEXTS),
 )
-EVENT = re.compile(r"^[a-z ]+: ")
 PROGRESS = re.compile(r"^[a-z ]+: [\d,.]+ (of [\d,.]+ \w+|rows, reading )")
 MAX_IMAGE_BYTES = 400_000
 
@@ -57,11 +56,12 @@ def main() -> None:
         log.write_text(said(work, "run", "reviews.csv"), encoding="utf-8")
     out = work / "runs" / "reviews"
     report = read_report(out / "report.json")
+    said_last = {language: summary(report, language) for language in ("en", "zh")}
     record = {
         "rows": arguments.rows,
         "commands": COMMANDS,
-        "notices": notices(log.read_text(encoding="utf-8")),
-        "summary": {language: summary(report, language) for language in ("en", "zh")},
+        "notices": notices(log.read_text(encoding="utf-8"), said_last["en"][0]),
+        "summary": said_last,
         "predictions": said(work, "predict", "runs/reviews", "--input", *TEXTS).splitlines(),
         "report": {
             "metrics": {name: found.model_dump() for name, found in report.evaluation.metrics.items()},
@@ -91,15 +91,10 @@ def said(work: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def notices(log: str) -> list[str]:
+def notices(log: str, headline: str) -> list[str]:
     """The lines before the summary that say what was found and decided; lines of progress are left out."""
-    lines = []
-    for line in log.splitlines():
-        if not EVENT.match(line):
-            break
-        if not PROGRESS.match(line):
-            lines.append(line)
-    return lines
+    before = log.splitlines()
+    return [line for line in before[: before.index(headline)] if not PROGRESS.match(line)]
 
 
 def summary(report: Report, language: str) -> list[str]:
