@@ -41,7 +41,8 @@ def choose_model(recipe: Recipe, prepared: Prepared, partial: Path, listener: Li
         )
         name = found.chosen
         assert name is not None, "a task that starts from a pretrained model has a chosen one"
-        listener(Notice("select", found.why_zh if recipe.language == "zh" else found.why))
+        for sentence in found.sentences(recipe.language):
+            listener(Notice("select", sentence))
     write_atomic(kept, name + "\n")
     if name == SCRATCH:
         return make_scratch(prepared.splits, partial / SCRATCH, seed=recipe.seed)

@@ -20,12 +20,13 @@ class AdapterConfig(BaseModel):
 
 
 class PretrainConfig(BaseModel):
-    """Continued pretraining by masked language modelling on unlabelled rows, before fine-tuning."""
+    """Masked language modelling on the training texts and `data.unlabelled`, before fine-tuning."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: int = Field(0, ge=0, le=100, description="Passes over the unlabelled texts; 0: none.")
-    source: str | None = Field(None, description="File with unlabelled texts; None: the training texts themselves.")
+    epochs: int = Field(
+        0, ge=0, le=100, description="Passes over the training texts and those of data.unlabelled; 0: none."
+    )
     mask_probability: float = Field(0.15, gt=0, lt=1, description="Share of tokens hidden (Devlin et al. 2019).")
     learning_rate: float = Field(1e-4, gt=0, description="Peak learning rate.")
 
