@@ -151,7 +151,7 @@ def held(run: PastRun, others: Sequence[PastRun]) -> dict[str, tuple[float, floa
     calibration: Calibration = fit_calibration(others, {})
     found = {"metric": (*expect_error(run.evidence, calibration, LEVEL), run.error)}
     for name, actual in run.costs.items():
-        found[name] = (*calibration.costs[name].bounds(run.predicted[name], LEVEL), actual)
+        found[name] = (*calibration.costs_of(run.evidence.basis)[name].bounds(run.predicted[name], LEVEL), actual)
     return found
 
 

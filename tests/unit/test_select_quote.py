@@ -16,7 +16,7 @@ from penjing.select.expectation import Evidence
 from penjing.select.gather import Findings
 from penjing.select.price import CNY_MONTH, SECONDS_A_MONTH, USD_MONTH, monthly_cost
 from penjing.select.quote import build_quote, came_true, quote, read_quote, write_quote
-from penjing.select.serving import Serving
+from penjing.select.serving import TORCH_RATE_RATIO, Serving, time_torch
 from penjing.select.stopwatch import Stopwatch
 
 
@@ -127,7 +127,7 @@ def test_a_stopwatch_counts_down_and_never_below_nothing():
 def test_a_table_is_quoted_by_fitting_it(loans, monkeypatch, tmp_path):
     pytest.importorskip("lightgbm")
     monkeypatch.setenv("PENJING_CACHE", str(tmp_path / "cache"))
-    promised = quote(loans, None, deadline_s=600, seed=1)
+    promised = quote(loans, None, deadline_s=3_000, seed=1)
     assert promised.model is None and promised.metric == "auc"
     assert promised.evidence.basis == "direct" and promised.backend == "onnxruntime"
     assert promised.score.expected > 0.5
@@ -139,14 +139,14 @@ def test_a_text_model_is_quoted_by_export_probe_and_short_run(messages, tiny_pre
     monkeypatch.setenv("PENJING_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("penjing.select.serving.machine_busy", lambda: False)
     monkeypatch.setattr("penjing.select.gather.MAX_RUN_SECONDS", 300.0)  # tests may share the machine with much else
-    promised = quote(messages, tiny_pretrained, deadline_s=600, seed=1)
+    promised = quote(messages, tiny_pretrained, deadline_s=3_000, seed=1)
     assert promised.evidence.run_ratio is not None
     assert promised.evidence.basis == "probe"
     assert promised.backend == "onnxruntime"
     assert promised.costs["train_minutes"].expected > 0
     assert 0.2 < promised.costs["size_mb"].expected < 2
     assert promised.score.low < promised.score.high
-    again = quote(messages, tiny_pretrained, deadline_s=600, seed=1)
+    again = quote(messages, tiny_pretrained, deadline_s=3_000, seed=1)
     # The second time the cost is remembered, and the score follows from the same rows.
     assert again.costs["p95_ms"] == promised.costs["p95_ms"]
     assert again.evidence.log_error == pytest.approx(promised.evidence.log_error, abs=1e-6)
@@ -160,3 +160,18 @@ def test_with_little_time_torch_is_timed_and_it_is_said(messages, tiny_pretraine
     assert time.process_time() - begun < 30, "far more work than a deadline of five seconds allows"
     assert promised.backend == "torch, corrected"
     assert "torch, corrected" in " ".join(promised.sentences("en"))
+
+
+def test_memory_without_an_export_follows_weights_and_tokenizer(tiny_pretrained, task_rows, text_settings):
+    pytest.importorskip("torch")
+    from penjing.train.config import TrainConfig
+    from tiny_artifacts import make_task
+
+    rows, roles = task_rows("text-classification")
+    task = make_task("text-classification", rows, roles, text_settings)
+    found = time_torch(task, rows, tiny_pretrained, TrainConfig(), rows_per_s=100.0, watch=Stopwatch(5.0))
+    tokenizer_mb = text_settings.tokenizer_file.stat().st_size / 1e6
+    assert found.size_mb == pytest.approx(4 * tiny_pretrained.parameters / 1e6 + tokenizer_mb, abs=1e-3)
+    assert 100 < found.ram_mb < 130
+    assert 0 < found.p50_ms <= found.p95_ms
+    assert found.rows_per_s == pytest.approx(100.0 * TORCH_RATE_RATIO)

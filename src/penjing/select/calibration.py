@@ -66,6 +66,7 @@ class Calibration:
         direct_gain: log(error of the final model / error in the quote), for models that are learned directly.
         stand_in_gain: log(error of a model trained from scratch / error of TF-IDF with a linear model).
         costs: field of `Cost` → spread.
+        direct_costs: the same for models that are learned directly, whose size is only known once they are.
         provenance: what made the figures.
     """
 
@@ -76,7 +77,12 @@ class Calibration:
     direct_gain: Spread
     stand_in_gain: Spread
     costs: Mapping[str, Spread]
+    direct_costs: Mapping[str, Spread]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def costs_of(self, basis: str) -> Mapping[str, Spread]:
+        """The spreads of costs that belong to a basis of evidence."""
+        return self.direct_costs if basis == "direct" else self.costs
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able."""
@@ -90,6 +96,7 @@ class Calibration:
             **{name: Spread(**values[name]) for name in spreads},
             run_slope=float(values["run_slope"]),
             costs={name: Spread(**value) for name, value in values["costs"].items()},
+            direct_costs={name: Spread(**value) for name, value in values["direct_costs"].items()},
             provenance=values["provenance"],
         )
 

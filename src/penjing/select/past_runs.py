@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,13 @@ ASSUMED = Calibration(
         "size_mb": Spread(0.0, 0.01, 0),
         "ram_mb": Spread(0.0, 0.05, 0),
         "train_minutes": Spread(0.0, 0.25, 0),
+    },
+    direct_costs={
+        "p95_ms": Spread(0.0, 0.35, 0),
+        "rows_per_s": Spread(0.0, 0.35, 0),
+        "size_mb": Spread(0.0, 0.7, 0),
+        "ram_mb": Spread(0.0, 0.1, 0),
+        "train_minutes": Spread(0.0, 0.5, 0),
     },
     provenance={"note": "assumed; no run has been measured yet"},
 )
@@ -57,22 +64,27 @@ def fit_calibration(runs: Sequence[PastRun], provenance: dict[str, Any]) -> Cali
     probed = [run for run in runs if run.evidence.basis == "probe"]
     with_run = [run for run in probed if run.evidence.run_ratio is not None]
     slope = _slope(with_run)
-    costs = {
-        name: fit_spread(
-            [math.log(run.costs[name] / run.predicted[name]) for run in runs if run.costs.get(name)], assumed
-        )
-        for name, assumed in ASSUMED.costs.items()
-    }
+    direct = _of(runs, "direct")
     return Calibration(
         probe_gain=_gain(probed, ASSUMED.probe_gain, 0.0),
         run_slope=slope,
         run_gain=_gain(with_run, ASSUMED.run_gain, slope),
         run_only=_gain(_of(runs, "run"), ASSUMED.run_only, 0.0),
-        direct_gain=_gain(_of(runs, "direct"), ASSUMED.direct_gain, 0.0),
+        direct_gain=_gain(direct, ASSUMED.direct_gain, 0.0),
         stand_in_gain=_gain(_of(runs, "stand-in"), ASSUMED.stand_in_gain, 0.0),
-        costs=costs,
+        costs=_costs([run for run in runs if run not in direct], ASSUMED.costs),
+        direct_costs=_costs(direct, ASSUMED.direct_costs),
         provenance=provenance,
     )
+
+
+def _costs(runs: Sequence[PastRun], assumed: Mapping[str, Spread]) -> dict[str, Spread]:
+    return {
+        name: fit_spread(
+            [math.log(run.costs[name] / run.predicted[name]) for run in runs if run.costs.get(name)], spread
+        )
+        for name, spread in assumed.items()
+    }
 
 
 def _of(runs: Sequence[PastRun], basis: Basis) -> list[PastRun]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -18,6 +19,7 @@ from penjing.select.stopwatch import Stopwatch
 SHARES = (0.125, 0.25, 0.5, 1.0)
 MIN_SIZE = 8
 RESAMPLES = 200
+SMALL_WORK = 30_000_000  # multiplications of one product
 
 # (positions to learn from, positions to judge) → predictions of the latter.
 Predictor = Callable[[np.ndarray, np.ndarray], list[Prediction]]
@@ -68,13 +70,28 @@ def probe_predictor(task: Task, features: Features) -> Predictor:
     num_outputs = max(1, len(task.labels))
 
     def predict(learn: np.ndarray, judge: np.ndarray) -> list[Prediction]:
-        weight_CH, bias_C = fit_probe(
-            features.features_NH[learn], features.targets[learn], num_outputs, features.trainer.objective
-        )
+        inputs_NH = features.features_NH[learn]
+        with _few_threads(inputs_NH.numel() * num_outputs):
+            weight_CH, bias_C = fit_probe(inputs_NH, features.targets[learn], num_outputs, features.trainer.objective)
         logits_NC = (features.features_NH[judge] @ weight_CH.T + bias_C).cpu().numpy()
         return task.predict(lambda _: {output: logits_NC}, {})
 
     return predict
+
+
+@contextmanager
+def _few_threads(work: int) -> Iterator[None]:
+    """One thread for small products: thousands of them follow each other, and on a machine with other work each waits
+    for its slowest thread (measured: 100 iterations over 51 rows took two minutes for three seconds of work).
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if work < SMALL_WORK else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def judge(

@@ -137,8 +137,9 @@ def build_quote(
     error = expect_error(found.evidence, calibration, config.level)
     score = _score_range(error, higher=about.higher_is_better, percent=about.percent)
     measured = {name: getattr(found.serving, name) for name in ("p95_ms", "rows_per_s", "size_mb", "ram_mb")}
+    spreads = calibration.costs_of(found.evidence.basis)
     costs = {
-        name: _range(calibration.costs[name].bounds(max(value, 1e-6), config.level))
+        name: _range(spreads[name].bounds(max(value, 1e-6), config.level))
         for name, value in {**measured, "train_minutes": found.train_minutes}.items()
     }
     gain = expect_label_gain(found.evidence, error[1], config.level)
