@@ -184,7 +184,8 @@ def test_an_output_directory_with_something_else(here, capsys):
 
 def test_an_output_directory_that_holds_another_run(here, capsys):
     (here / "rows.csv").write_bytes(csv_of(GOOD))
-    (here / "x.partial").mkdir()
+    (here / "x.partial" / "training").mkdir(parents=True)
+    (here / "x.partial" / "training" / "checkpoint.safetensors").write_bytes(b"hours of work")
     (here / "x.partial" / "run.json").write_text(json.dumps({"identity": "of another run", "pid": 1}))
     said = ["x.partial", "holds an interrupted run with other settings or data", "Next:"]
     refused(["run", "rows.csv", "--out", "x", "--model", "minilm-l6-en"], said, capsys, here)
@@ -202,7 +203,14 @@ def start(directory: Path, words: list[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "penjing", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        command, cwd=directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        cwd=directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # A shell that runs the tests in the background has its children ignore SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

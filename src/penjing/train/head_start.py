@@ -51,7 +51,7 @@ def fit_probe(
     """Minimise the objective plus an L2 penalty by L-BFGS, which is exact enough to be free of settings.
 
     Args:
-        features_NH: [N, H]; scaled here to unit root mean square, so that `l2` means the same for every encoder.
+        features_NH: [N, H]; centred and scaled here to unit variance, so that `l2` means the same for every encoder.
         targets: as the objective takes them.
         num_outputs: C.
         objective: the loss of the fine-tuning itself.
@@ -60,8 +60,11 @@ def fit_probe(
     Returns:
         ([C, H] weight, [C] bias) for the unscaled features.
     """
-    scale = 1.0 / features_NH.square().mean().sqrt().clamp(min=1e-6)
-    inputs_NH = features_NH.float() * scale
+    # Sentence encoders put all texts into a narrow cone: what tells them apart is small beside what they share.
+    center_H = features_NH.float().mean(0)
+    centred_NH = features_NH.float() - center_H
+    scale = 1.0 / centred_NH.square().mean().sqrt().clamp(min=1e-6)
+    inputs_NH = centred_NH * scale
     weight_CH = torch.zeros(num_outputs, inputs_NH.shape[1], device=inputs_NH.device, requires_grad=True)
     bias_C = torch.zeros(num_outputs, device=inputs_NH.device, requires_grad=True)
     solver = torch.optim.LBFGS(
@@ -76,4 +79,5 @@ def fit_probe(
         return loss
 
     solver.step(closure)
-    return weight_CH.detach() * scale, bias_C.detach()
+    weight_CH = weight_CH.detach() * scale
+    return weight_CH, bias_C.detach() - weight_CH @ center_H
