@@ -10,22 +10,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from page import markdown
 from penjing.core.artifact import write_atomic
-from penjing.evaluate.hardware import describe_hardware
+from provenance import ROOT, environment, source_state
 
 # What a smoke run changes besides the rows; a busy machine must not fail it.
 SMOKE = {"train.epochs": 1, "select.model_seconds": 120, "select.quote_seconds": 600}
-ROOT = Path(__file__).resolve().parent.parent
-_DEFAULTS = ("src/penjing/train/config.py", "src/penjing/train/defaults.py", "src/penjing/train/direct/config.py")
 # Where files lie says nothing about what was measured, and must not get into a committed page.
 _PLACES = {"data", "out", "work", "fresh"}
 
@@ -141,21 +137,3 @@ class Benchmark:
     def _write(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
         write_atomic(self.path, json.dumps(self.document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def environment() -> dict[str, Any]:
-    """The machine, its libraries, and the commit at which the default settings last changed."""
-    frozen = _git("log", "-1", "--format=%H %cI", "--", *_DEFAULTS)
-    return {**describe_hardware().model_dump(mode="json"), "defaults_commit": frozen}
-
-
-def source_state() -> dict[str, Any]:
-    """The commit being measured, whether its files are as committed, and the time."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    clean = not _git("status", "--porcelain", "--", "src", "benchmarks")
-    return {"commit": _git("rev-parse", "HEAD"), "clean": clean, "finished": now}
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-    return done.stdout.strip()

@@ -35,6 +35,7 @@ MODULES = (
     "measured_run",
     "page",
     "phrasebank",
+    "provenance",
     "tfidf",
     "training_sides",
     "validation_sweep",
