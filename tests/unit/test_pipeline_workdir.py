@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from penjing.core.artifact import MANIFEST
+from penjing.core.artifact import MANIFEST, file_sha256
 from penjing.core.errors import ArtifactError, DataError
 from penjing.pipeline.workdir import IDENTITY, open_workdir
 
@@ -35,8 +35,9 @@ def finished(out, text="first", overwrite=False, identity="one"):
     with open_workdir(out, identity, overwrite=overwrite) as work:
         stage = work.fresh_stage()
         (stage / "model.onnx").write_text(text)
-        (stage / MANIFEST).write_text("{}")
-        (work.partial / work.sealed_test.name).write_text(f"{text} rows")
+        test = work.partial / work.sealed_test.name
+        test.write_text(f"{text} rows")
+        (stage / MANIFEST).write_text(json.dumps({"test": {"sha256": file_sha256(test)}}))
         work.finish(overwrite)
 
 
@@ -135,3 +136,21 @@ def test_two_runs_do_not_share_a_directory(out):
     process.join(60)
     with open_workdir(out, "one", overwrite=False) as work:  # a dead process holds nothing
         assert work.resumed
+
+
+def test_a_users_own_file_where_the_test_rows_would_go_is_refused(tmp_path):
+    own = tmp_path / "x.test.jsonl"
+    own.write_text("my labels\n")
+    with pytest.raises(ArtifactError, match=r"x\.test\.jsonl.*not the test file of a run"):
+        open_workdir(tmp_path / "x", "identity", overwrite=True)
+    assert own.read_text() == "my labels\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["x.test.jsonl"]
+
+
+def test_an_interrupted_overwriting_run_resumes(tmp_path):
+    with open_workdir(tmp_path / "x", "identity", overwrite=True) as first:
+        first.training.mkdir()
+        (first.training / "checkpoint.safetensors").write_bytes(b"hours of work")
+    with open_workdir(tmp_path / "x", "identity", overwrite=True) as second:
+        assert second.resumed
+        assert (second.training / "checkpoint.safetensors").read_bytes() == b"hours of work"

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from penjing.core.artifact import MANIFEST, write_atomic
+from penjing.core.artifact import MANIFEST, file_sha256, write_atomic
 from penjing.core.errors import ArtifactError, PenjingError
 
 IDENTITY = "run.json"
@@ -91,7 +91,7 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
     Args:
         out: where the artifact shall be.
         identity: digest of recipe and data; an interrupted run is resumed only when it is equal.
-        overwrite: discard what is there.
+        overwrite: replace a finished run, when this one is finished; discard an interrupted one with other settings.
 
     Raises:
         ArtifactError: it holds a finished run, another interrupted run, one that is under way, or files of something
@@ -117,7 +117,9 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
             next_step="give another --out",
         )
     found = _identity(partial)
-    resumed = found == identity and not overwrite
+    resumed = found == identity  # with `overwrite` too: it would only make the same weights again
+    if not resumed:
+        _refuse_foreign_test(out)
     if found is not None and not resumed and not overwrite and _worth_keeping(partial):
         raise ArtifactError(
             "holds an interrupted run with other settings or data",
@@ -130,6 +132,29 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
         _clear(partial)
     write_atomic(partial / IDENTITY, json.dumps({"identity": identity, "pid": os.getpid()}) + "\n")
     return WorkDir(out, partial, resumed, lock)
+
+
+def _refuse_foreign_test(out: Path) -> None:
+    """The sealed test rows go beside `out`; a file of that name that no run wrote is the user's own.
+
+    Raises:
+        ArtifactError: there is such a file.
+    """
+    path = out.with_name(out.name + ".test.jsonl")
+    if not path.exists():
+        return
+    written = None
+    if (out / MANIFEST).is_file():
+        try:
+            written = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["test"]["sha256"]
+        except (ValueError, KeyError, TypeError):
+            written = None
+    if written is None or not path.is_file() or file_sha256(path) != written:
+        raise ArtifactError(
+            "is not the test file of a run, and would be replaced by one",
+            where=str(path),
+            next_step="move it away, or give another --out",
+        )
 
 
 def _worth_keeping(partial: Path) -> bool:

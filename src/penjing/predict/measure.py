@@ -140,7 +140,8 @@ def measure(
 
 
 def _in_fresh_process(job: dict[str, Any]) -> dict[str, float]:
-    command = [sys.executable, "-m", "penjing.predict.fresh_process"]
+    # -P: whatever lies in the working directory, a folder of somebody's data perhaps, is not imported.
+    command = [sys.executable, "-P", "-m", "penjing.predict.fresh_process"]
     try:
         done = subprocess.run(
             command, input=json.dumps(job), capture_output=True, text=True, timeout=PROCESS_SECONDS, check=False

@@ -169,7 +169,7 @@ def _in_process(module: str, job: dict[str, Any], watch: Stopwatch) -> str | Non
         return None
     try:
         done = subprocess.run(
-            [sys.executable, "-m", module],
+            [sys.executable, "-P", "-m", module],
             input=json.dumps(job),
             capture_output=True,
             text=True,

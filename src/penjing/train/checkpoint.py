@@ -173,7 +173,8 @@ def _restore_optimizer(
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".", 2)
-            optimizer.state[masters.full[int(index)]][key] = tensor
+            master = masters.full[int(index)]
+            optimizer.state[master][key] = tensor.to(master.device)
     for name, value in facts["plain"].items():
         index, key = name.split(".", 1)
         optimizer.state[masters.full[int(index)]][key] = value
