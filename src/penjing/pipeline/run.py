@@ -20,6 +20,7 @@ from penjing.evaluate.sealed_test import write_test
 from penjing.models.pretrained import Pretrained
 from penjing.pipeline.assemble import build_report
 from penjing.pipeline.choose import choose_model, quote_run
+from penjing.pipeline.invariance import is_batch_invariant
 from penjing.pipeline.plan import is_recipe_path, resolve, source_of
 from penjing.pipeline.training import Trained, build_task, is_direct, train_direct, train_gradient
 from penjing.pipeline.workdir import WorkDir, disk_errors, open_workdir
@@ -134,12 +135,13 @@ def _make(
         trained = train_gradient(recipe, prepared, task, pretrained, work.training, stage, listener)
     write_atomic(stage / RECIPE, recipe.to_yaml())
     test = write_test(prepared.splits.sealed_test, work.partial / work.out.name)  # `finish` puts it beside `out`
-    facts = {
+    facts: dict[str, Any] = {
         "test": test,
         "data_fingerprint": prepared.splits.fingerprint,
         "training": {**trained.facts, "valid": trained.valid, "minutes": trained.minutes},
     }
     artifact = _seal(stage, task, facts)
+    facts["batch_invariant"] = is_batch_invariant(Predictor(artifact), prepared.splits.valid.rows)
     task = _calibrated(recipe, prepared, artifact, listener)
     artifact = _seal(stage, task, facts)
     if hasattr(task, "fit_decision"):  # thresholds, where a row may have several labels
@@ -160,7 +162,9 @@ def _seal(stage: Path, task: Task, facts: Mapping[str, Any]) -> Artifact:
     (stage / MANIFEST).unlink(missing_ok=True)
     write_task(task, stage)
     capabilities = {"predict_files": predict_files(task), "backends": ["onnxruntime"], "precision": "fp32"}
-    return seal(stage, kind=task.kind, capabilities=capabilities, batch_invariant=True, extra=facts)
+    rest = {name: value for name, value in facts.items() if name != "batch_invariant"}
+    invariant = bool(facts.get("batch_invariant", False))  # not before it was measured
+    return seal(stage, kind=task.kind, capabilities=capabilities, batch_invariant=invariant, extra=rest)
 
 
 def _calibrated(recipe: Recipe, prepared: Prepared, artifact: Artifact, listener: Listener) -> Task:
@@ -194,7 +198,8 @@ def _prove(
     predictor = Predictor(artifact)
     predictions = predictor.predict(test.rows)
     # Rows of one group are drawn together, or the intervals would be too narrow.
-    settings = recipe.stage("evaluate").model_copy(update={"group": prepared.splits.roles.group})
+    settings = recipe.stage("evaluate")
+    settings = settings.model_copy(update={"group": settings.group or prepared.splits.roles.group})
     evaluation = evaluate(predictor.task, test, predictions, settings, listener)
     inputs = [{name: row.get(name) for name in input_columns(task)} for row in test.rows]
     measured = measure(artifact, inputs, concurrency=recipe.budget.concurrency, listener=listener)
