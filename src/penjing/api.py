@@ -167,6 +167,7 @@ def evaluate(
     from penjing.core.report import Report
     from penjing.evaluate.assemble import cost_of, files_digest
     from penjing.evaluate.evaluate import evaluate as score
+    from penjing.evaluate.evaluate import recorded_group
     from penjing.evaluate.hardware import describe_hardware
     from penjing.evaluate.verdict import verdicts
     from penjing.predict.measure import measure
@@ -181,7 +182,12 @@ def evaluate(
         predictions.append(prediction)
         if len(predictions) % 200 == 0 or len(predictions) == len(table):
             listener(Progress("predict", len(predictions), len(table)))
-    evaluation = score(predictor.task, table, predictions, recipe.stage("evaluate"), listener)
+    settings = recipe.stage("evaluate")
+    group = settings.group or recorded_group(opened)
+    if settings.group is None and data is not None and all(group not in row for row in table.rows):
+        group = None  # other rows than the run's own need not have its column
+    settings = settings.model_copy(update={"group": group})
+    evaluation = score(predictor.task, table, predictions, settings, listener)
     inputs = _inputs(table, predictor.task)
     measured = measure(opened, inputs, concurrency=recipe.budget.concurrency, listener=listener) if timings else None
     cost = cost_of(measured, opened.manifest.get("training", {}).get("minutes"))
@@ -280,7 +286,7 @@ def labelled_rows(task: Task, source: str, columns: Mapping[str, str], listener:
     from penjing.data.infer import infer
     from penjing.data.sources import read_table
 
-    table = read_table(DataConfig(source=source), listener)
+    table = read_table(DataConfig.of(source), listener)
     roles = task.roles
     renamed = {given: str(getattr(roles, role)) for role, given in columns.items() if getattr(roles, role)}
     table = Table([rename(row, renamed) for row in table.rows], table.row_ids, table.name)

@@ -4,11 +4,13 @@ import gzip
 import json
 import os
 import sqlite3
+import traceback
 import tracemalloc
 
 import pytest
 
-from penjing.core.errors import DataError, FetchError, PenjingError
+from penjing.core.errors import DataError, FetchError, PenjingError, RecipeError
+from penjing.core.recipe import parse_recipe
 from penjing.data.config import DataConfig, FormatConfig, LimitsConfig
 from penjing.data.sources import open_source, read_table, stream_rows
 
@@ -265,6 +267,14 @@ def test_sql_is_read_only(tmp_path, query, message):
 def test_sql_password_comes_from_the_environment(monkeypatch):
     with pytest.raises(ValueError, match="holds a password"):
         DataConfig(source="postgresql://me:secret@host/db")
+    for query in ("password=s3cret", "sslmode=require&PWD=s3cret", "passwd=${A}s3cret"):
+        with pytest.raises(RecipeError, match="holds a password") as refused:
+            DataConfig.of(f"postgresql://host/db?{query}")
+        assert "s3cret" not in "".join(traceback.format_exception(refused.value))
+        with pytest.raises(RecipeError) as refused:
+            parse_recipe({"data": {"source": f"postgresql://host/db?{query}"}})
+        assert "s3cret" not in refused.value.message
+    DataConfig.of("postgresql://host/db?password=${SECRET}&user=me")
     source = "oracle://me:${PENJING_TEST_PASSWORD}@host/db"
     monkeypatch.delenv("PENJING_TEST_PASSWORD", raising=False)
     with pytest.raises(DataError, match="PENJING_TEST_PASSWORD is not set"):

@@ -108,7 +108,19 @@ def test_given_parts_are_kept_and_leaks_are_said(tmp_path):
     assert any(note.startswith(f"warning: {leaked} training rows") for note in prepared.explanation)
     dropped = prepare(config.model_copy(update={"split": SplitConfig(drop_leaks=True)}))
     held = {row["text"] for row in rows[90:]}
-    assert not held & {row["text"] for row in dropped.splits.train.rows}
+    assert not held & {row["text"] for part in (dropped.splits.train, dropped.splits.valid) for row in part.rows}
+
+
+def test_validation_rows_that_are_tested_too_are_said_or_dropped(tmp_path):
+    rows = make_rows(100)
+    config = DataConfig(source=write_csv(tmp_path / "a.csv", rows), test=write_csv(tmp_path / "t.csv", rows[:60]))
+    kept = prepare(config)
+    held = {row["text"] for row in rows[:60]}
+    leaked = sum(row["text"] in held for row in kept.splits.valid.rows)
+    assert leaked and any(note.startswith(f"warning: {leaked} validation rows") for note in kept.explanation)
+    dropped = prepare(config.model_copy(update={"split": SplitConfig(drop_leaks=True)}))
+    assert len(dropped.splits.valid) == len(kept.splits.valid) - leaked
+    assert f"dropped {leaked} validation rows with the content of a test row" in dropped.explanation
 
 
 def test_spans_are_dealt_out_by_their_labels(tmp_path):
@@ -152,6 +164,16 @@ def test_unlabelled_rows_are_set_apart(tmp_path):
     assert [row["text"] for row in prepared.unlabelled.rows] == [f"something new {i}" for i in range(5)] + [
         "more of it"
     ]
+
+
+def test_unlabelled_copies_of_held_out_rows_are_dropped(tmp_path):
+    rows = make_rows(100)
+    extra = tmp_path / "more.jsonl"
+    extra.write_text("".join(json.dumps({"text": row["text"].upper() + "!"}) + "\n" for row in rows))
+    prepared = prepare(DataConfig(source=write_csv(tmp_path / "a.csv", rows), unlabelled=str(extra)))
+    assert len(prepared.unlabelled) == len(prepared.splits.train)
+    count = 100 - len(prepared.splits.train)
+    assert f"dropped {count} unlabelled rows with the content of a held-out row" in prepared.explanation
 
 
 REFUSED = {

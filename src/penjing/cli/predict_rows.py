@@ -84,7 +84,7 @@ def of_source(source: str, roles: Roles, text: str | None, listener: Listener) -
         DataError: it cannot be read, or lacks a column the artifact needs.
     """
     try:
-        tables = stream_rows(source, DataConfig(source=source), listener=listener)
+        tables = stream_rows(source, DataConfig.of(source), listener=listener)
         pairs = ((row_id, row) for table in tables for row_id, row in zip(table.row_ids, table.rows, strict=True))
         return _checked(pairs, roles, text, source)
     except DataError as error:

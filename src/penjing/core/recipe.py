@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MAX_RECIPE_BYTES = 1_000_000
 _PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@\s]+@")
+_PASSWORD_KEY = re.compile(r"([?&;](?:password|passwd|pwd)=)[^&;\s'\"]+", re.IGNORECASE)
 
 
 class Recipe(BaseModel):
@@ -112,7 +113,7 @@ def _explain(detail: ErrorDetails, root: type[BaseModel]) -> str:
         hint = f", did you mean '{near}'?" if near else f", accepted: {', '.join(accepted)}"
         return f"unknown key '{key}'{hint}"
     # What was given may be an address with a password, and a message ends up in logs.
-    given = _PASSWORD.sub(r"\1***@", repr(detail["input"]))
+    given = _PASSWORD_KEY.sub(r"\1***", _PASSWORD.sub(r"\1***@", repr(detail["input"])))
     return f"'{key}' = {given}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from penjing.core.errors import RecipeError
 
 FormatKind = Literal["auto", "csv", "jsonl", "json", "parquet", "excel", "folder", "lines"]
 _PASSWORD_IN_URL = re.compile(r"^[a-z][a-z0-9+]*://[^/@:]*:(?!\$\{\w+\}@)[^@]+@", re.IGNORECASE)
+_PASSWORD_IN_QUERY = re.compile(r"^[a-z][a-z0-9+]*://.*[?&;](password|passwd|pwd)=(?!\$\{\w+\}(&|;|$))", re.IGNORECASE)
 
 
 class FormatConfig(BaseModel):
@@ -65,7 +68,10 @@ class SplitConfig(BaseModel):
     )
     test: float = Field(0.2, gt=0, lt=0.9, description="Fraction of the rows held out for the test.")
     valid: float = Field(0.1, gt=0, lt=0.9, description="Fraction of the remaining rows held out for validation.")
-    drop_leaks: bool = Field(False, description="Given splits: drop training rows whose text is also held out.")
+    drop_leaks: bool = Field(
+        False,
+        description="Given splits: drop rows whose text is also held out, validation rows of the test too.",
+    )
 
 
 class LimitsConfig(BaseModel):
@@ -96,10 +102,23 @@ class DataConfig(BaseModel):
     split: SplitConfig = Field(default_factory=SplitConfig, description="How rows are held out.")
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Bounds while reading.")
 
+    @classmethod
+    def of(cls, source: str) -> DataConfig:
+        """For a source named outside a recipe.
+
+        Raises:
+            RecipeError: it holds a password; the message does not repeat it.
+        """
+        try:
+            return cls(source=source)
+        except ValidationError as error:
+            finding = error.errors(include_input=False)[0]["msg"].removeprefix("Value error, ")
+            raise RecipeError(finding, where="the data source") from None
+
     @field_validator("source", "test", "valid", "unlabelled")
     @classmethod
     def _no_password(cls, value: str | None) -> str | None:
         """A recipe is stored in every artifact, so a password must not be written in it."""
-        if value is not None and _PASSWORD_IN_URL.match(value):
+        if value is not None and (_PASSWORD_IN_URL.match(value) or _PASSWORD_IN_QUERY.match(value)):
             raise ValueError("holds a password; write ${NAME} in its place and set that environment variable")
         return value

@@ -17,6 +17,7 @@ from penjing.data.labels import class_counts, require_learnable
 from penjing.data.language import Language, LanguageMix, detect_language
 from penjing.data.sources import open_source, read_table
 from penjing.data.split import split_table
+from penjing.data.textkey import content_key
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,11 @@ def prepare(config: DataConfig, task: str = "auto", seed: int = 42, listener: Li
         shares = ", ".join(f"{name} {share:.0%}" for name, share in mix.shares.items())
         notes.append(f"language: {mix.language} ({shares})")
     notes += result.explanation
+    unlabelled = _unlabelled(done.unlabelled, config, inference, listener)
+    unlabelled = _not_held_out(unlabelled, result.splits, notes)
     for note in notes:
         warns = note.startswith(("warning", "left out", "dropped"))
         listener(Notice("data", note.removeprefix("warning: "), "warning" if warns else "info"))
-    unlabelled = _unlabelled(done.unlabelled, config, inference, listener)
     summary = summarise(config, table)
     return Prepared(
         result.splits,
@@ -202,3 +204,13 @@ def _unlabelled(own: Table, config: DataConfig, inference: Inference, listener: 
     keep = [i for i, row in enumerate(more.rows) if str(row.get(column) or "").strip()]
     more = more.take(keep)
     return Table(own.rows + more.rows, own.row_ids + more.row_ids, own.name)
+
+
+def _not_held_out(unlabelled: Table, splits: Splits, notes: list[str]) -> Table:
+    """Without the texts of validation and test rows, which no part of training may read."""
+    held = {content_key(row, splits.roles) for part in (splits.valid, splits.sealed_test) for row in part.rows}
+    keep = [i for i, row in enumerate(unlabelled.rows) if content_key(row, splits.roles) not in held]
+    if len(keep) == len(unlabelled):
+        return unlabelled
+    notes.append(f"dropped {len(unlabelled) - len(keep):,} unlabelled rows with the content of a held-out row")
+    return unlabelled.take(keep)

@@ -74,7 +74,7 @@ def split_table(
         )
     train, test, valid = _complete(table, given["test"], given["valid"], inference, config, strategy, seed, notes)
     if any(part is not None for part in given.values()):
-        train = _given_leaks(train, valid, test, inference, config, notes)
+        train, valid = _given_leaks(train, valid, test, inference, config, notes)
     elif strategy == "time":
         train, valid = _drop_seen(train, valid, test, inference, notes)
     for name, part in (("training", train), ("validation", valid), ("test", test)):
@@ -232,19 +232,32 @@ def _drop_seen(train: Table, valid: Table, test: Table, inference: Inference, no
 
 def _given_leaks(
     train: Table, valid: Table, test: Table, inference: Inference, config: SplitConfig, notes: list[str]
+) -> tuple[Table, Table]:
+    """A given split is kept as it is, unless the user wants leaks dropped: from training, and from validation."""
+    tested = {content_key(row, inference.roles) for row in test.rows}
+    held = tested | {content_key(row, inference.roles) for row in valid.rows}
+    train = _without_leaks(train, held, ("training", "of a held-out row"), inference, config, notes)
+    return train, _without_leaks(valid, tested, ("validation", "of a test row"), inference, config, notes)
+
+
+def _without_leaks(
+    part: Table,
+    keys: set[bytes],
+    words: tuple[str, str],
+    inference: Inference,
+    config: SplitConfig,
+    notes: list[str],
 ) -> Table:
-    """A given split is kept as it is, unless the user wants leaks dropped."""
-    held = {content_key(row, inference.roles) for part in (test, valid) for row in part.rows}
-    kept = _without(train, held, inference)
-    leaked = len(train) - len(kept)
-    if leaked and config.drop_leaks:
-        notes.append(f"dropped {leaked:,} training rows whose content is held out too")
+    kept = _without(part, keys, inference)
+    leaked = len(part) - len(kept)
+    if not leaked:
+        return part
+    name, whose = words
+    if config.drop_leaks:
+        notes.append(f"dropped {leaked:,} {name} rows with the content {whose}")
         return kept
-    if leaked:
-        notes.append(
-            f"warning: {leaked:,} training rows have the content of a held-out row (data.split.drop_leaks removes them)"
-        )
-    return train
+    notes.append(f"warning: {leaked:,} {name} rows have the content {whose} (data.split.drop_leaks removes them)")
+    return part
 
 
 def _without(table: Table, keys: set[bytes], inference: Inference) -> Table:

@@ -24,7 +24,7 @@ from penjing.core.report import Comparison, Difference, McNemar
 from penjing.core.task import Metric, Prediction, Stats, Table, Task
 from penjing.evaluate.bootstrap import interval, resample_indices
 from penjing.evaluate.config import EvaluateConfig
-from penjing.evaluate.evaluate import unit_groups
+from penjing.evaluate.evaluate import recorded_group, unit_groups
 from penjing.evaluate.outcomes import outcomes
 from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
 from penjing.evaluate.verdict import rows_to_settle
@@ -132,7 +132,9 @@ def compare_artifacts(
             if done % 200 == 0 or done == len(table):
                 listener(Progress("compare", done, len(table), note=str(path)))
         sides.append(Contender(str(path), predictor.task, predictions))
-    return compare_predictions(table, sides[0], sides[1], config)
+    config = config or EvaluateConfig()
+    group = config.group or recorded_group(artifacts[0]) or recorded_group(artifacts[1])
+    return compare_predictions(table, sides[0], sides[1], config.model_copy(update={"group": group}))
 
 
 def _difference(metric: Metric, a: float, b: float, draws: np.ndarray, n: int, level: float) -> Difference:

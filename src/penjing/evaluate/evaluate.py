@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from penjing.core.artifact import Artifact
 from penjing.core.errors import CapabilityError, DataError
 from penjing.core.events import Listener, Progress, ignore
-from penjing.core.report import Calibration, Evaluation, MetricValue
+from penjing.core.report import REPORT, Calibration, Evaluation, MetricValue, read_report
 from penjing.core.task import Prediction, Stats, Table, Task
 from penjing.evaluate.bootstrap import Interval, bootstrap
 from penjing.evaluate.calibration import fit_temperature, reliability, rescale
@@ -142,6 +143,14 @@ def unit_groups(column: str | None, table: Table, stats: Stats) -> list[object] 
     require_column(table, column, "evaluate.group")
     # A row without a group is its own group.
     return [(i if row.get(column) is None else str(row[column])) for i, row in enumerate(table.rows)]
+
+
+def recorded_group(artifact: Artifact) -> str | None:
+    """The column whose rows the artifact's own report drew together; None where it has none, or no report."""
+    if REPORT not in artifact.manifest["files"]:
+        return None
+    found = read_report(artifact.file(REPORT)).evaluation.settings.get("group")
+    return found if isinstance(found, str) else None
 
 
 def _score(task: Task, table: Table, predictions: Sequence[Prediction]) -> Stats:
