@@ -1,5 +1,6 @@
 """Where a run works: claimed by one process, resumed by the same run only, and never deleted by mistake."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -8,8 +9,8 @@ import signal
 import pytest
 
 from penjing.core.artifact import MANIFEST, file_sha256
-from penjing.core.errors import ArtifactError, DataError
-from penjing.pipeline.workdir import IDENTITY, open_workdir
+from penjing.core.errors import ArtifactError, DataError, PenjingError
+from penjing.pipeline.workdir import IDENTITY, disk_errors, open_workdir
 
 
 @pytest.fixture
@@ -154,3 +155,12 @@ def test_an_interrupted_overwriting_run_resumes(tmp_path):
     with open_workdir(tmp_path / "x", "identity", overwrite=True) as second:
         assert second.resumed
         assert (second.training / "checkpoint.safetensors").read_bytes() == b"hours of work"
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
+@pytest.mark.parametrize("inside", ["", "model.partial/training/x", "model/x", "model.test.jsonl", ".."])
+def test_an_error_of_the_disk_names_out_only_where_it_lies_there(out, code, inside):
+    for path, where in ((out.parent / inside if inside else None, out), (out.parent / "model2" / "x",) * 2):
+        with pytest.raises(PenjingError) as caught, disk_errors(out):
+            raise OSError(code, os.strerror(code), *([str(path)] if path else []))
+        assert caught.value.where == str(where)

@@ -213,6 +213,13 @@ def test_a_file_that_is_there_is_kept_unless_told_otherwise(task, pairs, tmp_pat
     assert "precious" not in path.read_text()
 
 
+def test_a_users_file_called_like_a_part_is_kept(task, pairs, tmp_path):
+    mine = tmp_path / "out.csv.part"
+    mine.write_text("precious")
+    _write(pairs, tmp_path / "out.csv", task)
+    assert mine.read_text() == "precious" and len(list(tmp_path.iterdir())) == 2
+
+
 def test_the_format_comes_from_the_name_or_is_given(task, pairs, tmp_path):
     with pytest.raises(DataError, match=r"unknown output format '\.xls'"):
         write_predictions(pairs, tmp_path / "out.xls", task)

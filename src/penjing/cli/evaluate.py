@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import secrets
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from penjing.core.errors import DataError
 
 if TYPE_CHECKING:
     from penjing.cli.console import Console
+    from penjing.core.report import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,12 +49,22 @@ def evaluate(args: argparse.Namespace, console: Console) -> int:
         listener=console.listen,
     )
     if out is not None:
-        from penjing.evaluate.assemble import write_report_files
-
-        out.mkdir(parents=True)
-        write_report_files(report, out, artifact=report.name)
+        _write(report, out)
     if console.json:
         console.document(report.model_dump(mode="json"))
     else:
         show_report(console, report)
     return BUDGET_NOT_MET if overall(report.verdicts) == "FAIL" else 0
+
+
+def _write(report: Report, out: Path) -> None:
+    """The report's files, in a directory that is either complete or not there."""
+    from penjing.evaluate.assemble import write_report_files
+
+    part = out.with_name(f"{out.name[:40]}.{secrets.token_hex(8)}.part")
+    part.mkdir(parents=True)
+    try:
+        write_report_files(report, part, artifact=report.name)
+        part.rename(out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -214,16 +214,30 @@ def _identity(partial: Path) -> str | None:
 
 @contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn a full disk, or one that cannot be written, into one line for the user."""
+    """Turn a full disk, or one that cannot be written, into one line for the user; another file is named itself."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        if not full and error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        detail = os.strerror(error.errno or 0)
+        named = error.filename
+        if isinstance(named, str | bytes | os.PathLike) and not _is_of(Path(os.fsdecode(named)), where):
+            raise PenjingError(
+                f"cannot be used ({detail})",
+                where=os.fsdecode(named),
+                next_step="free some space there" if full else "allow access to it",
+            ) from error
+        if full:
             raise PenjingError(
                 "the disk is full", where=str(where), next_step="free some space and run the same command: it resumes"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-            raise PenjingError(
-                f"cannot be written ({os.strerror(error.errno)})", where=str(where), next_step="give another --out"
-            ) from error
-        raise
+        raise PenjingError(f"cannot be written ({detail})", where=str(where), next_step="give another --out") from error
+
+
+def _is_of(path: Path, out: Path) -> bool:
+    """Whether a path belongs to a run at `out`: inside it or what stands beside it, or a directory above."""
+    path, out = Path(os.path.realpath(path)), Path(os.path.realpath(out))
+    own = {out, out.with_name(out.name + ".partial"), out.with_name(out.name + ".test.jsonl")}
+    return not own.isdisjoint({path, *path.parents}) or path in out.parents

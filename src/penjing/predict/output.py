@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -46,7 +47,7 @@ def write_predictions(
     kind = format_of(target, format)
     if target.exists() and not overwrite:
         raise DataError("exists already", where=str(target), next_step="choose another name, or allow overwriting")
-    part = target.with_name(target.name + ".part")
+    part = target.with_name(f"{target.name[:40]}.{secrets.token_hex(8)}.part")
     with _plainly(target):
         handle = _open(part, kind)
     try:
@@ -108,11 +109,11 @@ def _columns_of(value: Any, task: Task) -> Mapping[str, Any]:
 
 def _open(part: Path, kind: str) -> IO[Any]:
     if kind == "parquet":
-        return part.open("wb")
+        return part.open("xb")
     # Excel takes a CSV without the mark for the local encoding and garbles Chinese. Half surrogates, which JSON input
     # can smuggle in, are written as their escapes: valid in JSON, readable in CSV.
     encoding = "utf-8-sig" if kind == "csv" else "utf-8"
-    return part.open("w", encoding=encoding, errors="backslashreplace", newline="")
+    return part.open("x", encoding=encoding, errors="backslashreplace", newline="")
 
 
 @contextmanager
