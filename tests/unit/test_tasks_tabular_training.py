@@ -15,6 +15,7 @@ from penjing.core.task import Roles, Table
 from penjing.data.catalog import demo_rows
 from penjing.data.config import LimitsConfig
 from penjing.tasks.tabular import TabularClassification, TabularRegression
+from penjing.train.direct import boosting
 from penjing.train.direct.blend import fit_blend, row_losses, spread
 from penjing.train.direct.boosting import BoostingTrainer
 from penjing.train.direct.config import DirectConfig
@@ -268,3 +269,36 @@ def test_german_credit_from_the_catalog():
     values = _metrics(task, model, table.take(order[800:]))
     assert values["auc"] > 0.7
     assert values["log_loss"] < 0.6
+
+
+@pytest.mark.parametrize(("num_classes", "seen"), [(2, (1,)), (2, (0,)), (3, (2,)), (3, (0, 2)), (4, (1, 2, 3))])
+def test_a_class_without_rows_has_a_column_and_is_improbable(num_classes, seen):
+    rng = np.random.default_rng(0)
+    target = np.resize(seen, 60)
+    features = (rng.normal(size=(60, 2)) + target[:, None]).astype(np.float32)
+    scores = fit_linear(features, target, num_classes=num_classes, strength=1.0).predict(features)
+    if num_classes == 2:
+        scores = np.hstack([np.zeros_like(scores), scores])
+    assert scores.shape == (60, num_classes)
+    probs = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    assert np.delete(probs, seen, axis=1).mean() < 0.05
+    assert (probs.argmax(axis=1) == target).mean() > 0.6
+
+
+def test_a_sample_of_rows_keeps_rare_classes(monkeypatch):
+    monkeypatch.setattr(boosting, "MAX_LINEAR_ROWS", 100)
+    rows = np.arange(10, 1010)
+    target = np.zeros(1000, np.int64)
+    target[[3, 500]] = 1
+    kept = boosting._sample(rows, target, seed=0)
+    assert len(kept) == 101 and target[kept - 10].sum() == 1 and len(set(kept.tolist())) == 101
+
+
+def test_validation_rows_with_an_unseen_label_are_left_out_and_it_is_said():
+    rows = [{"x": i % 7 + (i % 2), "y": "ab"[i % 2]} for i in range(60)]
+    train = Table(rows, [str(i) for i in range(60)], "train")
+    valid = Table([*rows[:9], {"x": 3, "y": "c"}], [f"v{i}" for i in range(10)], "valid")
+    heard = []
+    _fit(TabularClassification, train, Roles(label="y", features=("x",)), valid, listener=heard.append)
+    texts = [event.text for event in heard if isinstance(event, Notice)]
+    assert any("left out 1 validation row" in text and "'c'" in text for text in texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from penjing.core.errors import DataError
 from penjing.core.events import Listener, Notice, Progress
 from penjing.core.task import Batch, Table, Task
+from penjing.tasks.text_labels import label_cell, label_text
 from penjing.train.direct.blend import Blend, fit_blend, half_loss
 from penjing.train.direct.config import DirectConfig
 from penjing.train.direct.folds import Fold, holdout, stratified_folds
@@ -40,7 +42,7 @@ class BoostingTrainer:
             task: a tabular task.
             train: rows to fit on.
             valid: rows for settings; may be empty.
-            config: a `DirectConfig`, or the train stage's config, whose `direct_minutes` bound the search.
+            config: how long to search, and among what.
             seed: of folds, searches and bagging.
             listener: told of every trial.
 
@@ -48,19 +50,17 @@ class BoostingTrainer:
             DataError: too few rows.
             MissingExtraError: LightGBM or scikit-learn is not installed.
         """
-        settings = config
-        if not isinstance(config, DirectConfig):
-            settings = DirectConfig(seconds=60 * config.direct_minutes)
         if len(train) < MIN_ROWS:
             raise DataError(f"{len(train)} training rows", where=train.name or None, expected=f"at least {MIN_ROWS}")
+        valid = _known(task, valid, listener)
         batch = _joined(task.encode(train.rows, training=True), valid, task)
         fitter = TreeFitter(
-            batch["features"], batch["targets"], len(task.labels), settings.max_rounds, settings.threads, seed
+            batch["features"], batch["targets"], len(task.labels), config.max_rounds, config.threads, seed
         )
         fit_rows = np.arange(len(train))
-        folds = _plan(fitter, len(train), settings, seed)
-        trials = _search_trees(fitter, folds, settings, seed, listener)
-        if len(train) > settings.small_rows:
+        folds = _plan(fitter, len(train), config, seed)
+        trials = _search_trees(fitter, folds, config, seed, listener)
+        if len(train) > config.small_rows:
             trials = trials[:1]
         tree_scores = np.mean([trial.scores for trial in trials], axis=0)
         strength, steps, linear_scores = _search_linear(fitter, folds, tree_scores, seed)
@@ -69,7 +69,7 @@ class BoostingTrainer:
         listener(Notice("train", _describe(trials, blend, strength, steps, len(judged))))
         boosters = []
         if blend.trees:
-            num_seeds = settings.num_seeds if len(train) <= settings.small_rows else 1
+            num_seeds = config.num_seeds if len(train) <= config.small_rows else 1
             boosters = [
                 fitter.fit(trial.settings, trial.rounds, fit_rows, seed + k)
                 for trial in trials
@@ -77,6 +77,22 @@ class BoostingTrainer:
             ]
         linear = _fit_linear(fitter, fit_rows, strength, steps, seed) if blend.linear else None
         return TabularModel(boosters, linear, blend.trees, blend.linear, fitter.num_classes, fitter.features.shape[1])
+
+
+def _known(task: Task, valid: Table, listener: Listener) -> Table:
+    """Validation rows whose label is among those of the training rows."""
+    if not task.labels:
+        return valid
+    column = task.roles.label
+    names = [label_text(label_cell(row, column, i), f"row {i}") for i, row in enumerate(valid.rows)]
+    known = [i for i, name in enumerate(names) if name in task.labels]
+    if len(known) == len(valid):
+        return valid
+    unseen = sorted(set(names) - set(task.labels))
+    shown = ", ".join(repr(name) for name in unseen[:3]) + (", ..." if len(unseen) > 3 else "")
+    left_out = len(valid) - len(known)
+    listener(Notice("train", f"left out {left_out} validation rows with labels no training row has: {shown}"))
+    return valid.take(known)
 
 
 def _joined(batch: Batch, valid: Table, task: Task) -> Batch:
@@ -137,7 +153,7 @@ def _search_linear(
 
 def _fit_linear(fitter: TreeFitter, rows: np.ndarray, strength: float, steps: int, seed: int) -> LinearModel:
     if len(rows) > MAX_LINEAR_ROWS:  # more rows hardly move a few hundred weights
-        rows = np.sort(np.random.default_rng(seed).choice(rows, MAX_LINEAR_ROWS, replace=False))
+        rows = _sample(rows, fitter.target[rows] if fitter.num_classes else np.zeros(len(rows)), seed)
     return fit_linear(
         fitter.features[rows],
         fitter.target[rows],
@@ -145,6 +161,15 @@ def _fit_linear(fitter: TreeFitter, rows: np.ndarray, strength: float, steps: in
         strength=strength,
         num_steps=steps,
     )
+
+
+def _sample(rows: np.ndarray, target_N: np.ndarray, seed: int) -> np.ndarray:
+    """About `MAX_LINEAR_ROWS` rows, of each class the same share and at least one."""
+    rng = np.random.default_rng(seed)
+    share = MAX_LINEAR_ROWS / len(rows)
+    parts = [np.flatnonzero(target_N == value) for value in np.unique(target_N)]
+    kept = [rng.choice(part, math.ceil(share * len(part)), replace=False) for part in parts]
+    return rows[np.sort(np.concatenate(kept))]
 
 
 def _describe(trials: list[TreeTrial], blend: Blend, strength: float, steps: int, num_judged: int) -> str:

@@ -115,9 +115,30 @@ def fit_linear(
         raise MissingExtraError("scikit-learn", "train") from None
     expansion = learn_expansion(features_NF, num_steps)
     inputs = expansion(features_NF).astype(np.float64)
-    if num_classes:
-        model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS, tol=1e-5).fit(inputs, target_N)
+    if num_classes and len(np.unique(target_N)) < 2:
+        seen, weights, bias = np.unique(target_N), np.zeros((inputs.shape[1], 1)), np.zeros(1)
     else:
-        model = Ridge(alpha=1 / (2 * strength)).fit(inputs, target_N)
-    weights = np.atleast_2d(model.coef_).T.astype(np.float32)
-    return LinearModel(expansion, weights, np.atleast_1d(model.intercept_).astype(np.float32))
+        if num_classes:
+            model = LogisticRegression(C=strength, max_iter=MAX_ITERATIONS, tol=1e-5).fit(inputs, target_N)
+        else:
+            model = Ridge(alpha=1 / (2 * strength)).fit(inputs, target_N)
+        seen = model.classes_ if num_classes else np.zeros(1)
+        weights, bias = np.atleast_2d(model.coef_).T, np.atleast_1d(model.intercept_)
+    if len(seen) < num_classes:
+        weights, bias = _with_absent(inputs, weights, bias, seen.astype(np.int64), num_classes)
+    return LinearModel(expansion, weights.astype(np.float32), bias.astype(np.float32))
+
+
+def _with_absent(
+    inputs: np.ndarray, weights: np.ndarray, bias: np.ndarray, seen: np.ndarray, num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and bias of all classes, where some had no row: those are as likely as half a row among all."""
+    if len(seen) == 2:  # the log-odds of the second
+        weights, bias = np.hstack([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])
+    total = np.logaddexp.reduce(inputs @ weights + bias, axis=1).mean()
+    all_weights = np.zeros((inputs.shape[1], num_classes))
+    all_bias = np.full(num_classes, total - np.log(2 * len(inputs)))
+    all_weights[:, seen], all_bias[seen] = weights, bias
+    if num_classes > 2:
+        return all_weights, all_bias
+    return all_weights[:, 1:] - all_weights[:, :1], all_bias[1:] - all_bias[:1]
