@@ -116,3 +116,12 @@ def test_the_shipped_calibration_round_trips_and_names_its_origin():
     assert Calibration.from_json(calibration.to_json()) == calibration
     assert calibration.provenance
     assert {"p95_ms", "rows_per_s", "size_mb", "ram_mb", "train_minutes"} <= calibration.costs.keys()
+
+
+def test_undefined_replicates_do_not_count():
+    errors, undefined = (0.5, 0.41, 0.28, 0.22), (math.nan,) * 4
+    others = tuple(tuple(value + 0.01 * k for value in errors) for k in range(3))
+    assert Curve(SIZES, errors, (undefined, *others)).log_error(800) == Curve(SIZES, errors, others).log_error(800)
+    few = Curve(SIZES, errors, (undefined, *others[:2]))
+    assert few.log_error(800) == Curve(SIZES, errors).log_error(800)
+    assert few.log_gain(800, 50) == Curve(SIZES, errors).log_gain(800, 50)

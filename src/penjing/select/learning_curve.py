@@ -15,6 +15,7 @@ import numpy as np
 _ASYMPTOTES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)
 _LEAST_NOISE = 0.02  # of log error, where the fit would be exact
 _MAX_EXPONENT = 1.0
+_MIN_REPLICATES = 3
 # An extrapolation is off by about this share of its own length, in either direction.
 EXTRAPOLATION_ERROR = 0.35
 
@@ -26,17 +27,24 @@ class Curve:
     Args:
         sizes: [S] training rows, ascending.
         errors: [S] error of a model trained on that many rows.
-        replicates: [F, S] the errors without one fold (jackknife), or [0, S] where there was one fold only.
+        replicates: [F, S] the errors without one fold (jackknife), or [0, S] where there was one fold only; those that
+            are undefined (an AUC without positives) are left out, and all where fewer than three are defined.
     """
 
     sizes: tuple[int, ...]
     errors: tuple[float, ...]
     replicates: tuple[tuple[float, ...], ...] = ()
 
+    @property
+    def defined(self) -> tuple[tuple[float, ...], ...]:
+        """The replicates that count."""
+        found = tuple(errors for errors in self.replicates if np.isfinite(errors).all())
+        return found if len(found) >= _MIN_REPLICATES else ()
+
     def log_error(self, num_rows: float) -> tuple[float, float]:
         """(log error, its standard error) at a size, anchored at the greatest size measured."""
         value = at(self.sizes, self.errors, num_rows)
-        spread = jackknife([at(self.sizes, errors, num_rows) for errors in self.replicates])
+        spread = jackknife([at(self.sizes, errors, num_rows) for errors in self.defined])
         reach = value - float(np.log(self.errors[-1]))
         return value, float(np.hypot(spread, EXTRAPOLATION_ERROR * reach))
 
@@ -47,7 +55,7 @@ class Curve:
             return at(self.sizes, errors, num_rows) - at(self.sizes, errors, num_rows + more_rows)
 
         value = fall(self.errors)
-        spread = jackknife([fall(errors) for errors in self.replicates])
+        spread = jackknife([fall(errors) for errors in self.defined])
         return value, float(np.hypot(spread, EXTRAPOLATION_ERROR * value))
 
 
