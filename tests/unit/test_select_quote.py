@@ -2,12 +2,14 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
 from penjing.core.budget import Budget
 from penjing.core.errors import ArtifactError
 from penjing.core.report import Cost, Evaluation, MetricValue
+from penjing.core.task import Metric
 from penjing.data.config import DataConfig
 from penjing.data.prepare import prepare
 from penjing.select.calibration import shipped
@@ -39,8 +41,6 @@ def loans(tmp_path, task_rows):
 
 @pytest.fixture
 def findings(messages):
-    from penjing.core.task import Metric
-
     evidence = Evidence(
         basis="probe", log_error=-1.6, standard_error=0.1, test_error=0.3, run_ratio=-0.2, label_gain=(0.05, 0.02)
     )
@@ -81,6 +81,29 @@ def test_the_budget_is_compared_with_figures_and_with_ends_of_intervals(messages
     found = make(messages, findings, Budget(p95_ms=0.1, size_mb=1_000, rows_per_s=900, metric=99.9)).over_budget
     assert found["p95_ms"] == "likely" and found["metric"] == "likely" and found["rows_per_s"] == "possible"
     assert "size_mb" not in found
+
+
+def test_a_limit_of_a_metric_that_is_no_percentage_is_in_its_own_scale(messages, findings):
+    def state(limit, higher):
+        about = Metric(higher_is_better=higher, percent=False)
+        return make(messages, replace(findings, metric=about), Budget(metric=limit)).over_budget.get("metric")
+
+    expected = make(messages, replace(findings, metric=Metric(percent=False))).score.expected
+    assert (state(expected - 5, True), state(expected - 0.001, True), state(0.99999, True)) == (
+        None,
+        "possible",
+        "likely",
+    )
+    error = 1 - expected
+    assert (state(50, False), state(error + 0.001, False), state(0.0001, False)) == (None, "possible", "likely")
+
+
+def test_an_assumed_spread_is_said_to_be_assumed(messages, findings):
+    promised = make(messages, findings)
+    assert promised.assumed
+    assert "assumed, not yet measured" in promised.sentences("en")[0] and "假定" in promised.sentences("zh")[0]
+    measured = promised.model_copy(update={"assumed": False})
+    assert "should hold in 90% of runs" in measured.sentences("en")[0] and "假定" not in measured.sentences("zh")[0]
 
 
 def test_what_came_true(messages, findings):

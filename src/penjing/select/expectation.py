@@ -47,6 +47,11 @@ def expect_error(evidence: Evidence, calibration: Calibration, level: float) -> 
     return spread.bounds(math.exp(start), level, sd_more=math.hypot(evidence.standard_error, noise))
 
 
+def spread_of(evidence: Evidence, calibration: Calibration) -> Spread:
+    """The spread that the expected error rests on."""
+    return _start(evidence, calibration)[1]
+
+
 def _start(evidence: Evidence, calibration: Calibration) -> tuple[float, Spread]:
     if evidence.basis == "run":
         return evidence.log_error, calibration.run_only

@@ -1,4 +1,6 @@
-"""What a run would give and cost, told in about a minute, before anything is trained.
+"""What a run would give and cost, told in about a minute, before the run itself.
+
+A text model is probed and trained for seconds at most; a table is learned for real, on a sample and with few settings.
 
 Time is shared out beforehand, samples shrink to fit it, and whatever cannot be interrupted runs in a process that can
 be killed, so that the deadline holds on slow machines too.
@@ -19,11 +21,12 @@ from penjing.core.errors import ArtifactError
 from penjing.core.events import Listener, ignore
 from penjing.core.report import QuotedFigure, Report
 from penjing.core.runtime import physical_cores
+from penjing.core.task import Metric
 from penjing.data.prepare import Prepared
 from penjing.models.pretrained import Pretrained
 from penjing.select.calibration import Calibration, shipped
 from penjing.select.config import SelectConfig
-from penjing.select.expectation import Evidence, expect_error, expect_label_gain
+from penjing.select.expectation import Evidence, expect_error, expect_label_gain, spread_of
 from penjing.select.gather import Findings, gather_direct, gather_gradient
 from penjing.select.price import MonthlyCost, monthly_cost
 from penjing.select.quote_wording import describe_quote
@@ -65,6 +68,7 @@ class Quote(_Part):
     monthly: MonthlyCost
     level: float = Field(description="How often these intervals should hold.")
     rows: dict[str, int] = Field(description="train, valid and test rows of the data; sampled: rows looked at.")
+    assumed: bool = Field(False, description="Some spread behind the intervals is assumed, not yet measured on runs.")
     evidence: Evidence
     backend: str = Field(description="What latency and throughput were measured with.")
     seconds: float = Field(description="Wall time this quote took.")
@@ -155,6 +159,7 @@ def build_quote(
         more_labels=None if gain is None else _range(gain),
         monthly=monthly_cost(costs["rows_per_s"].expected, physical_cores(), config.price),
         level=config.level,
+        assumed=not all(spread.num_runs for spread in (spread_of(found.evidence, calibration), *spreads.values())),
         rows={
             "train": len(splits.train),
             "valid": len(splits.valid),
@@ -165,7 +170,7 @@ def build_quote(
         backend=found.serving.backend,
         seconds=round(seconds, 1),
         busy=machine_busy(),
-        over_budget=_over_budget(budget, score, costs, percent=about.percent),
+        over_budget=_over_budget(budget, score, costs, about),
         calibration=dict(calibration.provenance),
     )
     return values
@@ -186,7 +191,7 @@ def _score_range(error: tuple[float, float, float], *, higher: bool, percent: bo
 
 
 def _over_budget(
-    budget: Budget, score: Range, costs: Mapping[str, Range], *, percent: bool
+    budget: Budget, score: Range, costs: Mapping[str, Range], about: Metric
 ) -> dict[str, Literal["likely", "possible"]]:
     found: dict[str, Literal["likely", "possible"]] = {}
     for name, figure in costs.items():
@@ -198,10 +203,12 @@ def _over_budget(
             found[name] = "likely"
         elif (figure.low < limit) if least else (figure.high > limit):
             found[name] = "possible"
-    if budget.metric is not None and percent:
-        if 100 * score.expected < budget.metric:
+    if budget.metric is not None:
+        limit = budget.metric / 100 if about.percent else budget.metric
+        higher = about.higher_is_better
+        if (score.expected < limit) if higher else (score.expected > limit):
             found["metric"] = "likely"
-        elif 100 * score.low < budget.metric:
+        elif (score.low < limit) if higher else (score.high > limit):
             found["metric"] = "possible"
     return found
 

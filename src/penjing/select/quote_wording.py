@@ -58,10 +58,14 @@ def _gain(quote: Quote) -> str:
 
 def _english(quote: Quote) -> list[str]:
     costs, month = quote.costs, quote.monthly
-    shown = f"{quote.level:.0%}"
+    sure = f"intervals should hold in {quote.level:.0%} of runs"
+    if quote.assumed:
+        sure = (
+            f"intervals are meant to hold in {quote.level:.0%} of runs, but their spread is assumed, not yet measured"
+        )
     lines = [
         f"Expected {quote.metric} on {quote.rows['test']:,} test rows: {metric_range(quote, quote.score)}, by "
-        f"{_BASES[quote.evidence.basis][0]}; intervals should hold in {shown} of runs.",
+        f"{_BASES[quote.evidence.basis][0]}; {sure}.",
         f"Training: about {number_range(costs['train_minutes'])} minutes on this machine.",
         f"The model: {number_range(costs['size_mb'])} MB on disk, {number_range(costs['ram_mb'])} MB of memory, p95 "
         f"{number_range(costs['p95_ms'])} ms a row, {number_range(costs['rows_per_s'])} rows/s ({quote.backend}).",
@@ -91,9 +95,12 @@ def _assumption(quote: Quote) -> str:
 def _chinese(quote: Quote) -> list[str]:
     costs, month = quote.costs, quote.monthly
     price = "按您给出的价格" if month.given else f"按 {month.as_of} 的假定价格：2 核 4 GB，按需，全月运行，并非报价"
+    sure = f"区间应在 {quote.level:.0%} 的运行中成立"
+    if quote.assumed:
+        sure = f"区间意在 {quote.level:.0%} 的运行中成立，但其宽度是假定的，尚未经实测"
     lines = [
         f"预计在 {quote.rows['test']:,} 条测试数据上 {quote.metric} 为 {metric_range(quote, quote.score)}，"
-        f"依据：{_BASES[quote.evidence.basis][1]}；区间应在 {quote.level:.0%} 的运行中成立。",
+        f"依据：{_BASES[quote.evidence.basis][1]}；{sure}。",
         f"训练：在本机约 {number_range(costs['train_minutes'])} 分钟。",
         f"模型：磁盘 {number_range(costs['size_mb'])} MB，内存 {number_range(costs['ram_mb'])} MB，"
         f"单条 p95 延迟 {number_range(costs['p95_ms'])} 毫秒，每秒 {number_range(costs['rows_per_s'])} 条"
