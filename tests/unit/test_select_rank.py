@@ -8,7 +8,7 @@ import pytest
 
 from penjing.core.budget import Budget
 from penjing.core.errors import FetchError, RecipeError
-from penjing.core.task import Prediction, Roles, Splits, Table
+from penjing.core.task import Metric, Prediction, Roles, Splits, Table
 from penjing.select.candidate import Candidate, excesses, speaks
 from penjing.select.config import SelectConfig
 from penjing.select.examine import Examined, Question
@@ -114,6 +114,21 @@ def test_ranking_is_deterministic_and_json_able(question, examined):
     assert json.loads(first)["candidates"][0]["name"] == "large"
 
 
+@pytest.mark.parametrize(
+    ("about", "score", "limit", "broken"),
+    [
+        (Metric(percent=False), 0.4, 0.6, True),
+        (Metric(percent=False), 0.7, 0.6, False),
+        (Metric(higher_is_better=False, percent=False), 3.0, 2.0, True),
+        (Metric(higher_is_better=False, percent=False), 1.0, 2.0, False),
+    ],
+)
+def test_a_limit_of_the_metric_is_in_its_own_scale(about, score, limit, broken):
+    found = excesses(Candidate("m"), Budget(metric=limit), score, about)
+    assert [excess.limit for excess in found] == (["metric"] if broken else [])
+    assert all(excess.factor > 1 for excess in found)
+
+
 def test_every_limit_is_checked():
     candidate = Candidate(
         "m", p95_ms=3.0, size_mb=90.0, ram_mb=300.0, train_minutes=4.0, rows_per_s=100.0, expected=0.8
@@ -194,3 +209,27 @@ def test_a_local_model_and_scratch_are_measured_for_real(tmp_path, monkeypatch, 
         assert candidate.rows_per_s > 0 and candidate.size_mb > 0.1 and candidate.ram_mb > 30
         assert candidate.probe_low <= candidate.probe <= candidate.probe_high
     assert len(list((tmp_path / "serving").glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("num_valid", [200, 1500])
+def test_a_rare_class_is_in_every_part_that_is_learned_from(num_valid):
+    rows = [{"x": i, "label": "yes" if i % 100 == 7 else "no"} for i in range(3000)]
+    splits = splits_of(rows, Roles(features=("x",), label="label"), 3000 - num_valid, num_valid)
+    pool = draw_pool(splits, max_rows=400, num_folds=3, seed=5)
+    assert len(pool.table) == 400
+    positive = np.array([row["label"] == "yes" for row in pool.table.rows])
+    assert 4 <= positive.sum() <= 8
+    for fold in range(pool.num_folds):
+        learn, judged = pool.parts(fold)
+        assert positive[learn].any() and len(judged)
+    assert positive[: len(positive) // 2].any()
+
+
+def test_copies_of_one_text_share_a_fold():
+    rows = [{"text": f"t {i % 30}" + "!" * (i // 30), "label": "ab"[i % 2]} for i in range(90)]
+    pool = draw_pool(splits_of(rows, Roles(text="text", label="label"), 70, 20), max_rows=90, num_folds=5, seed=0)
+    folds = {}
+    for row, fold in zip(pool.table.rows, pool.fold, strict=True):
+        folds.setdefault(row["text"].rstrip("!"), set()).add(int(fold))
+    assert all(len(found) == 1 for found in folds.values())
+    assert np.bincount(pool.fold).tolist() == [18] * 5

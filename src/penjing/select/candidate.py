@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from penjing.core.budget import Budget
+from penjing.core.task import Metric
 
+SHARE = Metric()
 Standing = Literal["chosen", "fits", "over budget", "wrong language", "unavailable"]
 
 
@@ -83,13 +85,14 @@ class Excess:
         return f"{self.limit} {self.found:.3g}, budget {self.allowed:.3g}"
 
 
-def excesses(candidate: Candidate, budget: Budget, score: float | None) -> list[Excess]:
+def excesses(candidate: Candidate, budget: Budget, score: float | None, about: Metric = SHARE) -> list[Excess]:
     """Limits of the budget that measured or expected figures break, the worst first.
 
     Args:
         candidate: with its figures.
         budget: the limits; `drop` compares with another model and is not read.
-        score: expected primary metric in points, or None.
+        score: expected primary metric, in points where it is shown in percent, or None.
+        about: its direction and scale.
     """
     found = []
     for limit in ("p95_ms", "size_mb", "ram_mb", "train_minutes"):
@@ -99,9 +102,11 @@ def excesses(candidate: Candidate, budget: Budget, score: float | None) -> list[
     if budget.rows_per_s is not None and candidate.rows_per_s is not None and candidate.rows_per_s < budget.rows_per_s:
         rate = candidate.rows_per_s
         found.append(Excess("rows_per_s", budget.rows_per_s, rate, budget.rows_per_s / max(rate, 1e-9)))
-    if budget.metric is not None and score is not None and score < budget.metric:
-        factor = max(100 - score, 1e-9) / max(100 - budget.metric, 1e-9)
-        found.append(Excess("metric", budget.metric, score, factor))
+    if budget.metric is not None and score is not None:
+        best = (100.0 if about.percent else 1.0) if about.higher_is_better else 0.0
+        if (score < budget.metric) if about.higher_is_better else (score > budget.metric):
+            factor = max(abs(best - score), 1e-9) / max(abs(best - budget.metric), 1e-9)
+            found.append(Excess("metric", budget.metric, score, factor))
     return sorted(found, key=lambda excess: -excess.factor)
 
 

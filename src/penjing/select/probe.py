@@ -110,46 +110,43 @@ def judge(
         task: scores the predictions.
         pool: rows and folds.
         predict: learns from some positions and predicts others.
-        watch: no further fold is begun once the time is up; at least one fold is judged.
+        watch: once the time is up no further model is fitted; the first, at the full size, always is.
         level: of the interval.
         seed: of the bootstrap.
         shares: of the rows that can be learned from; the last is 1.
     """
-    found: list[list[Stats]] = []
-    positions: list[np.ndarray] = []
-    sizes: list[int] = []
-    if pool.crossed:
-        for fold in range(pool.num_folds):
-            learn, judged = pool.parts(fold)
-            if not len(judged) or not len(learn):
-                continue
-            if found and watch.left <= 0:
+    parts = _parts(pool)
+    least = min(len(learn) for learn, _ in parts)
+    shares = [share for share in shares if round(share * least) >= MIN_SIZE or share == shares[-1]]
+    folds: list[dict[float, Stats]] = []
+    for learn, judged in parts:
+        if folds and watch.left <= 0:
+            break
+        fold: dict[float, Stats] = {}
+        for share in reversed(shares):  # the full size first: it is what cannot be done without
+            if fold and not folds and watch.left <= 0:
                 break
-            sizes = _sizes(len(learn), shares)
-            found.append([_stats(task, pool, predict(learn[:size], judged), judged) for size in sizes])
-            positions.append(judged)
-    else:
-        found, positions, sizes = _held_out(task, pool, predict, shares)
-    whole = [_joined([fold[k] for fold in found]) for k in range(len(sizes))]
-    return summarise(task, whole, found, np.concatenate(positions), sizes, level, seed)
+            fold[share] = _stats(task, pool, predict(learn[: round(share * len(learn))], judged), judged)
+        shares = sorted(fold)
+        folds.append(fold)
+    sizes = [round(share * least) for share in shares]
+    judged_parts = [judged for _, judged in parts[: len(folds)]]
+    by_fold = [[fold[share] for share in shares] for fold in folds]
+    if not pool.crossed:  # one model a size; pseudo-folds of the rows it was judged on tell how sure the figure is
+        place = pool.fold[judged_parts[0]]
+        cuts = [np.flatnonzero(place == fold) for fold in range(pool.num_folds)]
+        by_fold = [[stats.take(cut) for stats in by_fold[0]] for cut in cuts if len(cut)]
+        judged_parts = [judged_parts[0][cut] for cut in cuts if len(cut)]
+    whole = [_joined([fold[k] for fold in by_fold]) for k in range(len(sizes))]
+    return summarise(task, whole, by_fold, np.concatenate(judged_parts), sizes, level, seed)
 
 
-def _held_out(
-    task: Task, pool: Pool, predict: Predictor, shares: Sequence[float]
-) -> tuple[list[list[Stats]], list[np.ndarray], list[int]]:
-    """One model a size, judged on all held-out rows; folds only tell how sure the figure is."""
-    learn = pool.parts(0)[0]
-    judged = np.flatnonzero(pool.fold >= 0)
-    sizes = _sizes(len(learn), shares)
-    by_size = [_stats(task, pool, predict(learn[:size], judged), judged) for size in sizes]
-    parts = [np.flatnonzero(pool.fold[judged] == fold) for fold in range(pool.num_folds)]
-    parts = [part for part in parts if len(part)]
-    return [[stats.take(part) for stats in by_size] for part in parts], [judged[part] for part in parts], sizes
-
-
-def _sizes(most: int, shares: Sequence[float]) -> list[int]:
-    sizes = sorted({round(share * most) for share in shares})
-    return [size for size in sizes if size >= MIN_SIZE or size == most]
+def _parts(pool: Pool) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(positions to learn from, positions to judge): one a fold, or a single one where rows are not crossed."""
+    if not pool.crossed:
+        return [(pool.parts(0)[0], np.flatnonzero(pool.fold >= 0))]
+    parts = [pool.parts(fold) for fold in range(pool.num_folds)]
+    return [(learn, judged) for learn, judged in parts if len(learn) and len(judged)]
 
 
 def _stats(task: Task, pool: Pool, predictions: Sequence[Prediction], judged: np.ndarray) -> Stats:

@@ -13,7 +13,7 @@ from penjing.core import registry
 from penjing.core.budget import Budget
 from penjing.core.errors import FetchError, MissingExtraError
 from penjing.core.events import Listener, ignore
-from penjing.core.task import Splits
+from penjing.core.task import Metric, Splits
 from penjing.data.language import detect_language
 from penjing.evaluate.bootstrap import resample_indices
 from penjing.models.scratch import NAME as SCRATCH
@@ -124,11 +124,11 @@ def rank(found: Sequence[Examined], question: Question) -> Selection:
     """
     about = next(one.task for one in found if one.task is not None)
     higher = about.metrics[about.primary].higher_is_better
-    percent = about.metrics[about.primary].percent
-    checked = [_checked(one, question.budget, percent) for one in found]
+    metric = about.metrics[about.primary]
+    checked = [_checked(one, question.budget, metric) for one in found]
     measured = [one for one in checked if one.judged is not None]
     fitting = [one for one in measured if one.candidate.standing == "fits"]
-    pool = fitting or [min(measured, key=lambda one: _overshoot(one, question.budget, percent))]
+    pool = fitting or [min(measured, key=lambda one: _overshoot(one, question.budget, metric))]
     ordered = sorted(pool, key=lambda one: _key(one, higher))
     winner = ordered[0]
     for other in ordered[1:]:
@@ -152,22 +152,22 @@ def rank(found: Sequence[Examined], question: Question) -> Selection:
     )
 
 
-def _checked(one: Examined, budget: Budget, percent: bool) -> Examined:
+def _checked(one: Examined, budget: Budget, metric: Metric) -> Examined:
     if one.judged is None:
         return one
-    broken = excesses(one.candidate, budget, _points(one.candidate.expected, percent))
+    broken = excesses(one.candidate, budget, _points(one.candidate.expected, metric), metric)
     if not broken:
         return one
     reasons = (*one.candidate.reasons, *(str(excess) for excess in broken))
     return replace(one, candidate=replace(one.candidate, standing="over budget", reasons=reasons))
 
 
-def _points(score: float | None, percent: bool) -> float | None:
-    return 100 * score if score is not None and percent else None
+def _points(score: float | None, metric: Metric) -> float | None:
+    return 100 * score if score is not None and metric.percent else score
 
 
-def _overshoot(one: Examined, budget: Budget, percent: bool) -> tuple[float, str]:
-    broken = excesses(one.candidate, budget, _points(one.candidate.expected, percent))
+def _overshoot(one: Examined, budget: Budget, metric: Metric) -> tuple[float, str]:
+    broken = excesses(one.candidate, budget, _points(one.candidate.expected, metric), metric)
     return (broken[0].factor if broken else 1.0), one.candidate.name
 
 

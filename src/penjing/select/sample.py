@@ -7,10 +7,15 @@ from hashlib import sha256
 
 import numpy as np
 
-from penjing.core.task import Splits, Table
+from penjing.core.task import Roles, Splits, Table
+from penjing.data.textkey import content_key
 
 MIN_VALID_ROWS = 1_000
 PSEUDO_FOLDS = 10
+# Rows of each class that are drawn, however rare it is: one to learn from, one to judge.
+LEAST_ROWS = 2
+# Labels with fewer rows than this on average are numbers or the like, not classes.
+MEAN_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ def draw_pool(splits: Splits, *, max_rows: int, num_folds: int, seed: int) -> Po
     """Draw rows to judge models on.
 
     Where rows are ordered in time, or validation rows are plenty, models learn from train and are judged on valid, as
-    in the run itself. Else rows of both are cross-validated, and rows of a group stay together.
+    in the run itself. Else rows of both are cross-validated; rows of a group stay together, and without groups copies
+    of one content. The draw, its order and its folds have the classes in proportion.
 
     Args:
         splits: the test rows are not touched.
@@ -56,27 +62,63 @@ def draw_pool(splits: Splits, *, max_rows: int, num_folds: int, seed: int) -> Po
     rng = np.random.default_rng(seed)
     train, valid = splits.train, splits.valid
     if len(valid) and (splits.roles.time is not None or len(valid) >= MIN_VALID_ROWS):
-        return _held_out(train, valid, max_rows, rng)
+        return _held_out(train, valid, splits.roles.label, max_rows, rng)
     table = Table([*train.rows, *valid.rows], [*train.row_ids, *valid.row_ids], train.name)
-    order = rng.permutation(len(table))[:max_rows]
-    table = table.take(order)
-    num_folds = max(2, min(num_folds, len(table)))
+    table = table.take(_order(table, splits.roles.label, max_rows, rng))
     column = splits.roles.group
     if column is None:
-        fold = np.arange(len(table)) % num_folds
+        fold, num_folds = _dealt(table, splits.roles, num_folds)
     else:
+        num_folds = max(2, min(num_folds, len(table)))
         fold = np.array([_hash(row.get(column), i) % num_folds for i, row in enumerate(table.rows)])
     return Pool(table, fold, num_folds, crossed=True)
 
 
-def _held_out(train: Table, valid: Table, max_rows: int, rng: np.random.Generator) -> Pool:
+def _classes(table: Table, column: str | None) -> np.ndarray:
+    """[N] number of each row's class; all 0 where labels are not classes."""
+    if column is None or not len(table):
+        return np.zeros(len(table), np.int64)
+    names, classes = np.unique([str(row.get(column)) for row in table.rows], return_inverse=True)
+    if len(names) * MEAN_ROWS > len(table):
+        return np.zeros(len(table), np.int64)
+    return np.asarray(classes, np.int64)
+
+
+def _order(table: Table, column: str | None, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Positions of `count` rows in random order; any number of the first has the classes about in proportion."""
+    classes = _classes(table, column)
+    place = np.empty(len(table))
+    squeeze = min(1.0, count / max(1, len(table)))
+    for value in np.unique(classes):
+        rows = rng.permutation(np.flatnonzero(classes == value))
+        place[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
+        place[rows[:LEAST_ROWS]] *= squeeze
+    return np.argsort(place, kind="stable")[:count]
+
+
+def _dealt(table: Table, roles: Roles, num_folds: int) -> tuple[np.ndarray, int]:
+    """[N] folds and their number: contents of each class are dealt evenly, and copies of one stay together."""
+    has_content = roles.text is not None or roles.text_pair is not None or bool(roles.features)
+    keys = [content_key(row, roles) for row in table.rows] if has_content else list(range(len(table)))
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    if len(first) < 2:
+        keys, first = list(range(len(table))), {i: i for i in range(len(table))}
+    num_folds = max(2, min(num_folds, len(first)))
+    classes = _classes(table, roles.label)
+    dealt = sorted(first, key=lambda key: (classes[first[key]], first[key]))
+    fold = {key: k % num_folds for k, key in enumerate(dealt)}
+    return np.array([fold[key] for key in keys], np.int64), num_folds
+
+
+def _held_out(train: Table, valid: Table, label: str | None, max_rows: int, rng: np.random.Generator) -> Pool:
     judged = min(len(valid), max_rows // 2)
     learned = min(len(train), max_rows - judged)
-    parts = (train.take(rng.permutation(len(train))[:learned]), valid.take(rng.permutation(len(valid))[:judged]))
+    parts = (train.take(_order(train, label, learned, rng)), valid.take(_order(valid, label, judged, rng)))
     rows = [row for part in parts for row in part.rows]
     ids = [row_id for part in parts for row_id in part.row_ids]
     fold = np.concatenate([np.full(learned, -1), np.arange(judged) % PSEUDO_FOLDS])
-    order = rng.permutation(len(rows))
+    place = [(np.arange(len(part)) + rng.random()) / max(1, len(part)) for part in parts]
+    order = np.argsort(np.concatenate(place), kind="stable")
     return Pool(Table(rows, ids, train.name).take(order), fold[order], PSEUDO_FOLDS, crossed=False)
 
 
