@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from penjing.core.budget import Budget
-from penjing.core.report import Cost, CurvePoint, DataSummary, ModelSummary, Report, read_report
+from penjing.core.report import Cost, CurvePoint, DataSummary, ModelSummary, QuotedFigure, Report, read_report
 from penjing.core.task import Prediction, Roles, Table
-from penjing.evaluate.assemble import came_true, write_report_files
+from penjing.evaluate.assemble import write_report_files
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.evaluate import evaluate
 from penjing.evaluate.hardware import describe_hardware
@@ -73,7 +73,7 @@ def report() -> Report:
         cost=cost,
         hardware=describe_hardware(),
         curves=[CurvePoint(step=i, loss=3 / (i + 1), valid=0.5 + i / 100, samples_per_s=800.0) for i in range(40)],
-        quote=[came_true("p95_ms", 1, 2, 3, 3.4)],
+        quote=[QuotedFigure(name="p95_ms", low=1, expected=2, high=3, actual=3.4, held=False)],
         verdicts=verdicts(Budget(metric=limit, p95_ms=3, size_mb=20), evaluation, cost),
     )
 

@@ -10,9 +10,9 @@ import pytest
 
 from penjing.core.artifact import Artifact, open_artifact, seal
 from penjing.core.errors import ArtifactError, DataError
-from penjing.core.report import DataSummary, ModelSummary, Report
+from penjing.core.report import DataSummary, ModelSummary, QuotedFigure, Report
 from penjing.core.task import Table
-from penjing.evaluate.assemble import came_true, cost_of, files_digest, write_report_files
+from penjing.evaluate.assemble import cost_of, files_digest, write_report_files
 from penjing.evaluate.compare import compare_artifacts
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.evaluate import evaluate
@@ -46,7 +46,7 @@ def with_report(model: Artifact, rows, directory: Path, *, measured: bool = Fals
             train_minutes=1.5 if measured else None,
         ),
         hardware=describe_hardware(),
-        quote=[came_true(evaluation.primary, 0.0, 0.5, 1.0, evaluation.metrics[evaluation.primary].value)],
+        quote=[QuotedFigure(name=evaluation.primary, low=0.0, expected=0.5, high=1.0, actual=0.5, held=True)],
     )
     if changed:
         report = Report.model_validate(changed(report.model_dump()))

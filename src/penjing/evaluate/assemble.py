@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from penjing.core.artifact import file_sha256, write_atomic
-from penjing.core.report import REPORT, Cost, QuotedFigure, Report, write_report
+from penjing.core.report import REPORT, Cost, Report, write_report
 from penjing.evaluate.page.render import render_card, render_page
 from penjing.evaluate.page.words import LANGUAGES
 from penjing.predict.measure import Measurement
@@ -43,20 +43,6 @@ def cost_of(measured: Measurement | None, train_minutes: float | None = None) ->
         ram_mb=measured.peak_ram_mb,
         train_minutes=train_minutes,
     )
-
-
-def came_true(name: str, low: float, expected: float, high: float, actual: float | None) -> QuotedFigure:
-    """A quoted figure beside what came true.
-
-    Args:
-        name: a metric's name or a field of `Cost`.
-        low: least value quoted.
-        expected: most likely value quoted.
-        high: greatest value quoted.
-        actual: what was measured afterwards, in the same unit; None where it was not.
-    """
-    held = None if actual is None else low <= actual <= high
-    return QuotedFigure(name=name, low=low, expected=expected, high=high, actual=actual, held=held)
 
 
 def write_report_files(report: Report, directory: Path, *, artifact: str = "") -> list[str]:

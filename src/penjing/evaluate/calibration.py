@@ -43,20 +43,6 @@ def rescale(probs: np.ndarray, temperature: float, kind: Kind) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def negative_log_likelihood(probs: np.ndarray, targets: np.ndarray, kind: Kind) -> float:
-    """Mean NLL in nats.
-
-    Args:
-        probs: [N, C].
-        targets: [N] class index (softmax), or [N, C] of 0 and 1 (sigmoid).
-        kind: which of the two.
-    """
-    if kind == "softmax":
-        return float(-np.log(np.clip(probs[np.arange(len(probs)), targets], _TINY, 1)).mean())
-    hit = np.where(targets > 0, probs, 1.0 - probs)
-    return float(-np.log(np.clip(hit, _TINY, 1)).mean())
-
-
 def fit_temperature(probs: np.ndarray, targets: np.ndarray, kind: Kind) -> float:
     """The temperature that minimises the NLL of validation rows.
 

@@ -166,12 +166,6 @@ class TextClassification:
         """Statistics → every metric."""
         return self.decision.aggregate(stats)
 
-    def unseen_labels(self, rows: Sequence[Row]) -> dict[str, int]:
-        """Labels of these rows that training did not have → how many rows carry them; all of those count as errors."""
-        known = set(self.labels)
-        cells = (label_list(label_cell(row, self.label_column, i), f"row {i}") for i, row in enumerate(rows))
-        return dict(sorted(Counter(name for names in cells for name in names if name not in known).items()))
-
     def render(self, prediction: Prediction) -> dict[str, Any]:
         """JSON-able."""
         return self.decision.render(prediction)

@@ -234,16 +234,6 @@ class TokenClassification:
             "exact_match": float((wrong == 0).mean()) if len(stats) else float("nan"),
         }
 
-    def unseen_labels(self, rows: Sequence[Row]) -> dict[str, int]:
-        """Labels of these rows that training did not have → how many spans carry them."""
-        known = set(self.labels)
-        found: dict[str, int] = {}
-        for spans in _all_spans(rows, self.input.text, self.spans_column):
-            for span in spans:
-                if span.label not in known:
-                    found[span.label] = found.get(span.label, 0) + 1
-        return dict(sorted(found.items()))
-
     def render(self, prediction: Prediction) -> dict[str, Any]:
         """JSON-able."""
         spans = [{"start": span.start, "end": span.end, "label": span.label} for span in prediction.value]
