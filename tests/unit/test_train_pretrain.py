@@ -1,5 +1,8 @@
 """Masked language modelling on unlabelled rows, resumed, and used by the fine-tuning."""
 
+import dataclasses
+import shutil
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -113,3 +116,15 @@ def test_pairs_keep_their_segments(task_rows, text_settings, tiny_pretrained, tm
     finally:
         hook.remove()
     assert len(seen) == 1 and int(seen[0][2].max()) == 1
+
+
+def test_other_files_under_the_same_name_are_another_run(tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    model = dataclasses.replace(tiny_pretrained, directory=tmp_path / "model")
+    shutil.copytree(tiny_pretrained.directory, model.directory)
+    rows, config = tiny_splits.train.rows, config_of(pretrain={"epochs": 1})
+    pretrain(tiny_task, rows, tiny_pretrained, config, tmp_path)
+    pretrain(tiny_task, rows, model, config, tmp_path)  # the same bytes elsewhere
+    with (model.directory / "config.json").open("a") as handle:
+        handle.write(" ")
+    with pytest.raises(ArtifactError, match="pretrained on other texts or with other settings"):
+        pretrain(tiny_task, rows, model, config, tmp_path)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from penjing.core.artifact import file_sha256
+
+_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
 
 @dataclass(frozen=True)
 class Pretrained:
@@ -29,3 +33,8 @@ class Pretrained:
     max_length: int = 512
     prefix: str = ""
     licence: str = ""
+
+    def digests(self) -> dict[str, str]:
+        """File → sha256, of the files that training starts from."""
+        paths = (self.directory / name for name in _FILES)
+        return {path.name: file_sha256(path) for path in paths if path.is_file()}

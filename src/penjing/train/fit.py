@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from penjing.core import registry
+from penjing.core.artifact import file_sha256
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice, Progress
 from penjing.core.runtime import Runtime
@@ -248,10 +250,11 @@ def _identity(
     facts = {
         "kind": task.kind,
         "data": splits.fingerprint,
-        "model": pretrained.name,
+        "model": [pretrained.name, pretrained.digests()],
         "config": config.model_dump(mode="json", exclude={"checkpoint_seconds"}),
         "seed": seed,
-        "pretrained_here": encoder_state is not None,
+        "pretrained_here": None if encoder_state is None else file_sha256(encoder_state),
         "torch": torch.__version__,
+        "penjing": version("penjing"),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

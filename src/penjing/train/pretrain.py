@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Generator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -157,8 +158,9 @@ def _identity(rows: Sequence[Row], pretrained: Pretrained, config: TrainConfig, 
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(row, sort_keys=True, default=str, ensure_ascii=False).encode("utf-8", "replace"))
-    facts = [pretrained.name, config.model_dump(mode="json", include=shaping), digest.hexdigest(), seed]
-    return hashlib.sha256(json.dumps([*facts, torch.__version__]).encode()).hexdigest()
+    start = [pretrained.name, pretrained.digests()]
+    facts = [start, config.model_dump(mode="json", include=shaping), digest.hexdigest(), seed]
+    return hashlib.sha256(json.dumps([*facts, torch.__version__, version("penjing")]).encode()).hexdigest()
 
 
 def _require_same(target: Path, identity: str) -> None:
