@@ -216,7 +216,7 @@ def test_a_file_that_is_there_is_kept_unless_told_otherwise(task, pairs, tmp_pat
 def test_a_users_file_called_like_a_part_is_kept(task, pairs, tmp_path):
     mine = tmp_path / "out.csv.part"
     mine.write_text("precious")
-    _write(pairs, tmp_path / "out.csv", task)
+    write_predictions(pairs, tmp_path / "out.csv", task)
     assert mine.read_text() == "precious" and len(list(tmp_path.iterdir())) == 2
 
 
