@@ -49,8 +49,8 @@ OURS, OURS_ALL, TUNED, DEFAULT, LOGISTIC = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--splits", type=int, default=10)
-    parser.add_argument("--trials", type=int, default=25, help="Optuna trials of each split")
+    parser.add_argument("--splits", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=20, help="Optuna trials of each split")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks"))
     arguments = parser.parse_args()

@@ -27,7 +27,7 @@ OVERLAP_SHARE = 0.25
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PUNCTUATION = r"\p{P}|\p{S}"
 _EAST_ASIAN = r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-MISALIGNED_SHARE = 0.01
+MISALIGNED_SHARE = 0.05
 MISALIGNED_SHARE_CHARACTER = 0.1
 
 
@@ -39,8 +39,8 @@ class Granularity(StrEnum):
     PUNCTUATION = "punctuation"
     """Each punctuation mark and symbol by itself: vocabularies join "8.50%," to a token or two."""
     CHARACTER = "character"
-    """Chinese and Japanese characters by themselves, too. Spans fit, but the model reads what it never saw: on FewFC it
-    cost 6 points of F1 (docs/decisions), so that it is used only where subwords cut through many spans."""
+    """Chinese and Japanese characters by themselves, too. Spans fit, but the model reads what it never saw, which cost
+    6 points of F1 on FewFC (docs/decisions/0012-span-scores.md): for spans that subwords cut through often."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def choose_granularity(
 ) -> tuple[Granularity, int]:
     """The coarsest tokens that fit these spans well enough, and the tokens of the longest span.
 
-    Punctuation is split off where more than 1% of the spans begin or end inside a token, and characters where more than
+    Punctuation is split off where more than 5% of the spans begin or end inside a token, and characters where more than
     10% still do.
     """
     chosen = Granularity.SUBWORD
