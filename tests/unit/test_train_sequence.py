@@ -116,6 +116,19 @@ def test_settings_a_trainer_would_ignore_are_refused(task_rows, text_settings, t
     assert not list(tmp_path.iterdir())
 
 
+def test_a_probe_needs_a_linear_head(task_rows, text_settings, tiny_pretrained, tmp_path):
+    rows, roles = task_rows("token-classification")
+    task = TokenClassification.from_rows(rows, roles, text_settings)
+    with pytest.raises(CapabilityError, match="no linear head to fit"):
+        train_tiny(task, split(rows, roles), tiny_pretrained, TrainConfig(method="probe"), tmp_path)
+
+
+def test_a_loss_that_couples_rows_is_not_divided(monkeypatch, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    monkeypatch.setattr("penjing.train.gradient.sequence.SequenceTrainer.batch_coupled", True)
+    with pytest.raises(CapabilityError, match="couples the rows of a batch"):
+        train_tiny(tiny_task, tiny_splits, tiny_pretrained, TrainConfig(accumulation=2), tmp_path)
+
+
 def test_hidden_tokens_are_a_share_of_the_ordinary_ones(tiny_pretrained, batch):
     token = MaskToken.of(tiny_pretrained.directory / "tokenizer.json")
     ids, mask = batch["input_ids"], batch["attention_mask"].bool()

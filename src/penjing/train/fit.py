@@ -111,7 +111,7 @@ def fit(
     identity = _identity(task, splits, pretrained, config, seed, encoder_state)
     torch.manual_seed(seed)
     trainer = registry.load(task.trainer)()
-    refuse_ignored(trainer, config)
+    refuse_impossible(trainer, config, runtime.world)
     model = trainer.build_model(task, pretrained, config, seed)
     if hasattr(trainer, "observe"):
         trainer.observe(task, splits.train)
@@ -143,20 +143,33 @@ def fit(
     return _finish(attempt, out)
 
 
-def refuse_ignored(trainer: object, config: TrainConfig) -> None:
-    """Refuse settings that the task's trainer would silently ignore.
+def refuse_impossible(trainer: object, config: TrainConfig, world: int) -> None:
+    """Refuse settings that the task's trainer would ignore, or under which it would learn something else.
 
     Raises:
-        CapabilityError: one is set to neither its default nor off.
+        CapabilityError: the message names the setting.
     """
-    for name in sorted(set(_OFF) - getattr(trainer, "honours", frozenset())):
-        value = getattr(config, name)
-        if value not in (_OFF[name], TrainConfig.model_fields[name].default):
+    name = type(trainer).__name__
+    for key in sorted(set(_OFF) - getattr(trainer, "honours", frozenset())):
+        value = getattr(config, key)
+        if value not in (_OFF[key], TrainConfig.model_fields[key].default):
             raise CapabilityError(
-                f"{value!r} has no meaning for this task's trainer ({type(trainer).__name__})",
-                where=f"train.{name}",
-                expected=repr(_OFF[name]),
+                f"{value!r} has no meaning for this task's trainer ({name})",
+                where=f"train.{key}",
+                expected=repr(_OFF[key]),
             )
+    if config.method == "probe" and not hasattr(trainer, "features"):
+        raise CapabilityError(
+            f"this task's trainer ({name}) has no linear head to fit",
+            where="train.method",
+            expected="full, last-k, lora, dora or ia3",
+        )
+    if getattr(trainer, "batch_coupled", False) and config.accumulation * world > 1:
+        raise CapabilityError(
+            f"the loss of this task's trainer ({name}) couples the rows of a batch, which must not be divided",
+            where="train.accumulation",
+            expected="1, in a single process",
+        )
 
 
 def _prepare(
