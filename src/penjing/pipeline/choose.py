@@ -6,6 +6,7 @@ from pathlib import Path
 
 from penjing.core import registry
 from penjing.core.artifact import write_atomic
+from penjing.core.errors import CapabilityError
 from penjing.core.events import Listener, Notice
 from penjing.core.recipe import Recipe
 from penjing.data.prepare import Prepared
@@ -51,20 +52,27 @@ def choose_model(recipe: Recipe, prepared: Prepared, partial: Path, listener: Li
 
 def quote_run(
     recipe: Recipe, prepared: Prepared, pretrained: Pretrained | None, partial: Path, listener: Listener
-) -> Quote:
-    """The quote shown before training; a resumed run keeps the one it began with."""
+) -> Quote | None:
+    """The quote shown before training; a resumed run keeps the one it began with.
+
+    Where nothing can be quoted in time, the run goes on without, and says why.
+    """
     kept = partial / "quote.json"
     if kept.is_file():
         return read_quote(kept)
-    found = quote(
-        prepared,
-        pretrained,
-        budget=recipe.budget,
-        train=recipe.stage("train"),
-        config=recipe.stage("select"),
-        seed=recipe.seed,
-        listener=listener,
-    )
+    try:
+        found = quote(
+            prepared,
+            pretrained,
+            budget=recipe.budget,
+            train=recipe.stage("train"),
+            config=recipe.stage("select"),
+            seed=recipe.seed,
+            listener=listener,
+        )
+    except CapabilityError as error:
+        listener(Notice("quote", f"no quote before this run: {error.message}", "warning"))
+        return None
     write_quote(found, kept)
     for sentence in found.sentences(recipe.language):
         listener(Notice("quote", sentence))
