@@ -1,7 +1,6 @@
 """The time and the memory a run may take, and batches of even cost."""
 
 import itertools
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -31,15 +30,55 @@ def shortened(events: list) -> list[str]:
     return [e.text for e in events if isinstance(e, Notice) and "of training allow" in e.text]
 
 
-def test_training_ends_within_its_minutes(tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+class Clock:
+    """Stands for `time` in the train stage: a step takes as long as the test says, whatever else the machine does."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.step_seconds = 0.2
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    monotonic = perf_counter
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock, genuine = Clock(), SequenceTrainer.loss
+
+    def timed(self, model, batch):
+        clock.now += clock.step_seconds
+        return genuine(self, model, batch)
+
+    monkeypatch.setattr(SequenceTrainer, "loss", timed)
+    for module in ("loop", "attempt", "fit"):
+        monkeypatch.setattr(f"penjing.train.{module}.time", clock)
+    return clock
+
+
+def test_training_ends_within_its_minutes(clock, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
     events: list = []
-    result = train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path, max_minutes=0.02, events=events)
-    assert len(shortened(events)) >= 1 and "of the 3000 steps planned" in shortened(events)[0]
+    result = train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path, max_minutes=0.5, events=events)
+    assert shortened(events) == ["the budget's 0.5 minutes of training allow 150 of the 3000 steps planned"]
     end = read_position(tmp_path)
-    assert 8 < end.step == end.total < 3000
-    assert result.minutes < 0.06  # three times the limit, for a busy machine
+    assert end.step == end.total == 150
+    assert result.minutes == pytest.approx(0.5)
     rates = [e.values["learning_rate"] for e in events if "learning_rate" in getattr(e, "values", {})]
-    assert rates[-1] < 0.2 * max(rates)  # the schedule ends with the steps that are left
+    assert rates[-1] < 0.02 * max(rates)  # the schedule ends with the steps that are left
+
+
+def test_a_machine_that_slows_down_is_noticed(clock, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    class Slower(list):
+        def append(self, event):
+            super().append(event)
+            if getattr(event, "done", 0) == 20:
+                clock.step_seconds = 0.4
+
+    events = Slower()
+    result = train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path, max_minutes=0.5, events=events)
+    assert len(shortened(events)) > 1
+    assert 0.45 < result.minutes < 0.5 * 1.06
 
 
 def test_enough_minutes_change_nothing(tiny_task, tiny_splits, tiny_pretrained, tmp_path):
@@ -51,35 +90,26 @@ def test_enough_minutes_change_nothing(tiny_task, tiny_splits, tiny_pretrained, 
     assert len({file_sha256(tmp_path / name / WEIGHTS) for name in ("limited", "free")}) == 1
 
 
-def test_the_decision_outlives_a_kill(monkeypatch, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+def test_the_decision_outlives_a_kill(clock, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
     """A machine that is slow at first plans few steps; run again on a fast one, the plan stays."""
-    genuine = SequenceTrainer.loss
-
-    def slow(self, model, batch):
-        time.sleep(0.05)
-        return genuine(self, model, batch)
 
     class Killed(Exception):
         pass
 
-    def stop_after(step: int):
-        class Events(list):
-            def append(self, event):
-                super().append(event)
-                if getattr(event, "stage", "") == "train" and getattr(event, "done", 0) == step:
-                    raise Killed
+    class Events(list):
+        def append(self, event):
+            super().append(event)
+            if getattr(event, "stage", "") == "train" and getattr(event, "done", 0) == 10:
+                raise Killed
 
-        return Events()
-
-    first = stop_after(10)
-    with monkeypatch.context() as patched:
-        patched.setattr(SequenceTrainer, "loss", slow)
-        with pytest.raises(Killed):
-            train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path, max_minutes=0.03, events=first)
+    first = Events()
+    with pytest.raises(Killed):
+        train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path, max_minutes=0.1, events=first)
     planned = read_position(tmp_path)
-    assert shortened(first) and planned.step == 8 and planned.total < 3000  # saved with the step it was decided at
+    assert shortened(first) and planned.step == 8 and planned.total == 30  # saved with the step it was decided at
+    clock.step_seconds = 0.001
     train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path, max_minutes=60)
-    assert read_position(tmp_path).step == planned.total
+    assert read_position(tmp_path).step == 30
 
 
 def test_the_least_memory_is_counted(tiny_task, tiny_pretrained):

@@ -1,0 +1,174 @@
+"""A whole run on the tiny encoder: killed and resumed, its directories, its recipes, its events."""
+
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from penjing.core.artifact import MANIFEST, file_sha256, open_artifact
+from penjing.core.errors import ArtifactError, PenjingError
+from penjing.core.events import Notice, Progress
+from penjing.pipeline.plan import resolve
+from penjing.pipeline.run import default_out, run, train
+from penjing.predict.load import load
+
+QUICK = {
+    "train.epochs": 3,
+    "train.batch_rows": 8,
+    "train.learning_rate": 1e-3,
+    "train.precision": "fp32",
+    "train.dropout": 0.1,
+    "train.checkpoint_seconds": 0,
+    "evaluate.calibrate": True,
+}
+WEIGHTS = ("weights.safetensors", "model.onnx", "task.json")
+
+
+def one_thread(put=setattr):
+    """Threads that wait for each other make seconds into minutes where other work has the cores."""
+    from penjing.core import runtime
+
+    put(runtime, "physical_cores", lambda: 1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    one_thread(monkeypatch.setattr)
+
+
+@pytest.fixture
+def messages(tmp_path, task_rows) -> Path:
+    """The messages twice over, the second time with another ending, as a CSV file."""
+    path = tmp_path / "messages.csv"
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["text", "label"])
+        for ending in ("", " Please answer."):
+            writer.writerows((row["text"] + ending, row["label"]) for row in task_rows("text-classification")[0])
+    return path
+
+
+@pytest.fixture
+def overrides(tiny_pretrained):
+    return {**QUICK, "model": str(tiny_pretrained.directory)}
+
+
+def _killed_run(source, out, overrides, moment):
+    stage, when = moment
+    one_thread()
+
+    def watch(event):
+        if event.stage == stage and (when is None or (isinstance(event, Progress) and event.done == when)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train(source, out=out, overrides=overrides, listener=watch)
+
+
+def kill_at(source, out, overrides, moment):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["penjing.train.fit", "penjing.export.onnx", "penjing.pipeline.run"])
+    process = context.Process(target=_killed_run, args=(source, out, overrides, moment))
+    process.start()
+    process.join(300)
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("pretraining", [0, 2])
+def test_killed_and_run_again_ends_with_the_same_files(messages, tmp_path, overrides, pretraining):
+    overrides = {**overrides, "train.pretrain.epochs": pretraining}
+    train(messages, out=tmp_path / "whole", overrides=overrides)
+    out, partial = tmp_path / "again", tmp_path / "again.partial"
+    moments = [("pretrain", 3), ("export", None)] if pretraining else [("train", 4), ("evaluate", None)]
+    for moment in moments:
+        kill_at(messages, out, overrides, moment)
+        assert not out.exists() and partial.is_dir()
+        assert not list(tmp_path.glob("again.test.jsonl"))
+    events: list = []
+    artifact = train(messages, out=out, overrides=overrides, listener=events.append)
+    assert any("going on with the interrupted run" in getattr(event, "text", "") for event in events)
+    assert artifact.path == out and not partial.exists()
+    for name in WEIGHTS:
+        assert file_sha256(out / name) == file_sha256(tmp_path / "whole" / name), name
+    assert open_artifact(out).manifest["test"] == {
+        **open_artifact(tmp_path / "whole").manifest["test"], "file": "again.test.jsonl",
+    }  # fmt: skip
+    assert (tmp_path / "again.test.jsonl").is_file()
+
+
+def test_the_artifact_predicts_and_says_how_it_was_made(messages, tmp_path, overrides):
+    events: list = []
+    artifact = train(messages, out=tmp_path / "out", overrides=overrides, listener=events.append)
+    facts = artifact.manifest["training"]
+    assert facts["method"] == "full" and facts["parity"]["max_difference"] < 1e-3 and facts["parity"]["rows"] > 0
+    assert facts["peak_mb"] > 50 and facts["minutes"] > 0
+    assert facts["train"]["epochs"] == 3 and facts["train"]["learning_rate"] == 1e-3
+    assert load(tmp_path / "out").predict([{"text": "Where is my parcel?"}])[0].value in {
+        "delivery",
+        "refund",
+        "product",
+    }
+    stages = [event.stage for event in events]
+    assert {"probe", "train", "export", "evaluate"} <= set(stages)
+    steps = [event for event in events if isinstance(event, Progress) and event.stage == "train"]
+    assert [event.done for event in steps] == list(range(int(steps[-1].total) + 1))
+    assert all(event.unit == "steps" and event.values["samples_per_s"] >= 0 for event in steps)
+    assert "valid_macro_f1" in steps[-1].values or "valid_accuracy" in steps[-1].values
+    written = yaml.safe_load((tmp_path / "out" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert written["task"] == "text-classification" and written["train"]["batch_rows"] == 8
+
+
+def test_a_run_does_not_replace_another(messages, tmp_path, overrides):
+    out = tmp_path / "out"
+    first = train(messages, out=out, overrides=overrides).digest
+    with pytest.raises(ArtifactError, match="already holds a finished run"):
+        train(messages, out=out, overrides=overrides)
+    with pytest.raises(PenjingError):  # refused while it is under way: what was there stays
+        train(messages, out=out, overrides={**overrides, "train.loss": "mse"}, overwrite=True)
+    assert open_artifact(out).digest == first
+    assert not (tmp_path / "out.partial").exists()
+    second = train(messages, out=out, overrides={**overrides, "seed": 7}, overwrite=True)
+    assert open_artifact(out).digest == second.digest != first
+
+
+def test_minutes_of_the_budget_reach_training(messages, tmp_path, overrides):
+    events: list = []
+    limited = {**overrides, "train.epochs": 1000, "budget.train_minutes": 0.02}
+    train(messages, out=tmp_path / "out", overrides=limited, listener=events.append)
+    assert any("minutes of training allow" in event.text for event in events if isinstance(event, Notice))
+    steps = [event for event in events if isinstance(event, Progress) and event.stage == "train"]
+    assert steps[-1].done == steps[-1].total < steps[0].total
+
+
+def test_files_beside_a_recipe_are_found_from_anywhere(messages, tmp_path, overrides, monkeypatch, tiny_pretrained):
+    folder, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    shutil.copy(messages, folder / "messages.csv")
+    shutil.copytree(tiny_pretrained.directory, folder / "model")
+    keys = {"data": {"source": "messages.csv"}, "model": "model", "train": {"epochs": 1, "precision": "fp32"}}
+    (folder / "support.yaml").write_text(yaml.safe_dump(keys))
+    monkeypatch.chdir(elsewhere)
+    recipe = resolve(Path("../project/support.yaml"))
+    assert Path(recipe.stage("data").source).resolve() == folder / "messages.csv"
+    assert Path(recipe.model).resolve() == folder / "model"
+    assert default_out(Path("../project/support.yaml"), recipe) == Path("runs/support")
+    assert default_out("shop/reviews.csv?x=1", resolve("shop/reviews.csv")) == Path("runs/reviews")
+    train(Path("../project/support.yaml"))
+    assert (elsewhere / "runs" / "support" / MANIFEST).is_file()
+
+
+@pytest.mark.slow  # quotes, measures latency and memory in fresh processes
+def test_a_whole_run_is_proven(messages, tmp_path, overrides):
+    result = run(messages, out=tmp_path / "out", overrides=overrides)
+    assert result.report is not None and result.report.data.rows["test"] == 12
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out", "out.test.jsonl"]
+    written = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert written["artifact_digest"] == result.report.artifact_digest
+    assert result.report.curves[0].step == 0
+    assert result.report.cost.train_minutes is not None
