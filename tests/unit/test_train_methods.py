@@ -107,7 +107,17 @@ def test_merged_weights_are_the_adapted_model(tiny_task, tiny_pretrained, tiny_s
 
 @pytest.mark.parametrize("method", [*ADAPTERS, "last-k", "probe"])
 def test_a_run_trains_what_it_says_and_keeps_the_rest(tiny_task, tiny_pretrained, tiny_splits, tmp_path, method):
-    config = config_of(method, epochs=8, learning_rate=1e-2, batch_rows=8, precision="fp32", label_smoothing=0.0)
+    # From a random head: after a probe these few rows leave next to no loss, and what is left is noise of dropout.
+    config = config_of(
+        method,
+        epochs=8,
+        learning_rate=1e-2,
+        batch_rows=8,
+        precision="fp32",
+        label_smoothing=0.0,
+        dropout=0.0,
+        head_start="random",
+    )
     # Judged on what it learns, so that the last weights are the best ones.
     splits = replace(tiny_splits, valid=tiny_splits.train)
     result = train_tiny(tiny_task, splits, tiny_pretrained, config, tmp_path)
