@@ -56,6 +56,16 @@ def test_stratified_is_exact_and_repeatable(tmp_path):
     assert first.task_kind == "text-classification"
 
 
+def test_validation_rows_are_bounded(tmp_path):
+    source = write_csv(tmp_path / "a.csv", make_rows(400))
+    config = DataConfig(source=source, split=SplitConfig(max_valid=12))
+    sizes = {name: len(part) for name, part in parts(prepare(config, seed=7)).items()}
+    assert sizes == {"train": 308, "valid": 12, "test": 80}
+    # With fewer rows than classes, a part still has one of them at least.
+    single = DataConfig(source=source, split=SplitConfig(max_valid=1))
+    assert 1 <= len(prepare(single, seed=7).splits.valid) <= 4
+
+
 def test_many_small_classes_still_fill_every_part(tmp_path):
     source = write_csv(tmp_path / "a.csv", make_rows(5 * 77, classes=77))
     found = parts(prepare(DataConfig(source=source)))

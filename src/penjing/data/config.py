@@ -68,6 +68,9 @@ class SplitConfig(BaseModel):
     )
     test: float = Field(0.2, gt=0, lt=0.9, description="Fraction of the rows held out for the test.")
     valid: float = Field(0.1, gt=0, lt=0.9, description="Fraction of the remaining rows held out for validation.")
+    max_valid: int = Field(
+        500, ge=1, description="Validation rows, at most: more say little that is new, and would be missed in training."
+    )
     drop_leaks: bool = Field(
         False,
         description="Given splits: drop rows whose text is also held out, validation rows of the test too.",

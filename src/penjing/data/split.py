@@ -122,7 +122,8 @@ def _complete(
     notes: list[str],
 ) -> tuple[Table, Table, Table]:
     """(train, test, valid), dividing the rows for what is not given."""
-    wanted = [(_TEST, config.test, test), (_VALID, config.valid * (1 - (0 if test else config.test)), valid)]
+    valid_share = min(config.valid * (1 - (0 if test else config.test)), config.max_valid / max(1, len(table)))
+    wanted = [(_TEST, config.test, test), (_VALID, valid_share, valid)]
     missing = [(part, fraction) for part, fraction, given in wanted if given is None]
     if not missing:
         assert test is not None and valid is not None
