@@ -46,7 +46,7 @@ def test_learns_the_kind_of_each_column_and_leaves_out_what_carries_nothing():
 
 def test_encodes_numbers_gaps_categories_and_dates():
     schema = learn_schema(ROWS, NAMES)
-    encoded = schema.encode(ROWS)
+    encoded = schema.matrix(ROWS)
     assert encoded.dtype == np.float32
     assert encoded.shape == (40, len(schema.features))
     column = dict(zip(schema.features, encoded.T, strict=True))
@@ -61,7 +61,7 @@ def test_encodes_numbers_gaps_categories_and_dates():
 def test_clips_to_the_training_range_and_maps_unseen_categories_to_nothing():
     schema = learn_schema(ROWS, NAMES)
     row = {**ROWS[1], "amount": "1e300", "job": "astronaut"}
-    column = dict(zip(schema.features, schema.encode([row])[0], strict=True))
+    column = dict(zip(schema.features, schema.matrix([row])[0], strict=True))
     assert column["amount"] == 1000 + 37 * 39
     assert column["job=clerk"] == column["job=driver"] == column["job=none"] == 0
 
@@ -70,7 +70,7 @@ def test_rare_categories_share_a_feature_that_unseen_ones_use():
     rows = [{"city": city} for city in ["a"] * 9 + ["b"] * 9 + ["c", "d"]]
     schema = learn_schema(rows, ["city"])
     assert schema.features == ("city=a", "city=b", "city=other")
-    assert schema.encode([{"city": "zzz"}, {"city": "d"}]).tolist() == [[0, 0, 1], [0, 0, 1]]
+    assert schema.matrix([{"city": "zzz"}, {"city": "d"}]).tolist() == [[0, 0, 1], [0, 0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_rare_categories_share_a_feature_that_unseen_ones_use():
 def test_a_value_of_another_kind_is_refused_with_its_place(change, words):
     schema = learn_schema(ROWS, NAMES)
     with pytest.raises(DataError) as caught:
-        schema.encode([{**ROWS[1], **change}])
+        schema.matrix([{**ROWS[1], **change}])
     assert all(word in str(caught.value) for word in words)
 
 
 def test_an_absent_column_is_refused():
     schema = learn_schema(ROWS, NAMES)
     with pytest.raises(DataError, match="row 1: column 'job' is absent"):
-        schema.encode([ROWS[0], {k: v for k, v in ROWS[1].items() if k != "job"}])
+        schema.matrix([ROWS[0], {k: v for k, v in ROWS[1].items() if k != "job"}])
 
 
 def test_no_varying_column_is_refused():

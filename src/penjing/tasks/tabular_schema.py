@@ -14,11 +14,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from penjing.core.errors import DataError
+from penjing.core.task import Batch, Roles, TensorSpec
 
 MAX_CATEGORIES = 40
 MIN_CATEGORY_ROWS = 3
@@ -73,16 +75,33 @@ class TabularSchema:
     columns: tuple[Column, ...]
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Name of each input column."""
-        return tuple(column.name for column in self.columns)
+    def roles(self) -> Roles:
+        """The columns it reads."""
+        return Roles(features=tuple(column.name for column in self.columns))
+
+    @property
+    def specs(self) -> tuple[TensorSpec, ...]:
+        """The model's one input."""
+        return (TensorSpec("features", ("batch", len(self.features)), "float32"),)
 
     @property
     def features(self) -> tuple[str, ...]:
         """Name of each column of the encoded matrix."""
         return tuple(name for column in self.columns for name in column.features)
 
-    def encode(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    def lengths(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """[N] ones: every row costs the same."""
+        return np.ones(len(rows), np.int64)
+
+    def encode(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
+        """Rows → `features`, see `matrix`."""
+        return {"features": self.matrix(rows)}
+
+    def files(self) -> dict[str, Path]:
+        """None needed."""
+        return {}
+
+    def matrix(self, rows: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Rows → [N, F] float32, NaN where a number or a date is missing.
 
         Raises:

@@ -10,24 +10,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from penjing.core.errors import DataError
 from penjing.core.task import Batch, Roles, Row, TensorSpec, TextSettings
 from penjing.models.tokenizer import TextEncoder
+from penjing.tasks.state import TaskState
 
 TOKENIZER_FILE = "tokenizer.json"
 # Ten novels' worth; the tokenizer reads only the beginning, but a row this long is a mistake of whoever made the file.
 MAX_TEXT_CHARS = 10_000_000
 
 
-class TextInputState(BaseModel):
+class TextInputState(TaskState):
     """What an artifact keeps of a `TextInput`; the tokenizer lies beside it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     text: str = Field(min_length=1, max_length=1000)
     text_pair: str | None = Field(None, min_length=1, max_length=1000)
@@ -60,6 +58,11 @@ class TextInput:
         return self.text_pair is not None and bool(self.encoder.encode(["a"], ["b"])["token_type_ids"].any())
 
     @property
+    def roles(self) -> Roles:
+        """The columns it reads."""
+        return Roles(text=self.text, text_pair=self.text_pair)
+
+    @property
     def specs(self) -> tuple[TensorSpec, ...]:
         """The model's inputs."""
         names = ["input_ids", "attention_mask", *(["token_type_ids"] if self.has_segments else [])]
@@ -80,15 +83,14 @@ class TextInput:
             return first, None
         return first, [text_cell(row, self.text_pair, i) for i, row in enumerate(rows)]
 
-    def to_state(self) -> dict[str, Any]:
-        """JSON-able; see `files`."""
-        state = TextInputState(
+    def to_state(self) -> TextInputState:
+        """What is kept; see `files`."""
+        return TextInputState(
             text=self.text,
             text_pair=self.text_pair,
             max_length=self.settings.max_length,
             prefix=self.settings.prefix,
         )
-        return state.model_dump(mode="json")
 
     def files(self) -> dict[str, Path]:
         """Name in the artifact → file to copy."""

@@ -51,6 +51,24 @@ def label_cell(row: Row, column: str | None, position: int) -> Any:
     return row[column]
 
 
+def label_names(rows: Sequence[Row], column: str | None) -> list[str]:
+    """[N] labels of rows that have one each.
+
+    Raises:
+        DataError: a row has none, or something that is no label.
+    """
+    return [label_text(label_cell(row, column, i), f"row {i}") for i, row in enumerate(rows)]
+
+
+def label_sets(rows: Sequence[Row], column: str) -> list[list[str]]:
+    """[N] sorted labels of rows that may have several, or none.
+
+    Raises:
+        DataError: something that is no label.
+    """
+    return [label_list(label_cell(row, column, i), f"row {i}") for i, row in enumerate(rows)]
+
+
 def sort_labels(labels: Iterable[str]) -> tuple[str, ...]:
     """Distinct labels in a fixed order: by value when all are numbers, else by code point."""
     distinct = set(labels)
@@ -71,8 +89,7 @@ def why_not_classes(rows: Sequence[Row], roles: Roles) -> str | None:
     if roles.label is None:
         return "no column plays the role 'label'"
     column = roles.label
-    cells = [label_cell(row, column, i) for i, row in enumerate(rows)]
-    distinct = {name for i, cell in enumerate(cells) for name in label_list(cell, f"row {i}")}
+    distinct = {name for names in label_sets(rows, column) for name in names}
     if len(distinct) < 2 and not is_multi_label(rows, column):
         found = next(iter(distinct), None)
         return f"every row of column {column!r} has the same label {found!r}" if found else f"no labels in {column!r}"

@@ -14,8 +14,8 @@ import numpy as np
 
 from penjing.core.errors import CapabilityError, DataError
 from penjing.core.task import Metric, Prediction, Row, Stats
-from penjing.tasks.text_labels import label_cell, label_list
-from penjing.tasks.text_single_label import MIN_PROBABILITY, NUM_TOP, stack_probs
+from penjing.tasks.text_labels import label_sets, sort_labels
+from penjing.tasks.text_single_label import MIN_PROBABILITY, render_probs, stack_probs
 
 DEFAULT_THRESHOLD = 0.5
 # The best cut of fewer examples says more of those examples than of the label.
@@ -51,6 +51,12 @@ class MultiLabel:
     at_least_one: bool
     temperature: float = 1.0
 
+    @classmethod
+    def learn(cls, names: Sequence[Sequence[str]]) -> MultiLabel:
+        """The classes among the labels of the training rows, and whether every row has one."""
+        labels = sort_labels(name for row in names for name in row)
+        return cls(labels, (DEFAULT_THRESHOLD,) * len(labels), at_least_one=all(names))
+
     def targets(self, rows: Sequence[Row], column: str) -> np.ndarray:
         """[N, C] float32 of 0 and 1.
 
@@ -59,7 +65,7 @@ class MultiLabel:
         """
         place = {label: k for k, label in enumerate(self.labels)}
         targets = np.zeros((len(rows), len(self.labels)), np.float32)
-        for i, names in enumerate(_names(rows, column)):
+        for i, names in enumerate(label_sets(rows, column)):
             for name in names:
                 if name not in place:
                     raise DataError(f"label {name!r} was not among the training rows", where=f"row {i}")
@@ -87,7 +93,7 @@ class MultiLabel:
         sums over labels; nll [N] in nats a label.
         """
         place = {label: k for k, label in enumerate(self.labels)}
-        names = _names(rows, column)
+        names = label_sets(rows, column)
         unknown = {name: k for k, name in enumerate(sorted({n for row in names for n in row if n not in place}))}
         true = _indicator(names, place)
         given = _indicator([prediction.value for prediction in predictions], place)
@@ -128,14 +134,7 @@ class MultiLabel:
 
     def render(self, prediction: Prediction) -> dict[str, Any]:
         """labels, confidence, and the few most probable labels."""
-        probs = prediction.probs
-        assert probs is not None
-        top = np.argsort(-probs, kind="stable")[:NUM_TOP]
-        return {
-            "labels": list(prediction.value),
-            "confidence": round(float(prediction.confidence or 0.0), 6),
-            "top": {self.labels[k]: round(float(probs[k]), 6) for k in top.tolist()},
-        }
+        return {"labels": list(prediction.value), **render_probs(prediction, self.labels)}
 
     def with_temperature(self, temperature: float) -> MultiLabel:
         """A copy with softer (above 1) or sharper probabilities. Thresholds move along, so that labels stay."""
@@ -147,7 +146,7 @@ class MultiLabel:
     def fit_to(self, rows: Sequence[Row], column: str, predictions: Sequence[Prediction]) -> MultiLabel:
         """A copy with the thresholds that are best for the F1 of each label on validation rows."""
         place = {label: k for k, label in enumerate(self.labels)}
-        true = _indicator(_names(rows, column), place).astype(np.int64)
+        true = _indicator(label_sets(rows, column), place).astype(np.int64)
         return self.with_thresholds(best_thresholds(stack_probs(predictions, len(self.labels)), true).tolist())
 
     def with_thresholds(self, thresholds: Sequence[float]) -> MultiLabel:
@@ -207,7 +206,3 @@ def _indicator(rows: Sequence[Sequence[str]], place: dict[str, int]) -> np.ndarr
     for i, names in enumerate(rows):
         mask[i, [place[name] for name in names if name in place]] = True
     return mask
-
-
-def _names(rows: Sequence[Row], column: str) -> list[list[str]]:
-    return [label_list(label_cell(row, column, i), f"row {i}") for i, row in enumerate(rows)]

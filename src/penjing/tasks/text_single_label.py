@@ -6,6 +6,7 @@ and each such label as a class of its own whose F1 is 0, as scikit-learn does.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,8 @@ import numpy as np
 
 from penjing.core.errors import DataError
 from penjing.core.task import Metric, Prediction, Row, Stats
-from penjing.tasks.text_labels import label_cell, label_text
+from penjing.tasks.metrics import area_under_roc, mean, ratio
+from penjing.tasks.text_labels import label_names, sort_labels
 
 # The shares of classes have this fraction of the greatest possible entropy, or more: accuracy can be trusted. For two
 # classes it means that the rarer one has 28% of the rows.
@@ -59,6 +61,12 @@ class SingleLabel:
         """Accuracy where classes are about equally frequent, else macro-F1."""
         return "accuracy" if self.balanced else "macro_f1"
 
+    @classmethod
+    def learn(cls, names: Sequence[str]) -> SingleLabel:
+        """The classes among the labels of the training rows, and how even they are."""
+        counts = Counter(names)
+        return cls(sort_labels(counts), is_balanced(list(counts.values())))
+
     def targets(self, rows: Sequence[Row], column: str) -> np.ndarray:
         """[N] int64 positions in `labels`.
 
@@ -67,7 +75,7 @@ class SingleLabel:
         """
         place = {label: i for i, label in enumerate(self.labels)}
         targets = np.empty(len(rows), np.int64)
-        for i, name in enumerate(_names(rows, column)):
+        for i, name in enumerate(label_names(rows, column)):
             if name not in place:
                 raise DataError(f"label {name!r} was not among the training rows", where=f"row {i}")
             targets[i] = place[name]
@@ -84,7 +92,7 @@ class SingleLabel:
         nats; positive_score [N], the probability of the positive label of two.
         """
         place = {label: i for i, label in enumerate(self.labels)}
-        names = _names(rows, column)
+        names = label_names(rows, column)
         unknown = {name: i for i, name in enumerate(sorted({name for name in names if name not in place}))}
         true = np.array([place.get(name, -1) for name in names], np.int64)
         probs = stack_probs(predictions, len(self.labels))
@@ -113,30 +121,23 @@ class SingleLabel:
         present, total = in_true > 0, len(true)
         either = present | (in_predicted > 0)
         metrics = {
-            "accuracy": _ratio(hits.sum(), total),
-            "macro_f1": _mean(2 * hits[either] / (in_true + in_predicted)[either]),
+            "accuracy": ratio(hits.sum(), total),
+            "macro_f1": mean(2 * hits[either] / (in_true + in_predicted)[either]),
             "mcc": _matthews(hits, in_true, in_predicted),
-            "log_loss": _mean(columns["nll"]),
-            "macro_log_loss": _mean(loss[present] / in_true[present]),
+            "log_loss": mean(columns["nll"]),
+            "macro_log_loss": mean(loss[present] / in_true[present]),
         }
         if num_labels == 2:
             known = columns["true"] >= 0
             metrics["auc"] = area_under_roc(columns["true"][known] == 1, columns["positive_score"][known])
-            metrics["precision"] = _ratio(hits[1], in_predicted[1])
-            metrics["recall"] = _ratio(hits[1], in_true[1])
-            metrics["f1"] = _ratio(2 * hits[1], in_true[1] + in_predicted[1])
+            metrics["precision"] = ratio(hits[1], in_predicted[1])
+            metrics["recall"] = ratio(hits[1], in_true[1])
+            metrics["f1"] = ratio(2 * hits[1], in_true[1] + in_predicted[1])
         return metrics
 
     def render(self, prediction: Prediction) -> dict[str, Any]:
         """label, confidence, and the few most probable labels."""
-        probs = prediction.probs
-        assert probs is not None
-        top = np.argsort(-probs, kind="stable")[:NUM_TOP]
-        return {
-            "label": prediction.value,
-            "confidence": round(float(prediction.confidence or 0.0), 6),
-            "top": {self.labels[k]: round(float(probs[k]), 6) for k in top.tolist()},
-        }
+        return {"label": prediction.value, **render_probs(prediction, self.labels)}
 
     def with_temperature(self, temperature: float) -> SingleLabel:
         """A copy with softer (above 1) or sharper probabilities; labels stay."""
@@ -157,28 +158,22 @@ def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
     return powers
 
 
+def render_probs(prediction: Prediction, labels: Sequence[str]) -> dict[str, Any]:
+    """confidence, and the few most probable labels with their probabilities; JSON-able."""
+    probs = prediction.probs
+    assert probs is not None
+    top = np.argsort(-probs, kind="stable")[:NUM_TOP]
+    return {
+        "confidence": round(float(prediction.confidence or 0.0), 6),
+        "top": {labels[k]: round(float(probs[k]), 6) for k in top.tolist()},
+    }
+
+
 def stack_probs(predictions: Sequence[Prediction], num_labels: int) -> np.ndarray:
     """[N, C] probabilities of predictions that have them."""
     if not predictions:
         return np.zeros((0, num_labels))
     return np.stack([np.asarray(prediction.probs) for prediction in predictions])
-
-
-def area_under_roc(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Probability that a positive outscores a negative, ties counting half (Mann-Whitney); NaN without both kinds.
-
-    Args:
-        positive: [N] bool.
-        scores: [N], greater means more positive.
-    """
-    num_positive = int(positive.sum())
-    num_negative = len(positive) - num_positive
-    if not num_positive or not num_negative:
-        return float("nan")
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    mean_rank = np.cumsum(counts) - (counts - 1) / 2
-    rank_sum = mean_rank[place][positive].sum()
-    return float((rank_sum - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
 
 
 def _matthews(hits: np.ndarray, in_true: np.ndarray, in_predicted: np.ndarray) -> float:
@@ -187,15 +182,3 @@ def _matthews(hits: np.ndarray, in_true: np.ndarray, in_predicted: np.ndarray) -
     true, predicted = in_true.astype(np.float64), in_predicted.astype(np.float64)
     spread = (total**2 - predicted @ predicted) * (total**2 - true @ true)
     return float((agree * total - true @ predicted) / np.sqrt(spread)) if spread > 0 else float("nan")
-
-
-def _names(rows: Sequence[Row], column: str) -> list[str]:
-    return [label_text(label_cell(row, column, i), f"row {i}") for i, row in enumerate(rows)]
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole else float("nan")
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if len(values) else float("nan")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from penjing.core.errors import ArtifactError, CapabilityError, DataError
+from penjing.core.errors import CapabilityError, DataError
 from penjing.core.task import (
     Batch,
     Metric,
@@ -26,9 +26,12 @@ from penjing.core.task import (
     TensorSpec,
     TextSettings,
 )
+from penjing.tasks.metrics import mean, ratio
 from penjing.tasks.span_decoding import sigmoid, window_candidates
 from penjing.tasks.span_tokens import Granularity, SpanEncoder, choose_granularity, token_spans
 from penjing.tasks.spans import Overlap, choose, observed_overlap, spans_cell
+from penjing.tasks.state import TaskState
+from penjing.tasks.supervised import require_support
 from penjing.tasks.text_input import TextInput, TextInputState, text_cell, why_no_text
 
 MAX_LABELS = 1_000
@@ -38,10 +41,8 @@ MAX_TRAIN_WINDOWS = 16
 RUN_WINDOWS = 32
 
 
-class State(BaseModel):
+class State(TaskState):
     """What an artifact keeps of a token classification."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: TextInputState
     spans: str | None = Field(max_length=1000)
@@ -130,9 +131,7 @@ class TokenClassification:
         Raises:
             CapabilityError: these rows cannot be learned; the message says why.
         """
-        reason = cls.supports(rows, roles)
-        if reason:
-            raise CapabilityError(f"{cls.kind} cannot be learned: {reason}")
+        require_support(cls, rows, roles)
         assert text is not None and roles.text is not None
         all_spans = _all_spans(rows, roles.text, roles.spans)
         labels = tuple(sorted({span.label for spans in all_spans for span in spans}))
@@ -227,11 +226,11 @@ class TokenClassification:
         by_label = 2 * tp[occurs] / (2 * tp + fp + fn)[occurs]
         wrong = sum(stats.columns[name].sum(axis=1) for name in ("fp", "fn")) + stats.columns["unseen"]
         return {
-            "f1": _ratio(2 * tp.sum(), 2 * tp.sum() + fp.sum() + fn.sum() + unseen),
-            "precision": _ratio(tp.sum(), tp.sum() + fp.sum()),
-            "recall": _ratio(tp.sum(), tp.sum() + fn.sum() + unseen),
-            "macro_f1": float(by_label.mean()) if len(by_label) else float("nan"),
-            "exact_match": float((wrong == 0).mean()) if len(stats) else float("nan"),
+            "f1": ratio(2 * tp.sum(), 2 * tp.sum() + fp.sum() + fn.sum() + unseen),
+            "precision": ratio(tp.sum(), tp.sum() + fp.sum()),
+            "recall": ratio(tp.sum(), tp.sum() + fn.sum() + unseen),
+            "macro_f1": mean(by_label),
+            "exact_match": mean(wrong == 0),
         }
 
     def render(self, prediction: Prediction) -> dict[str, Any]:
@@ -242,13 +241,13 @@ class TokenClassification:
     def to_state(self) -> dict[str, Any]:
         """JSON-able; the tokenizer is in `files`."""
         return State(
-            input=TextInputState.model_validate(self.input.to_state()),
+            input=self.input.to_state(),
             spans=self.spans_column,
             labels=self.labels,
             overlap=self.overlap,
             max_span_tokens=self.max_span_tokens,
             granularity=self.granularity,
-        ).model_dump(mode="json")
+        ).to_json()
 
     def files(self) -> dict[str, Path]:
         """The tokenizer."""
@@ -261,18 +260,9 @@ class TokenClassification:
         Raises:
             ArtifactError: a state that no version of this task wrote.
         """
-        try:
-            parsed = State.model_validate(state)
-        except ValidationError as error:
-            raise ArtifactError(f"the task's state is damaged: {' '.join(str(error).split())}") from None
-        return cls(
-            TextInput.from_state(parsed.input, directory),
-            parsed.labels,
-            parsed.overlap,
-            parsed.max_span_tokens,
-            parsed.granularity,
-            parsed.spans,
-        )
+        kept = State.read(state)
+        source = TextInput.from_state(kept.input, directory)
+        return cls(source, kept.labels, kept.overlap, kept.max_span_tokens, kept.granularity, kept.spans)
 
     def with_temperature(self, temperature: float) -> Self:
         """Spans have no distribution over classes to soften.
@@ -289,7 +279,3 @@ class TokenClassification:
 def _all_spans(rows: Sequence[Row], text: str | None, column: str | None) -> list[tuple[Span, ...]]:
     assert text is not None
     return [spans_cell(row, column, text_cell(row, text, i), i) for i, row in enumerate(rows)]
-
-
-def _ratio(part: float, whole: float) -> float:
-    return float(part / whole) if whole else float("nan")

@@ -11,7 +11,7 @@ import numpy as np
 from penjing.core.errors import DataError
 from penjing.core.events import Listener, Notice, Progress
 from penjing.core.task import Batch, Table, Task
-from penjing.tasks.text_labels import label_cell, label_text
+from penjing.tasks.text_labels import label_names
 from penjing.train.direct.blend import Blend, fit_blend, half_loss
 from penjing.train.direct.config import DirectConfig
 from penjing.train.direct.folds import Fold, holdout, stratified_folds
@@ -84,7 +84,7 @@ def _known(task: Task, valid: Table, listener: Listener) -> Table:
     if not task.labels:
         return valid
     column = task.roles.label
-    names = [label_text(label_cell(row, column, i), f"row {i}") for i, row in enumerate(valid.rows)]
+    names = label_names(valid.rows, column)
     known = [i for i, name in enumerate(names) if name in task.labels]
     if len(known) == len(valid):
         return valid
