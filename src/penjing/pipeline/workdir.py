@@ -17,6 +17,7 @@ from typing import IO
 
 from penjing.core.artifact import MANIFEST, file_sha256, write_atomic
 from penjing.core.errors import ArtifactError, PenjingError
+from penjing.core.file_lock import try_lock
 
 IDENTITY = "run.json"
 LOCK = "run.lock"
@@ -174,21 +175,11 @@ def _claim(partial: Path) -> IO[bytes]:
         ArtifactError: another process is at work in it.
     """
     handle = (partial / LOCK).open("a+b")
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            handle.seek(0)
-            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # what each system says of a lock that is taken
+    if not try_lock(handle):
         handle.close()
         raise ArtifactError(
             "another run is at work here", where=str(partial), next_step="wait for it, or give another --out"
-        ) from None
+        )
     return handle
 
 

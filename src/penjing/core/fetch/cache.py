@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from penjing.core.errors import FetchError
 from penjing.core.events import Listener, Notice
+from penjing.core.file_lock import try_lock
 
 CONTENTS = "fetched.json"
 LOCK_POLL_S = 0.2
@@ -126,7 +126,7 @@ def _lock(path: Path, listener: Listener) -> Iterator[None]:
     with path.open("a+b") as handle:
         deadline = time.monotonic() + LOCK_TIMEOUT_S
         told = False
-        while not _try_lock(handle):
+        while not try_lock(handle):
             if time.monotonic() > deadline:
                 raise FetchError(
                     "another process has held the lock of this entry for an hour",
@@ -138,22 +138,6 @@ def _lock(path: Path, listener: Listener) -> Iterator[None]:
                 told = True
             time.sleep(LOCK_POLL_S)
         yield  # closing the file releases the lock
-
-
-def _try_lock(handle: IO[bytes]) -> bool:
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            handle.seek(0)
-            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(handle.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):  # what each system says of a lock that is taken
-        return False
-    return True
 
 
 def _write_contents(directory: Path) -> None:
