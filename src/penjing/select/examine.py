@@ -24,7 +24,7 @@ from penjing.select.features import encode_sample, has_features, make_task, to_n
 from penjing.select.logme import logme
 from penjing.select.probe import Judged, error_of, judge, probe_predictor, score_of
 from penjing.select.sample import Pool, draw_pool
-from penjing.select.serving import measure_export, time_torch
+from penjing.select.serving import measure_export
 from penjing.select.stand_in import stand_in_predictor
 from penjing.select.stopwatch import Stopwatch
 
@@ -209,18 +209,16 @@ def _with_cost(
     """Latency, throughput, memory and bytes, and a rough training time."""
     from penjing.train.defaults import resolve_train
 
-    rows = pool.table.rows
     serving = measure_export(
         task,
-        rows,
+        pool.table.rows,
         pretrained,
         question.train,
         threads=runtime.threads,
         concurrency=question.budget.concurrency,
+        rows_per_s=rate,
         watch=watch,
     )
-    if serving is None:
-        serving = time_torch(task, rows, pretrained, question.train, rows_per_s=rate, watch=watch)
     rate = serving.rows_per_s if rate is None else rate
     num_rows = len(question.splits.train)
     epochs = resolve_train(question.train, num_rows=num_rows, width=pretrained.dimension).epochs

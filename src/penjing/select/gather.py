@@ -26,7 +26,7 @@ from penjing.select.features import encode_sample, has_features, make_task
 from penjing.select.learning_curve import Curve
 from penjing.select.probe import Judged, Predictor, error_of, judge, probe_predictor
 from penjing.select.sample import Pool, draw_pool
-from penjing.select.serving import Serving, measure_directory, measure_export, time_library, time_torch
+from penjing.select.serving import Serving, measure_directory, measure_export, time_library
 from penjing.select.short_run import ShortRun, judge_short_run, short_run
 from penjing.select.stand_in import stand_in_predictor
 from penjing.select.stopwatch import Stopwatch
@@ -82,7 +82,16 @@ def gather_gradient(
     probed = _probe(task, pool, pretrained, train, config, runtime, seed, watch, listener)
     rate = None if probed is None else probed.rows_per_s
     listener(Notice("quote", "exporting the untrained model to measure what it will cost"))
-    serving = _serving(task, pool.table.rows, pretrained, budget, train, runtime, rate, watch.part(SERVE_SHARE))
+    serving = measure_export(
+        task,
+        pool.table.rows,
+        pretrained,
+        train,
+        threads=runtime.threads,
+        concurrency=budget.concurrency,
+        rows_per_s=rate,
+        watch=watch.part(SERVE_SHARE),
+    )
     run_watch = Stopwatch(min(MAX_RUN_SECONDS, RUN_SHARE * watch.left))
     sizes = len(splits.train), len(splits.sealed_test)
     settings = (task, pool if probed is None else probed.pool, pretrained, train, runtime)
@@ -179,24 +188,6 @@ def _with_run(evidence: Evidence, task: Task, probed: _Probed, run: ShortRun) ->
     floor = 0.5 / len(rows)
     errors = [max(error_of(task, task.aggregate(found)[task.primary]), floor) for found in (run.stats, stats)]
     return evidence.model_copy(update={"run_ratio": math.log(errors[0] / errors[1]), "run_share": run.share})
-
-
-def _serving(
-    task: Task,
-    rows: list[dict[str, Any]],
-    pretrained: Pretrained,
-    budget: Budget,
-    train: TrainConfig,
-    runtime: Runtime,
-    rate: float | None,
-    watch: Stopwatch,
-) -> Serving:
-    found = measure_export(
-        task, rows, pretrained, train, threads=runtime.threads, concurrency=budget.concurrency, watch=watch
-    )
-    if found is not None:
-        return found
-    return time_torch(task, rows, pretrained, train, rows_per_s=rate, watch=watch)
 
 
 def gather_direct(

@@ -88,11 +88,13 @@ def measure_export(
     *,
     threads: int,
     concurrency: int,
+    rows_per_s: float | None,
     watch: Stopwatch,
-) -> Serving | None:
+) -> Serving:
     """Export, run and measure; remembered in the cache directory by model, machine, libraries and lengths of the rows.
 
-    Figures of a machine that was busy with other work are not remembered.
+    Figures of a machine that was busy with other work are not remembered. Where the time does not suffice, the model is
+    timed in torch instead.
 
     Args:
         task: its schema decides the size of the head.
@@ -101,16 +103,14 @@ def measure_export(
         config: settings of the fine-tuning.
         threads: for the export.
         concurrency: callers at the same time, for latency.
+        rows_per_s: as `time_torch`.
         watch: the time allowed.
-
-    Returns:
-        None where the time does not suffice.
 
     Raises:
         CapabilityError: the model cannot be exported.
     """
-    rows = list(rows[:MAX_INPUTS])
-    kept = cache_dir() / "serving" / f"{_key(task, rows, pretrained, concurrency)}.json"
+    sample = list(rows[:MAX_INPUTS])
+    kept = cache_dir() / "serving" / f"{_key(task, sample, pretrained, concurrency)}.json"
     if kept.is_file():
         return Serving(**json.loads(kept.read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory(prefix="penjing-") as name:
@@ -120,13 +120,15 @@ def measure_export(
             "directory": str(directory),
             "pretrained": {**asdict(pretrained), "directory": str(pretrained.directory)},
             "train": config.model_dump(mode="json"),
-            "rows": rows,
+            "rows": sample,
             "threads": threads,
         }
-        if _in_process("penjing.select.export_process", job, watch) is None:
-            return None
-        found = measure_directory(task, directory, rows, concurrency=concurrency, watch=watch)
-    if found is not None and not machine_busy():
+        found = None
+        if _in_process("penjing.select.export_process", job, watch) is not None:
+            found = measure_directory(task, directory, sample, concurrency=concurrency, watch=watch)
+    if found is None:
+        return time_torch(task, rows, pretrained, config, rows_per_s=rows_per_s, watch=watch)
+    if not machine_busy():
         kept.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(kept, json.dumps(found.to_json()) + "\n")
     return found
