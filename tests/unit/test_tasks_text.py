@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from penjing.core.errors import ArtifactError, CapabilityError, DataError
-from penjing.core.task import Roles, Task
+from penjing.core.task import Prediction, Roles, Task
 from penjing.tasks.text_classification import TextClassification
 from penjing.tasks.text_labels import label_list, label_text, sort_labels
 from penjing.tasks.text_multi_label import MultiLabel, best_thresholds, sigmoid
@@ -236,6 +236,12 @@ def test_a_label_that_is_no_number_is_refused_with_its_row(task_rows, text_setti
     for bad in ("good", None, float("inf"), [1]):
         with pytest.raises(DataError, match="row 1"):
             task.encode([rows[0], {**rows[1], "stars": bad}], training=True)
+
+
+def test_a_number_is_read_as_spreadsheets_write_it(task_rows, text_settings):
+    task, rows = _task("text-regression", task_rows, text_settings)
+    written = [{**rows[0], "stars": cell} for cell in (1200, "1200", " 1,200.0 ", "120000%")]
+    assert task.score(written, [Prediction(0.0)] * 4).columns["target"].tolist() == [1200.0] * 4
 
 
 @pytest.mark.parametrize("kind", ["text-classification/binary", "text-classification/multi-label", "text-regression"])
