@@ -5,13 +5,17 @@ The only module that knows of ranks. Torch is imported inside, so that artifacts
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
+
+from penjing.core.container import cpu_quota
+from penjing.core.errors import CapabilityError
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +39,11 @@ class Runtime:
 
     @classmethod
     def detect(cls) -> Runtime:
-        """The present process, as `torchrun` describes it in the environment, else a single one on the best device."""
+        """The present process, as `torchrun` describes it in the environment, else a single one on the best device.
+
+        Raises:
+            CapabilityError: OMP_NUM_THREADS is set and no number of threads.
+        """
         import torch
 
         world = int(os.environ.get("WORLD_SIZE", "1"))
@@ -45,6 +53,8 @@ class Runtime:
             torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         local_world = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
         threads = max(1, physical_cores() // local_world)
+        allowed = omp_threads(os.environ)
+        threads = threads if allowed is None else min(threads, allowed)
         torch.set_num_threads(threads)
         return cls(rank, world, device, threads)
 
@@ -59,9 +69,40 @@ class Runtime:
 
 
 def physical_cores() -> int:
-    """Cores this process may use; hyper-threads counted once where the machine tells."""
+    """Cores this process may use: by its affinity and its container's quota, hyper-threads counted once where known."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+    return usable_cores(allowed, psutil.cpu_count(logical=False), cpu_quota())
+
+
+def usable_cores(allowed: int, physical: int | None, quota: float | None) -> int:
+    """Cores worth a thread each, at least 1.
+
+    Args:
+        allowed: logical processors the process may run on.
+        physical: cores of the machine, None where it does not tell.
+        quota: processors' worth of time granted, None without a limit; a part of one is worth a thread, too.
+    """
+    limits = [allowed, physical or allowed]
+    if quota is not None:
+        limits.append(math.ceil(quota))
+    return max(1, min(limits))
+
+
+def omp_threads(environment: Mapping[str, str]) -> int | None:
+    """The most threads OMP_NUM_THREADS allows, None where it is not set; of a list, by nesting, the first counts.
+
+    `torchrun` sets it to 1 for each of several processes unless the user has set it.
+
+    Raises:
+        CapabilityError: no number of threads.
+    """
+    text = environment.get("OMP_NUM_THREADS", "").strip()
+    if not text:
+        return None
+    first = text.partition(",")[0].strip()
+    if not first.isdigit() or int(first) < 1:
+        raise CapabilityError(f"is {text!r}", where="OMP_NUM_THREADS", expected="a number of threads, at least 1")
+    return int(first)
 
 
 def faster_dtype(device: str = "cpu", *, size: int = 384, rows: int = 512) -> str:

@@ -8,7 +8,9 @@ from pathlib import Path
 import psutil
 
 from penjing.core.artifact import library_versions
+from penjing.core.container import memory_limit
 from penjing.core.report import Hardware
+from penjing.core.runtime import physical_cores
 
 _CPUINFO = Path("/proc/cpuinfo")
 # Kernel flag → the name people know.
@@ -28,13 +30,14 @@ _FLAGS = {
 
 
 def describe_hardware() -> Hardware:
-    """CPU, cores, memory, instruction sets and library versions of this machine."""
+    """CPU, instruction sets and library versions of this machine, and what of its cores and memory may be used."""
     model, flags = _cpuinfo()
+    ram, granted = psutil.virtual_memory().total, memory_limit()
     return Hardware(
         cpu=model or platform.processor() or platform.machine(),
-        cores=psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+        cores=physical_cores(),
         logical_cores=psutil.cpu_count() or 1,
-        ram_gb=round(psutil.virtual_memory().total / 1e9, 1),
+        ram_gb=round((ram if granted is None else min(ram, granted)) / 1e9, 1),
         flags=flags,
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 
 from penjing.core.artifact import seal, size_bytes, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.fetch import cache_dir
-from penjing.core.runtime import physical_cores
 from penjing.core.task import Row, Run, Task
 from penjing.evaluate.hardware import describe_hardware
 from penjing.models.pretrained import Pretrained
@@ -265,7 +265,8 @@ def _timed(task: Task, p50_ms: float, p95_ms: float, rows_per_s: float, weights_
 
 def machine_busy() -> bool:
     """Whether clearly more work waits for the processor than it has cores; unknown on Windows, and then not."""
-    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * physical_cores() + 1
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1  # of all: the load is the whole machine's
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * cores + 1
 
 
 def _key(task: Task, rows: Sequence[Row], pretrained: Pretrained, concurrency: int) -> str:

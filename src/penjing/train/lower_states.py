@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +17,7 @@ from penjing.core.events import Progress
 from penjing.core.task import Table, Task
 from penjing.train.batching import cut
 from penjing.train.loop import to_tensors
+from penjing.train.memory import free_bytes
 
 _MAX_BYTES = 1_000_000_000
 _SHARE_OF_RAM = 0.25
@@ -46,7 +46,7 @@ class LowerStates:
 def can_keep(num_tokens: int, width: int, bytes_each: int) -> bool:
     """Whether the states of this many tokens are worth their memory."""
     needed = num_tokens * width * bytes_each
-    return needed <= min(_MAX_BYTES, _SHARE_OF_RAM * psutil.virtual_memory().available)
+    return needed <= min(_MAX_BYTES, _SHARE_OF_RAM * free_bytes())
 
 
 def compute_lower_states(model: nn.Module, task: Task, table: Table, device: str) -> Iterator[Progress | LowerStates]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import psutil
 import torch
 
+from penjing.core.container import memory_left
 from penjing.core.errors import CapabilityError
 
-_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 # Copies of each trained parameter: gradient, two moments of Adam, averaged and best weights. SGD and Lion keep one
 # moment less, Adafactor almost none.
 _MOMENTS = {"adamw": 2, "schedule-free": 2, "sgd": 1, "lion": 1, "adafactor": 0}
@@ -56,12 +55,8 @@ def require_memory(needed: int, *, free: int | None = None) -> None:
 
 def free_bytes() -> int:
     """Memory this process may still take: what the system has, or what its container allows."""
-    free = int(psutil.virtual_memory().available)
-    for name in _CGROUP_LIMITS:
-        path = Path(name)
-        if path.is_file() and (text := path.read_text().strip()).isdigit():
-            free = min(free, int(text) - psutil.Process().memory_info().rss)
-    return max(0, free)
+    free, granted = int(psutil.virtual_memory().available), memory_left()
+    return free if granted is None else min(free, granted)
 
 
 def peak_rss_mb() -> float:
