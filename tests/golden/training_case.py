@@ -147,10 +147,10 @@ def _deadly(kill: tuple[str, int] | None):
 
     moment, when = kill or ("never", 0)
     count = itertools.count(1)
-    write, sync, evaluate = checkpoint.save_file, os.fsync, attempt.evaluate_model
+    write, sync, evaluate = checkpoint.save_tensors, os.fsync, attempt.evaluate_model
 
-    def half_written(tensors, path, metadata):
-        write(tensors, path, metadata)
+    def half_written(path, tensors, metadata):
+        write(path, tensors, metadata)
         if next(count) == when:
             os.truncate(path, path.stat().st_size // 2)
             die()
@@ -167,7 +167,7 @@ def _deadly(kill: tuple[str, int] | None):
         return found
 
     if moment == "writing":
-        checkpoint.save_file = half_written
+        checkpoint.save_tensors = half_written
     elif moment == "renaming":
         checkpoint.os.fsync = not_renamed
     elif moment == "evaluating":

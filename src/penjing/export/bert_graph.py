@@ -7,21 +7,33 @@ residual, Gelu with its bias, transposed products). The parity check compares it
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from penjing.core.task import Signature
 from penjing.models.dropout import PooledDropout
-from penjing.models.encoder import Encoder, Layer
+from penjing.models.encoder import Encoder, Layer, WordEmbedding
 from penjing.train.gradient.sequence import SequenceModel
 
 _MASKED = -30000.0  # as `penjing.models.encoder.attention_bias`
 _IR_VERSION = {23: 11}  # what an operator set needs at least; 10 otherwise
-_KNOWN = {SequenceModel, Encoder, Layer, PooledDropout, nn.ModuleList, nn.Linear, nn.LayerNorm, nn.Embedding}
+_KNOWN = {
+    SequenceModel,
+    Encoder,
+    Layer,
+    PooledDropout,
+    nn.ModuleList,
+    nn.Linear,
+    nn.LayerNorm,
+    nn.Embedding,
+    WordEmbedding,
+}
 _TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 
 
@@ -38,7 +50,7 @@ def write_bert(model: SequenceModel, signature: Signature, path: Path, *, opset:
     """Write the model as one ONNX file.
 
     Args:
-        model: one that `can_write`, on the CPU and in 32 bits.
+        model: one that `can_write`, on the CPU and in 32 bits; its vocabulary may have 16.
         signature: names and shapes of inputs and outputs.
         path: where to write; weights are inside the one file.
         opset: ONNX operator set, 18 or later.
@@ -73,15 +85,44 @@ def write_bert(model: SequenceModel, signature: Signature, path: Path, *, opset:
         ir_version=_IR_VERSION.get(opset, 10),
         producer_name="penjing",
     )
-    path.write_bytes(made.SerializeToString())
+    with path.open("wb") as handle:
+        handle.write(made.SerializeToString())
+        for name, values in graph.weights.items():
+            for piece in _fragment(name, values):
+                handle.write(piece)
+
+
+def _fragment(name: str, values: np.ndarray) -> Iterator[bytes | memoryview]:
+    """A weight as a model of its own, which protobuf merges with what stands before it in the file.
+
+    ("If the same field occurs more than once, embedded messages are merged", says the encoding.) Building the message
+    in memory would hold every weight five times, and a vocabulary of 250,000 has 384 MB.
+    """
+    head = onnx.TensorProto(
+        dims=values.shape, data_type=helper.np_dtype_to_tensor_dtype(values.dtype), name=name
+    ).SerializeToString() + _key("TensorProto", "raw_data", values.nbytes)
+    initializer = _key("GraphProto", "initializer", len(head) + values.nbytes)
+    yield _key("ModelProto", "graph", len(initializer) + len(head) + values.nbytes) + initializer + head
+    yield np.ascontiguousarray(values).reshape(-1).data
+
+
+def _key(message: str, field: str, length: int) -> bytes:
+    """The key of a field that is stored with its length, and the length, both as varints."""
+    number = getattr(onnx, message).DESCRIPTOR.fields_by_name[field].number
+    found = bytearray([number << 3 | 2])
+    while length >= 0x80:
+        found.append(length & 0x7F | 0x80)
+        length >>= 7
+    return bytes([*found, length])
 
 
 class _Graph:
-    """Nodes and constants, each named once."""
+    """Nodes, constants and weights, each named once."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
+        self.weights: dict[str, np.ndarray] = {}
         self.known_shapes: list[onnx.ValueInfoProto] = []
         self._known: dict[tuple[int, ...] | float, str] = {}
 
@@ -100,8 +141,10 @@ class _Graph:
         return name
 
     def tensor(self, values: Tensor) -> str:
-        """Weights as a constant of 32 bits."""
-        return self.array(values.detach().float().numpy())
+        """Weights, in the precision they have; they are only looked at when they are written."""
+        name = f"weight_{len(self.weights)}"
+        self.weights[name] = values.detach().numpy()
+        return name
 
     def ints(self, *values: int) -> str:
         """[n] int64, shared by all who ask for the same."""
@@ -128,6 +171,8 @@ class _Graph:
 def _embeddings(graph: _Graph, encoder: Encoder, segments: bool) -> str:
     """[B, L, H], as `Encoder.embed`."""
     words = graph.add("Gather", graph.tensor(encoder.words.weight), "input_ids")
+    if encoder.words.weight.dtype != torch.float32:
+        words = graph.add("Cast", words, to=TensorProto.FLOAT)
     shape = graph.add("Shape", "input_ids", start=1, end=2)
     table = encoder.positions.weight if segments else encoder.positions.weight + encoder.types.weight[0]
     places = graph.add("Slice", graph.tensor(table), graph.ints(0), shape, graph.ints(0))

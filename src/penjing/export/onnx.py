@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
 from penjing.core.errors import ArtifactError, CapabilityError, MissingExtraError
 from penjing.core.task import Batch, Row, Signature, Task
+from penjing.predict.onnx_backend import open_session
 from penjing.train.validation import runner
 
 # Two rows of unlike length, so that the exporter sees padding and specialises on neither 1 nor equal sizes.
@@ -54,7 +54,7 @@ def export_onnx(model: nn.Module, task: Task, rows: list[Row], path: Path, *, op
     """Write `model` as ONNX.
 
     Args:
-        model: in 32 bits; `forward(batch)` returns the signature's outputs by name.
+        model: in 32 bits (a frozen vocabulary may have 16); `forward(batch)` returns the signature's outputs by name.
         task: gives the signature and encodes the example.
         rows: at least one row, from which the example is encoded where the model has to be traced.
         path: where to write; weights are inside the one file.
@@ -126,7 +126,7 @@ def check_parity(model: nn.Module, task: Task, rows: list[Row], path: Path, tole
         ArtifactError: a difference above the tolerance, or another shape; the export must not be used.
     """
     assert rows, "no rows to compare: parity over nothing proves nothing"
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = open_session(path, torch.get_num_threads())
     reference = runner(model.eval(), "cpu")
     names = [spec.name for spec in task.signature.outputs]
     worst = 0.0

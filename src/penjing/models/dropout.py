@@ -50,13 +50,14 @@ class PooledDropout(nn.Module):
             pool = tensor.new_empty(0)
         if pool.numel() < length:
             first, last = pool.numel() // self.pool_size, length // self.pool_size
-            pool = torch.cat([pool, *(self._draw(i).to(tensor) for i in range(first, last))])
+            pool = torch.cat([pool, *(self._draw(i, tensor) for i in range(first, last))])
             self._pool = pool
         return pool
 
-    def _draw(self, index: int) -> Tensor:
+    def _draw(self, index: int, like: Tensor) -> Tensor:
         # A generator of its own: the pool must not depend on when it is first needed, or a resumed run, which needs it
         # first at another step, would draw other masks.
         generator = torch.Generator().manual_seed(_SEED + index)
         kept = torch.rand(self.pool_size, generator=generator) >= self.probability
-        return kept.double() / (1 - self.probability)
+        drawn = torch.zeros(self.pool_size, dtype=like.dtype)
+        return drawn.masked_fill_(kept, 1 / (1 - self.probability)).to(like.device)

@@ -24,7 +24,14 @@ _ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1,
     "U16": 2, "U32": 4, "U64": 8, "F8_E4M3": 1, "F8_E5M2": 1,
 }  # fmt: skip
-_NUMPY: Mapping[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
+_NUMPY: Mapping[str, np.dtype[Any]] = {
+    name: np.dtype(code)
+    for name, code in {
+        "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1",
+        "BOOL": "?",
+        "BF16": "<i2",  # numpy has no such type: its bits
+    }.items()
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class TensorSource:
     """A tensor to be written.
 
     Args:
-        header: dtype (F32 or F16) and shape.
+        header: dtype and shape.
         chunks: makes its values in order, in pieces of any shape.
     """
 
@@ -58,14 +65,17 @@ class TensorSource:
     chunks: Callable[[], Iterable[np.ndarray]]
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, TensorSource]) -> None:
+def write_safetensors(
+    path: Path, tensors: Mapping[str, TensorSource], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write tensors one after the other, never holding more than one piece in memory.
 
     Args:
         path: the file.
         tensors: name → tensor; written in this order.
+        metadata: further texts for the header.
     """
-    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    header: dict[str, object] = {"__metadata__": {"format": "pt", **(metadata or {})}}
     end = 0
     for name, tensor in tensors.items():
         begin, end = end, end + tensor.header.size * _ITEM_BYTES[tensor.header.dtype]
@@ -79,7 +89,8 @@ def write_safetensors(path: Path, tensors: Mapping[str, TensorSource]) -> None:
         for name, tensor in tensors.items():
             written = 0
             for chunk in tensor.chunks():
-                handle.write(chunk.astype(_NUMPY[tensor.header.dtype]).tobytes())
+                values = chunk.astype(_NUMPY[tensor.header.dtype], copy=False)
+                handle.write(np.ascontiguousarray(values).reshape(-1).data)
                 written += chunk.size
             assert written == tensor.header.size, f"{name}: {written} values for shape {tensor.header.shape}"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from penjing.core.artifact import MANIFEST, Artifact, seal, write_atomic
 from penjing.core.events import Listener, Notice, ignore
+from penjing.core.memory import release_freed
 from penjing.core.recipe import Recipe
 from penjing.core.report import Report
 from penjing.core.task import Task
@@ -112,6 +113,7 @@ def _run(
         if pretrained is not None:
             recipe = recipe.model_copy(update={"model": pretrained.name})
         quote = quote_run(recipe, prepared, pretrained, work.partial, listener) if prove else None
+        release_freed()
         return _make(recipe, prepared, pretrained, work, quote, listener, overwrite=overwrite, prove=prove)
 
 
@@ -149,6 +151,7 @@ def _make(
         task = task.fit_decision(valid.rows, Predictor(artifact).predict(valid.rows))
         artifact = _seal(stage, task, facts)
     report = None
+    release_freed()
     if prove:
         report = _prove(recipe, prepared, pretrained, task, trained, artifact, work, quote, test["sha256"], listener)
         artifact = _seal(stage, task, facts)

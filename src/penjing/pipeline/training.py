@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from penjing.core import registry
 from penjing.core.errors import MissingExtraError
 from penjing.core.events import Event, Listener, Notice
+from penjing.core.memory import release_freed
 from penjing.core.recipe import Recipe
 from penjing.core.task import Task, TextSettings
 from penjing.data.prepare import Prepared
@@ -94,6 +95,7 @@ def train_gradient(
         ),
         listener,
     )
+    release_freed()
     listener(Notice("export", "writing the model as ONNX and comparing it with the trained one"))
     splits = prepared.splits
     rows = (splits.valid.rows or splits.train.rows)[: export.parity_rows]
@@ -102,6 +104,7 @@ def train_gradient(
     shutil.copyfile(training / WEIGHTS, stage / WEIGHTS)
     if (pretrained.directory / "config.json").is_file():
         shutil.copyfile(pretrained.directory / "config.json", stage / "encoder.json")
+    release_freed()
     facts = {
         **describe(result.model),
         "method": config.method,

@@ -42,7 +42,7 @@ class OnnxBackend:
         """
         path = artifact.file(MODEL_FILE)
         num_threads = threads or physical_cores()
-        session = _session(path, num_threads)
+        session = open_session(path, num_threads)
         _check_inputs(session, signature, path)
         _check_outputs(session, signature, path)
         return cls(session, [spec.name for spec in signature.outputs], num_threads)
@@ -53,7 +53,12 @@ class OnnxBackend:
         return dict(zip(self.outputs, self.session.run(self.outputs, feed), strict=True))
 
 
-def _session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
+def open_session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
+    """Load an ONNX file, set up as predicting needs it.
+
+    Raises:
+        ArtifactError: not a model that this onnxruntime runs.
+    """
     onnxruntime.disable_telemetry_events()  # collected on Windows alone, unless told otherwise
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads

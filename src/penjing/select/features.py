@@ -94,7 +94,8 @@ def encode_sample(
     from penjing.train.precision import choose_dtype
 
     trainer = registry.load(task.trainer)()
-    model = trainer.build_model(task, pretrained, config, seed).to(device).to(choose_dtype("auto", device))
+    model = trainer.build_model(task, pretrained, config, seed).requires_grad_(False)
+    model.to(device).to(choose_dtype("auto", device))
     _encode(extract_features, trainer, model, task, table.take(range(min(len(table), PILOT_ROWS))), device)  # warms up
     encoded: list[tuple[torch.Tensor, torch.Tensor]] = []
     done, spent = 0, Stopwatch(0.0)

@@ -14,6 +14,7 @@ import numpy as np
 from penjing.core import registry
 from penjing.core.budget import Budget
 from penjing.core.events import Event, Listener, Notice, Progress
+from penjing.core.memory import release_freed
 from penjing.core.runtime import Runtime
 from penjing.core.task import Metric, Prediction, Row, Table, Task
 from penjing.data.prepare import Prepared
@@ -80,6 +81,7 @@ def gather_gradient(
     pool = draw_pool(splits, max_rows=config.sample_rows, num_folds=config.folds, seed=seed)
     task = make_task(splits, prepared.task_kind, pretrained, train.max_length)
     probed = _probe(task, pool, pretrained, train, config, runtime, seed, watch, listener)
+    release_freed()
     rate = None if probed is None else probed.rows_per_s
     listener(Notice("quote", "exporting the untrained model to measure what it will cost"))
     serving = measure_export(

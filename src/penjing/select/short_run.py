@@ -13,6 +13,7 @@ import numpy as np
 
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Listener, Progress
+from penjing.core.memory import release_freed
 from penjing.core.task import Splits, Stats, Task
 from penjing.models.pretrained import Pretrained
 from penjing.select.probe import Judged, summarise
@@ -83,6 +84,7 @@ def short_run(
 
     learn, judged = pool.parts(0) if pool.crossed else (pool.parts(0)[0], np.flatnonzero(pool.fold >= 0))
     rate = _time_steps(task, pool, learn, pretrained, config, runtime, seed, watch)
+    release_freed()
     # Before its first step a run encodes every row, and it judges at its start, each epoch and its end; both pass a row
     # forward, which takes a third of the time of a training step.
     forward = rate * 3

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from penjing.core.errors import ArtifactError
 from penjing.train.optim import Ema, Masters
+from penjing.train.weights_file import save_tensors
 
 FILE = "checkpoint.safetensors"
 
@@ -80,8 +80,7 @@ def save(
     facts = {"identity": identity, "position": vars(position), "plain": plain, "groups": groups}
     directory.mkdir(parents=True, exist_ok=True)
     part = directory / (FILE + ".part")
-    # Clones, because tensors that share memory (a master that is the model's own) cannot be saved twice.
-    save_file({k: v.contiguous().clone() for k, v in tensors.items()}, part, metadata={"state": json.dumps(facts)})
+    save_tensors(part, tensors, {"state": json.dumps(facts)})
     with part.open("rb") as handle:
         os.fsync(handle.fileno())
     part.replace(directory / FILE)

@@ -16,13 +16,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from penjing.core import registry
 from penjing.core.artifact import file_sha256
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice, Progress
+from penjing.core.memory import release_freed
 from penjing.core.runtime import Runtime
 from penjing.core.task import Splits, Task
 from penjing.models.pretrained import Pretrained
@@ -41,6 +42,7 @@ from penjing.train.precision import DTYPES, LossScale, agree_dtype, dtype_name
 from penjing.train.protocol import GradientTrainer
 from penjing.train.time_limit import TimeLimit
 from penjing.train.validation import evaluate_model
+from penjing.train.weights_file import save_tensors
 
 WEIGHTS = "weights.safetensors"
 # Settings a trainer may ignore, and the values that ask for nothing.
@@ -52,7 +54,7 @@ class FitResult:
     """What training gave.
 
     Args:
-        model: the final model in 32 bits, adapters merged, in evaluation mode.
+        model: the final model in 32 bits (a frozen vocabulary as its file has it), adapters merged, in evaluation mode.
         metrics: of the validation rows.
         minutes: wall time of training, evaluations and the head's start included, all attempts of a resumed run
             together.
@@ -116,7 +118,7 @@ def fit(
     if hasattr(trainer, "observe"):
         trainer.observe(task, splits.train)
     if encoder_state is not None:
-        model.encoder.load_state_dict(load_file(encoder_state))
+        model.encoder.load_state_dict(load_file(encoder_state), assign=True)
     apply_method(model, config)
     kept = checkpoint.read_position(out, identity)
     dtype = DTYPES[kept.precision] if kept else agree_dtype(config.precision, runtime)
@@ -129,8 +131,10 @@ def fit(
     position = Position(
         precision=dtype_name(dtype), kept_lower=lower is not None, other_seconds=time.perf_counter() - begun
     )
+    release_freed()  # what the head's start took
     attempt = _prepare(task, splits, trainer, model, config, runtime, LossScale(dtype), position, seed)
     attempt.loop.lower = lower
+    del lower  # `_finish` frees it
     attempt.limit.max_minutes = max_minutes
     if kept is not None:
         restored = checkpoint.restore(
@@ -203,6 +207,9 @@ def _finish(attempt: Attempt, out: Path) -> FitResult:
     position, model, masters = attempt.loop.position, attempt.model, attempt.masters
     assert attempt.best is not None
     model.to(torch.promote_types(masters.full[0].dtype, torch.float32))
+    attempt.loop.lower = attempt.ema = attempt.loop.ema = None  # steps alone need them, and what follows needs memory
+    attempt.loop.optimizer.state.clear()
+    release_freed()
     with torch.no_grad():
         for low, value in zip(masters.low, attempt.best, strict=True):
             low.copy_(value)
@@ -211,7 +218,7 @@ def _finish(attempt: Attempt, out: Path) -> FitResult:
     if attempt.runtime.rank == 0:
         part = out / (WEIGHTS + ".part")
         out.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, part)
+        save_tensors(part, model.state_dict())
         part.replace(out / WEIGHTS)
     metrics = evaluate_model(model, attempt.task, attempt.splits.valid, attempt.runtime.device)
     rate = position.rows / position.seconds if position.seconds else 0.0

@@ -25,13 +25,15 @@ def least_bytes(model: torch.nn.Module, dtype: torch.dtype, *, optimizer: str, a
         averaged: whether averaged weights are kept.
     """
     full = max(4, dtype.itemsize)
-    all_weights = sum(p.numel() for p in model.parameters())
+    # A frozen vocabulary may be kept in fewer bits than the passes have.
+    weights = sum(
+        p.numel() * (dtype.itemsize if p.requires_grad else min(p.element_size(), dtype.itemsize))
+        for p in model.parameters()
+    )
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     masters = full if dtype.itemsize < 4 else 0
     best = full
-    return all_weights * dtype.itemsize + trained * (
-        masters + full + _MOMENTS[optimizer] * full + averaged * full + best
-    )
+    return weights + trained * (masters + full + _MOMENTS[optimizer] * full + averaged * full + best)
 
 
 def require_memory(needed: int, *, free: int | None = None) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from penjing.core.errors import ArtifactError, CapabilityError
@@ -28,6 +27,7 @@ from penjing.train.gradient.masked import MaskedModel, MaskedTrainer, MaskToken
 from penjing.train.loop import Loop
 from penjing.train.optim import Masters, build_optimizer, group_parameters
 from penjing.train.precision import DTYPES, LossScale, agree_dtype, dtype_name
+from penjing.train.weights_file import save_tensors
 
 ENCODER = "pretrained_encoder.safetensors"
 CHECKPOINTS = "pretraining"  # the directory of the checkpoint, inside `out`
@@ -88,6 +88,7 @@ def pretrain_encoder(
     words.requires_grad_(False)
     kept = checkpoint.read_position(out / CHECKPOINTS, identity)
     dtype = DTYPES[kept.precision] if kept else agree_dtype(config.precision, runtime)
+    words.weight.data = words.weight.data.to(dtype)  # all of it is in every product with the scores
     model = MaskedModel(encoder, words).to(runtime.device).to(dtype)
     table = Table(list(map(dict, rows)), [str(i) for i in range(len(rows))], "unlabelled")
     loop = _loop(task, trainer, model, table, config, runtime, LossScale(dtype), seed)
@@ -97,8 +98,7 @@ def pretrain_encoder(
     if runtime.rank == 0:
         part = target.with_name(target.name + ".part")
         out.mkdir(parents=True, exist_ok=True)
-        state = {k: v.float().contiguous().clone() for k, v in encoder.state_dict().items()}
-        save_file(state, part, metadata={"identity": identity})
+        save_tensors(part, {k: v.float() for k, v in encoder.state_dict().items()}, {"identity": identity})
         part.replace(target)
     runtime.sum_over_ranks([torch.zeros(1, device=runtime.device)])  # the others read what the first has written
     return target
