@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from unit_training import make_model, train_tiny
 
 from penjing.core.artifact import file_sha256
-from penjing.core.errors import CapabilityError
+from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.events import Notice
 from penjing.train.batching import plan_epoch
 from penjing.train.checkpoint import read_position
@@ -20,6 +20,7 @@ from penjing.train.config import TrainConfig
 from penjing.train.fit import WEIGHTS
 from penjing.train.gradient.sequence import SequenceTrainer
 from penjing.train.memory import free_bytes, least_bytes, peak_rss_mb, require_memory
+from penjing.train.time_limit import TimeLimit
 
 pytest_plugins = ["training_fixtures"]
 
@@ -110,6 +111,55 @@ def test_the_decision_outlives_a_kill(clock, tiny_task, tiny_splits, tiny_pretra
     clock.step_seconds = 0.001
     train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path, max_minutes=60)
     assert read_position(tmp_path).step == 30
+
+
+def test_a_resumed_run_decides_as_it_did_before(clock, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    """Killed before its first checkpoint and run again by a machine that is slow at first, it keeps all its steps."""
+
+    class Killed(Exception):
+        pass
+
+    class Killing(list):
+        def append(self, event):
+            super().append(event)
+            if getattr(event, "done", 0) == 10:
+                raise Killed
+
+    class SlowAtFirst(list):
+        def append(self, event):
+            super().append(event)
+            if getattr(event, "done", 0) == 8:
+                clock.step_seconds = 0.2
+
+    def run(name, events, **more):
+        config = LONG.model_copy(update={"epochs": 10})
+        train_tiny(tiny_task, tiny_splits, tiny_pretrained, config, tmp_path / name, events=events, **more)
+        return read_position(tmp_path / name).step, shortened(events)
+
+    with pytest.raises(Killed):
+        run("killed", Killing(), max_minutes=0.1)
+    assert read_position(tmp_path / "killed") is None
+    clock.step_seconds = 0.215  # 30 of these steps are too many for 6 s
+    assert run("killed", SlowAtFirst(), max_minutes=0.1) == (30, [])
+    clock.step_seconds = 0.215
+    steps, notices = run("fresh", SlowAtFirst(), max_minutes=0.1)
+    assert steps < 30 and notices
+
+
+def test_plans_of_other_runs_do_not_count(tmp_path):
+    made = TimeLimit(0.5, decided={8: 30})
+    made.record(tmp_path, "one")
+    for limit, identity, expected in (
+        (TimeLimit(0.5), "one", {8: 30}),
+        (TimeLimit(0.5), "other", {}),
+        (TimeLimit(0.6), "one", {}),
+        (TimeLimit(None), "one", {}),
+    ):
+        limit.recall(tmp_path, identity)
+        assert limit.decided == expected
+    (tmp_path / "plan.json").write_text("[]")
+    with pytest.raises(ArtifactError, match="the plan is damaged"):
+        TimeLimit(0.5).recall(tmp_path, "one")
 
 
 def test_the_least_memory_is_counted(tiny_task, tiny_pretrained):

@@ -71,7 +71,10 @@ class Attempt:
             if step.evaluate:
                 self._record(step)
             yield self._progress(step)
+            decisions = len(self.limit.decided)
             notice = self.limit.check(self.loop)
+            if len(self.limit.decided) > decisions and self.runtime.rank == 0:
+                self.limit.record(out, identity)
             if notice is not None:
                 yield notice
             exhausted = self._exhausted()
@@ -104,7 +107,7 @@ class Attempt:
                 self.best = [value.detach().clone() for value in values]
         spent = time.perf_counter() - started
         position.other_seconds += spent
-        self.limit.evaluation_seconds = spent
+        position.evaluation_seconds = spent
         position.history.append(
             {
                 "step": float(step.step),

@@ -33,6 +33,7 @@ class Position:
         stale: evaluations since then.
         seconds: wall time spent in steps so far.
         other_seconds: wall time spent on the head's start and on evaluations so far.
+        evaluation_seconds: what the last evaluation took.
         rows: rows seen so far.
         precision: of the passes, as chosen when the run began; measuring again might choose another.
         kept_lower: whether the states of frozen layers were kept; computing them anew rounds differently.
@@ -47,6 +48,7 @@ class Position:
     stale: int = 0
     seconds: float = 0.0
     other_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
     rows: int = 0
     precision: str = ""
     kept_lower: bool = False

@@ -136,6 +136,7 @@ def fit(
     attempt.loop.lower = lower
     del lower  # `_finish` frees it
     attempt.limit.max_minutes = max_minutes
+    attempt.limit.recall(out, identity)
     if kept is not None:
         restored = checkpoint.restore(
             out, identity=identity, masters=attempt.masters, optimizer=attempt.loop.optimizer, ema=attempt.ema
@@ -206,10 +207,10 @@ def _finish(attempt: Attempt, out: Path) -> FitResult:
     """Put the kept weights into the model, widen it to 32 bits and write it."""
     position, model, masters = attempt.loop.position, attempt.model, attempt.masters
     assert attempt.best is not None
-    model.to(torch.promote_types(masters.full[0].dtype, torch.float32))
     attempt.loop.lower = attempt.ema = attempt.loop.ema = None  # steps alone need them, and what follows needs memory
     attempt.loop.optimizer.state.clear()
     release_freed()
+    model.to(torch.promote_types(masters.full[0].dtype, torch.float32))
     with torch.no_grad():
         for low, value in zip(masters.low, attempt.best, strict=True):
             low.copy_(value)

@@ -1,22 +1,28 @@
 """Keeps training within the minutes the budget allows, by planning fewer steps.
 
 The learning rate then falls to 0 over the steps that are left, which gives better weights than cutting a longer plan
-off. The decision is written into the position, and with it into the checkpoint.
+off. Every decision, also that nothing changes, is written beside the checkpoint at once: a killed run that goes on from
+an earlier step, or from the first, decides at each step as it did before, however fast the machine is this time.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from penjing.core.artifact import write_atomic
+from penjing.core.errors import ArtifactError
 from penjing.core.events import Notice
 
 if TYPE_CHECKING:
     from penjing.train.loop import Loop
 
+FILE = "plan.json"
 WARM_STEPS = 8  # steps before an estimate of the whole run is trusted
 _CHECKS = 10  # estimates over a run
 _SLACK = 1.05  # what is foreseen may exceed the limit by this before the plan changes: estimates are no better
@@ -28,14 +34,39 @@ class TimeLimit:
 
     Args:
         max_minutes: wall time, all attempts of a resumed run together; None: no limit.
-        evaluation_seconds: what the last evaluation took.
         just_shortened: whether the last check planned fewer steps.
+        decided: step at which there was a check → steps planned from then on.
     """
 
     max_minutes: float | None
-    evaluation_seconds: float = 0.0
     just_shortened: bool = False
+    decided: dict[int, int] = field(default_factory=dict)
     _told: bool = field(default=False)
+
+    def recall(self, directory: Path, identity: str) -> None:
+        """Take over what an interrupted run decided under the same limit; another run's decisions do not count.
+
+        Raises:
+            ArtifactError: the file is damaged.
+        """
+        path = directory / FILE
+        if self.max_minutes is None or not path.is_file():
+            return
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            same = (found["identity"], found["max_minutes"]) == (identity, self.max_minutes)
+            decided = {int(step): int(total) for step, total in found["decided"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ArtifactError(
+                f"the plan is damaged ({error!r})", where=str(path), next_step="delete it to plan anew"
+            ) from None
+        self.decided = decided if same else {}
+
+    def record(self, directory: Path, identity: str) -> None:
+        """Write the decisions down, atomically."""
+        directory.mkdir(parents=True, exist_ok=True)
+        facts = {"identity": identity, "max_minutes": self.max_minutes, "decided": self.decided}
+        write_atomic(directory / FILE, json.dumps(facts) + "\n")
 
     def check(self, loop: Loop) -> Notice | None:
         """Estimate after the first steps and at every tenth of the run; shorten the plan if it exceeds the limit.
@@ -53,10 +84,10 @@ class TimeLimit:
             return None
         left = position.total - position.step
         per_step, spent = self._measured(loop)
-        if self.max_minutes is not None and left and spent + left * per_step > 60 * self.max_minutes * _SLACK:
-            affordable = max(1, math.floor((60 * self.max_minutes - spent) / per_step))
-            if affordable < left:
-                planned, position.total = position.total, position.step + affordable
+        if self.max_minutes is not None and left:
+            total = self.decided.setdefault(position.step, position.step + self._affordable(left, per_step, spent))
+            if total < position.total:
+                planned, position.total = position.total, total
                 self.just_shortened = self._told = True
                 return Notice(
                     "train",
@@ -69,10 +100,17 @@ class TimeLimit:
             return Notice("train", f"about {max(1, round(left * per_step / 60))} min of training ahead")
         return None
 
+    def _affordable(self, left: int, per_step: float, spent: float) -> int:
+        """How many of the steps that are left there is time for, one at least."""
+        assert self.max_minutes is not None
+        if spent + left * per_step <= 60 * self.max_minutes * _SLACK:
+            return left
+        return min(left, max(1, math.floor((60 * self.max_minutes - spent) / per_step)))
+
     def _measured(self, loop: Loop) -> tuple[float, float]:
         """(seconds a step with its share of evaluation, seconds spent), the same in all processes."""
         position = loop.position
-        share = self.evaluation_seconds * loop.config.evaluations / max(1, loop.steps_per_epoch)
+        share = position.evaluation_seconds * loop.config.evaluations / max(1, loop.steps_per_epoch)
         per_step, spent = position.seconds / position.step + share, position.seconds + position.other_seconds
         means = torch.tensor([per_step, spent], dtype=torch.float64, device=loop.runtime.device) / loop.runtime.world
         loop.runtime.sum_over_ranks([means])
