@@ -17,7 +17,7 @@ from penjing.select.config import PriceConfig, SelectConfig
 from penjing.select.expectation import Evidence
 from penjing.select.gather import Findings
 from penjing.select.price import CNY_MONTH, SECONDS_A_MONTH, USD_MONTH, monthly_cost
-from penjing.select.quote import build_quote, came_true, quote, read_quote, write_quote
+from penjing.select.quote import Range, build_quote, came_true, quote, read_quote, write_quote
 from penjing.select.serving import TORCH_RATE_RATIO, Serving, time_torch
 from penjing.select.stopwatch import Stopwatch
 
@@ -64,6 +64,36 @@ def test_it_survives_json_and_reads_plainly_in_both_languages(messages, findings
         assert words in "".join(chinese)
     assert promised.score.low < promised.score.expected < promised.score.high <= 1
     assert 0 <= promised.more_labels.low <= promised.more_labels.expected <= promised.more_labels.high
+
+
+@pytest.mark.parametrize(
+    ("gain", "percent", "english", "chinese"),
+    [
+        (
+            (0, 0, 0),
+            True,
+            "no gain in accuracy to be expected, less than 0.05 points.",
+            "不会有改善，不到 0.05 个百分点。",
+        ),
+        ((0, 4e-4, 0.003), True, "less than 0.05 points (interval 0.00–0.30 points).", "（区间 0.00–0.30 个百分点）。"),
+        ((0, 0.002, 0.004), True, "raise accuracy by 0.20 (0.00–0.40) points.", "提高 0.20 个百分点（0.00–0.40）。"),
+        ((0.002, 0.002, 0.002), True, "raise accuracy by 0.20 points.", "提高 0.20 个百分点。"),
+        ((0, 1e-4, 1e-4), False, "less than 0.05% of accuracy (interval 0.0000–0.0001 of", "不到其值的 0.05%"),
+        (
+            (0, 0.01, 0.02),
+            False,
+            "raise accuracy by 0.0100 (0.0000–0.0200) of accuracy.",
+            "提高 0.0100（0.0000–0.0200）。",
+        ),
+    ],
+)
+def test_labels_that_help_no_more_are_called_so(messages, findings, gain, percent, english, chinese):
+    values = {"more_labels": Range(low=gain[0], expected=gain[1], high=gain[2]), "percent": percent}
+    promised = make(messages, findings).model_copy(update=values)
+    (said,) = (sentence for sentence in promised.sentences("en") if "50 more labels" in sentence)
+    assert english in said and "by 0.00" not in said
+    (said,) = (sentence for sentence in promised.sentences("zh") if "再标注 50 条" in sentence)
+    assert chinese in said
 
 
 def test_a_damaged_quote_is_refused(messages, findings, tmp_path):

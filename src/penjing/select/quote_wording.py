@@ -27,6 +27,10 @@ _BASES = {
 }
 
 
+# A gain below this share (of 1 where metrics are percentages, else of the metric itself) is called none.
+FLAT = 0.0005
+
+
 def describe_quote(quote: Quote, *, zh: bool) -> list[str]:
     """Sentences, most important first."""
     return _chinese(quote) if zh else _english(quote)
@@ -48,12 +52,39 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _gain(quote: Quote) -> str:
-    gain = quote.more_labels
-    assert gain is not None
-    if quote.percent:
-        return f"{100 * gain.expected:.2f} ({100 * gain.low:.2f}–{100 * gain.high:.2f})"
-    return f"{gain.expected:.4f} ({gain.low:.4f}–{gain.high:.4f})"
+def _gain_digits(quote: Quote, gain: Range) -> tuple[str, str]:
+    """The expected gain and its interval, "" where both ends read alike."""
+    scale, digits = (100, 2) if quote.percent else (1, 4)
+    expected, low, high = (f"{scale * value:.{digits}f}" for value in (gain.expected, gain.low, gain.high))
+    return expected, "" if low == high else f"{low}–{high}"
+
+
+def _is_flat(quote: Quote, gain: Range) -> bool:
+    return gain.expected < FLAT * (1 if quote.percent else abs(quote.score.expected))
+
+
+def _gain_english(quote: Quote, gain: Range) -> str:
+    expected, interval = _gain_digits(quote, gain)
+    unit = "points" if quote.percent else f"of {quote.metric}"
+    if _is_flat(quote, gain):
+        less = f"{100 * FLAT:g} points" if quote.percent else f"{FLAT:.2%} of {quote.metric}"
+        known = f" (interval {interval} {unit})" if interval else ""
+        return f"50 more labels: no gain in {quote.metric} to be expected, less than {less}{known}."
+    verb = "raise" if quote.higher_is_better else "lower"
+    known = f" ({interval})" if interval else ""
+    return f"50 more labels are expected to {verb} {quote.metric} by {expected}{known} {unit}."
+
+
+def _gain_chinese(quote: Quote, gain: Range) -> str:
+    expected, interval = _gain_digits(quote, gain)
+    unit = " 个百分点" if quote.percent else ""
+    if _is_flat(quote, gain):
+        less = f" {100 * FLAT:g} 个百分点" if quote.percent else f"其值的 {FLAT:.2%}"
+        known = f"（区间 {interval}{unit}）" if interval else ""
+        return f"再标注 50 条：预计 {quote.metric} 不会有改善，不到{less}{known}。"
+    verb = "提高" if quote.higher_is_better else "降低"
+    known = f"（{interval}）" if interval else ""
+    return f"再标注 50 条，预计 {quote.metric} {verb} {expected}{unit}{known}。"
 
 
 def _english(quote: Quote) -> list[str]:
@@ -74,9 +105,7 @@ def _english(quote: Quote) -> list[str]:
         f"¥{month.cny:,.0f} a month ({_assumption(quote)}), at {month.load:.1%} mean load.",
     ]
     if quote.more_labels is not None:
-        unit = "points" if quote.percent else f"of {quote.metric}"
-        verb = "raise" if quote.higher_is_better else "lower"
-        lines.append(f"50 more labels are expected to {verb} {quote.metric} by {_gain(quote)} {unit}.")
+        lines.append(_gain_english(quote, quote.more_labels))
     lines += [
         f"Over budget, {name}: {'the expected figure' if sure == 'likely' else 'an end of the interval'} breaks it."
         for name, sure in quote.over_budget.items()
@@ -109,9 +138,7 @@ def _chinese(quote: Quote) -> list[str]:
         f"双核云主机：每月约 {month.cny:,.0f} 元或 {month.usd:,.0f} 美元（{price}），平均负载 {month.load:.1%}。",
     ]
     if quote.more_labels is not None:
-        verb = "提高" if quote.higher_is_better else "降低"
-        unit = "个百分点" if quote.percent else ""
-        lines.append(f"再标注 50 条，预计 {quote.metric} {verb} {_gain(quote)}{unit}。")
+        lines.append(_gain_chinese(quote, quote.more_labels))
     lines += [
         f"超出预算（{_LIMITS_ZH[name]}）：{'预计值' if sure == 'likely' else '区间的一端'}超过限制。"
         for name, sure in quote.over_budget.items()
