@@ -1,24 +1,30 @@
 """Quotes of real runs with tiny models, kept within their deadline, and compared with what came true."""
 
 import json
+import math
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from penjing.core.budget import Budget
 from penjing.core.errors import ArtifactError
 from penjing.core.report import Cost, Evaluation, MetricValue
-from penjing.core.task import Metric
+from penjing.core.task import Metric, Stats, Table
 from penjing.data.config import DataConfig
 from penjing.data.prepare import prepare
 from penjing.select.calibration import shipped
 from penjing.select.config import PriceConfig, SelectConfig
 from penjing.select.expectation import Evidence
-from penjing.select.gather import Findings
+from penjing.select.gather import Findings, _Probed, _with_run, make_evidence
+from penjing.select.learning_curve import Curve
 from penjing.select.price import CNY_MONTH, SECONDS_A_MONTH, USD_MONTH, monthly_cost
+from penjing.select.probe import Judged
 from penjing.select.quote import Range, build_quote, came_true, quote, read_quote, write_quote
+from penjing.select.sample import Pool
 from penjing.select.serving import TORCH_RATE_RATIO, Serving, time_torch
+from penjing.select.short_run import ShortRun
 from penjing.select.stopwatch import Stopwatch
 
 
@@ -94,6 +100,65 @@ def test_labels_that_help_no_more_are_called_so(messages, findings, gain, percen
     assert english in said and "by 0.00" not in said
     (said,) = (sentence for sentence in promised.sentences("zh") if "再标注 50 条" in sentence)
     assert chinese in said
+
+
+def judged(errors, replicates=()):
+    curve = Curve((10, 20, 40)[: len(errors)], errors, replicates)
+    score = 1 - errors[-1]
+    return Judged(score, score - 0.1, score + 0.1, Stats({}), np.arange(20), 40, 0.05, curve)
+
+
+def test_a_metric_that_is_undefined_on_all_rows_is_not_quoted_and_it_is_said(messages, findings, tmp_path):
+    nan = float("nan")
+    evidence = make_evidence(None, judged((nan, nan, nan), ((nan, nan, nan),) * 5), "probe", 100, 20)
+    assert evidence.log_error is None
+    promised = make(messages, replace(findings, primary="auc", evidence=evidence), Budget(metric=90, size_mb=1))
+    assert promised.score is None and promised.more_labels is None
+    assert promised.over_budget == {"size_mb": "likely"}
+    english, chinese = promised.sentences("en"), promised.sentences("zh")
+    assert "No auc can be quoted: it is undefined on the 100 rows looked at" in english[0]
+    assert "无法预计 auc" in chinese[0] and len(english) == len(chinese)
+    write_quote(promised, tmp_path / "quote.json")
+    assert read_quote(tmp_path / "quote.json") == promised
+
+    class Proof:
+        evaluation = Evaluation(primary="auc", resamples=1, seed=0, metrics={"auc": MetricValue(value=0.5, n=12)})
+        cost = Cost(size_mb=90.0)
+
+    assert {figure.name for figure in came_true(promised, Proof())} == set(promised.costs)
+
+
+def test_sizes_at_which_a_metric_is_undefined_are_left_out():
+    nan = float("nan")
+    partly = make_evidence(
+        None, judged((nan, 0.4, 0.3), ((nan, 0.41, 0.31), (nan, 0.39, 0.3), (nan, 0.4, 0.29))), "probe", 40, 20
+    )
+    without = make_evidence(
+        None,
+        replace(judged((0.4, 0.3)), curve=Curve((20, 40), (0.4, 0.3), ((0.41, 0.31), (0.39, 0.3), (0.4, 0.29)))),
+        "probe",
+        40,
+        20,
+    )
+    assert partly == without and partly.log_error == pytest.approx(math.log(0.3))
+    assert make_evidence(None, judged((0.4, 0.3, nan)), "probe", 40, 20).log_error is None
+
+
+def test_a_run_on_rows_where_the_metric_is_undefined_tells_nothing(findings):
+    class Undefined:
+        primary, metrics = "auc", {"auc": Metric()}
+
+        def score(self, rows, predictions):
+            return Stats({})
+
+        def aggregate(self, stats):
+            return {"auc": float("nan")}
+
+    rows = np.arange(4)
+    table = Table([{}] * 4, list("abcd"), "x")
+    probed = _Probed(judged((0.4, 0.3)), lambda learn, judge: [], "probe", Pool(table, rows % 2, 2, True), 1.0)
+    run = ShortRun(10.0, rows, rows, Stats({}), 0.5)
+    assert _with_run(findings.evidence, Undefined(), probed, run) == findings.evidence
 
 
 def test_a_damaged_quote_is_refused(messages, findings, tmp_path):

@@ -195,6 +195,24 @@ def test_folds_keep_groups_together_and_time_in_order():
     assert max(timed.table.rows[i]["when"] for i in learn) < min(timed.table.rows[i]["when"] for i in judged)
 
 
+def test_folds_of_groups_have_the_classes_in_proportion():
+    """Every group has rows of one class only, and groups are of unlike size."""
+    rows = [
+        {"text": f"{who} {i}", "label": "ab"[who % 3 == 0], "who": who if who else None}
+        for who in range(60)
+        for i in range(1 + who % 4)
+    ]
+    roles = Roles(text="text", label="label", group="who")
+    pool = draw_pool(splits_of(rows, roles, 100, len(rows) - 100), max_rows=1_000, num_folds=5, seed=0)
+    assert sorted(set(pool.fold)) == list(range(5))
+    labels = np.array([row["label"] for row in pool.table.rows])
+    assert all(abs((labels[pool.fold == k] == "b").mean() - (labels == "b").mean()) < 0.1 for k in range(5))
+    for who in range(1, 60):
+        assert len({fold for fold, row in zip(pool.fold, pool.table.rows, strict=True) if row["who"] == who}) == 1
+    rare = [{**row, "label": "c"} if i < 2 else row for i, row in enumerate(rows)]  # fewer rows than folds
+    assert draw_pool(splits_of(rare, roles, 100, 40), max_rows=1_000, num_folds=5, seed=0).num_folds == 5
+
+
 @pytest.mark.slow
 def test_a_local_model_and_scratch_are_measured_for_real(tmp_path, monkeypatch, tiny_pretrained, task_rows):
     monkeypatch.setenv("PENJING_CACHE", str(tmp_path))

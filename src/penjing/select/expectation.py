@@ -28,7 +28,9 @@ class Evidence(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     basis: Basis
-    log_error: float = Field(description="At the size of the training rows.")
+    log_error: float | None = Field(
+        description="At the size of the training rows; None: the metric is undefined on the rows judged."
+    )
     standard_error: float = Field(ge=0, description="Of `log_error`, from sampling and extrapolation.")
     test_error: float = Field(ge=0, description="Deviation of log error on the test rows, at this error.")
     run_ratio: float | None = Field(None, description="log(error of a short run / of a probe on the same rows).")
@@ -39,8 +41,12 @@ class Evidence(BaseModel):
 
 
 def expect_error(evidence: Evidence, calibration: Calibration, level: float) -> tuple[float, float, float]:
-    """(low, expected, high) error of the trained model on the test rows."""
-    start, spread = _start(evidence, calibration)
+    """(low, expected, high) error of the trained model on the test rows, of which `log_error` has to be known."""
+    assert evidence.log_error is not None
+    spread = spread_of(evidence, calibration)
+    start = evidence.log_error
+    if evidence.basis == "probe" and evidence.run_ratio is not None:
+        start += calibration.run_slope * evidence.run_ratio
     expected = start + spread.mean
     # Relative noise of a share grows as the share falls: the test sees fewer errors of a better model.
     noise = evidence.test_error * math.exp(max(0.0, evidence.log_error - expected) / 2)
@@ -49,21 +55,13 @@ def expect_error(evidence: Evidence, calibration: Calibration, level: float) -> 
 
 def spread_of(evidence: Evidence, calibration: Calibration) -> Spread:
     """The spread that the expected error rests on."""
-    return _start(evidence, calibration)[1]
-
-
-def _start(evidence: Evidence, calibration: Calibration) -> tuple[float, Spread]:
-    if evidence.basis == "run":
-        return evidence.log_error, calibration.run_only
-    if evidence.basis == "direct":
-        return evidence.log_error, calibration.direct_gain
-    if evidence.basis == "stand-in":
-        return evidence.log_error, calibration.stand_in_gain
     if evidence.basis == "final":
-        return evidence.log_error, Spread(0.0, calibration.direct_gain.sd, calibration.direct_gain.num_runs)
-    if evidence.run_ratio is None:
-        return evidence.log_error, calibration.probe_gain
-    return evidence.log_error + calibration.run_slope * evidence.run_ratio, calibration.run_gain
+        return Spread(0.0, calibration.direct_gain.sd, calibration.direct_gain.num_runs)
+    if evidence.basis == "probe":
+        return calibration.probe_gain if evidence.run_ratio is None else calibration.run_gain
+    return {
+        "run": calibration.run_only, "direct": calibration.direct_gain, "stand-in": calibration.stand_in_gain,
+    }[evidence.basis]  # fmt: skip
 
 
 def expect_label_gain(evidence: Evidence, error: float, level: float) -> tuple[float, float, float] | None:

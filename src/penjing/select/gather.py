@@ -24,7 +24,6 @@ from penjing.predict.task_file import MODEL_FILE, write_task
 from penjing.select.config import SelectConfig
 from penjing.select.expectation import Basis, Evidence
 from penjing.select.features import encode_sample, has_features, make_task
-from penjing.select.learning_curve import Curve
 from penjing.select.probe import Judged, Predictor, error_of, judge, probe_predictor
 from penjing.select.sample import Pool, draw_pool
 from penjing.select.serving import Serving, measure_directory, measure_export, time_library
@@ -81,8 +80,8 @@ def gather_gradient(
     pool = draw_pool(splits, max_rows=config.sample_rows, num_folds=config.folds, seed=seed)
     task = make_task(splits, prepared.task_kind, pretrained, train.max_length)
     probed = _probe(task, pool, pretrained, train, config, runtime, seed, watch, listener)
-    release_freed()
     rate = None if probed is None else probed.rows_per_s
+    release_freed()
     listener(Notice("quote", "exporting the untrained model to measure what it will cost"))
     serving = measure_export(
         task,
@@ -171,7 +170,9 @@ def _probe(
 
 def make_evidence(task: Task, judged: Judged, basis: Basis, num_train: int, num_test: int) -> Evidence:
     """What a judgement says of the error at the size of the training rows, on test rows of this number."""
-    curve: Curve = judged.curve
+    curve = judged.curve.known
+    if curve is None:  # an AUC of rows of one class, say
+        return Evidence(basis=basis, log_error=None, standard_error=0.0, test_error=0.0)
     log_error, spread = curve.log_error(num_train)
     error = curve.errors[-1]
     deviation = judged.standard_error / error if math.isfinite(judged.standard_error) else 0.0
@@ -183,12 +184,17 @@ def make_evidence(task: Task, judged: Judged, basis: Basis, num_train: int, num_
 
 
 def _with_run(evidence: Evidence, task: Task, probed: _Probed, run: ShortRun) -> Evidence:
-    """Compare the short run with a probe that learns from the same rows and is judged on the same rows."""
+    """Compare the short run with a probe that learns from the same rows and is judged on the same rows.
+
+    The evidence stays as it is where the metric is undefined on those few.
+    """
     assert run.stats is not None
     rows: list[Row] = [probed.pool.table.rows[i] for i in run.judged]
     stats = task.score(rows, probed.predictor(run.learn, run.judged))
     floor = 0.5 / len(rows)
     errors = [max(error_of(task, task.aggregate(found)[task.primary]), floor) for found in (run.stats, stats)]
+    if evidence.log_error is None or not all(map(math.isfinite, errors)):
+        return evidence
     return evidence.model_copy(update={"run_ratio": math.log(errors[0] / errors[1]), "run_share": run.share})
 
 

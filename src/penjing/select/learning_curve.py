@@ -26,7 +26,7 @@ class Curve:
 
     Args:
         sizes: [S] training rows, ascending.
-        errors: [S] error of a model trained on that many rows.
+        errors: [S] error of a model trained on that many rows, NaN where it is undefined.
         replicates: [F, S] the errors without one fold (jackknife), or [0, S] where there was one fold only; those that
             are undefined (an AUC without positives) are left out, and all where fewer than three are defined.
     """
@@ -34,6 +34,15 @@ class Curve:
     sizes: tuple[int, ...]
     errors: tuple[float, ...]
     replicates: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def known(self) -> Curve | None:
+        """The sizes at which the error is defined; None where it is not at the greatest, which anchors all else."""
+        places = np.flatnonzero(np.isfinite(self.errors))
+        if len(self.sizes) - 1 not in places:
+            return None
+        replicates = tuple(tuple(errors[i] for i in places) for errors in self.replicates)
+        return Curve(tuple(self.sizes[i] for i in places), tuple(self.errors[i] for i in places), replicates)
 
     @property
     def defined(self) -> tuple[tuple[float, ...], ...]:

@@ -61,10 +61,11 @@ def fit_calibration(runs: Sequence[PastRun], provenance: dict[str, Any]) -> Cali
         runs: at most one a data set, model and size.
         provenance: what made them: data sets, commit, machine.
     """
-    probed = [run for run in runs if run.evidence.basis == "probe"]
+    probed = _of(runs, "probe")
     with_run = [run for run in probed if run.evidence.run_ratio is not None]
     slope = _slope(with_run)
     direct = _of(runs, "direct")
+    tables = [run for run in runs if run.evidence.basis == "direct"]
     return Calibration(
         probe_gain=_gain(probed, ASSUMED.probe_gain, 0.0),
         run_slope=slope,
@@ -72,8 +73,8 @@ def fit_calibration(runs: Sequence[PastRun], provenance: dict[str, Any]) -> Cali
         run_only=_gain(_of(runs, "run"), ASSUMED.run_only, 0.0),
         direct_gain=_gain(direct, ASSUMED.direct_gain, 0.0),
         stand_in_gain=_gain(_of(runs, "stand-in"), ASSUMED.stand_in_gain, 0.0),
-        costs=_costs([run for run in runs if run not in direct], ASSUMED.costs),
-        direct_costs=_costs(direct, ASSUMED.direct_costs),
+        costs=_costs([run for run in runs if run not in tables], ASSUMED.costs),
+        direct_costs=_costs(tables, ASSUMED.direct_costs),
         provenance=provenance,
     )
 
@@ -88,7 +89,7 @@ def _costs(runs: Sequence[PastRun], assumed: Mapping[str, Spread]) -> dict[str, 
 
 
 def _of(runs: Sequence[PastRun], basis: Basis) -> list[PastRun]:
-    return [run for run in runs if run.evidence.basis == basis]
+    return [run for run in runs if run.evidence.basis == basis and run.evidence.log_error is not None]
 
 
 def _slope(runs: Sequence[PastRun]) -> float:

@@ -62,7 +62,7 @@ class Quote(_Part):
     metric: str = Field(description="The primary metric.")
     percent: bool
     higher_is_better: bool
-    score: Range = Field(description="The primary metric on the test rows.")
+    score: Range | None = Field(description="The primary metric on the test rows; None: undefined on the rows judged.")
     costs: dict[str, Range] = Field(description="Field of `Cost` → figure; see core/report.py.")
     more_labels: Range | None = Field(None, description="Gain of the metric by 50 more labels; None: no curve.")
     monthly: MonthlyCost
@@ -137,16 +137,17 @@ def build_quote(
     seconds: float,
 ) -> Quote:
     """Turn findings into figures with intervals; a pure function but for the machine's load."""
-    about = found.metric
-    error = expect_error(found.evidence, calibration, config.level)
-    score = _score_range(error, higher=about.higher_is_better, percent=about.percent)
+    about, score, gain = found.metric, None, None
+    if found.evidence.log_error is not None:
+        error = expect_error(found.evidence, calibration, config.level)
+        score = _score_range(error, higher=about.higher_is_better, percent=about.percent)
+        gain = expect_label_gain(found.evidence, error[1], config.level)
     measured = {name: getattr(found.serving, name) for name in ("p95_ms", "rows_per_s", "size_mb", "ram_mb")}
     spreads = calibration.costs_of(found.evidence.basis)
     costs = {
         name: _range(spreads[name].bounds(max(value, 1e-6), config.level))
         for name, value in {**measured, "train_minutes": found.train_minutes}.items()
     }
-    gain = expect_label_gain(found.evidence, error[1], config.level)
     splits = prepared.splits
     values = Quote(
         task=prepared.task_kind,
@@ -191,7 +192,7 @@ def _score_range(error: tuple[float, float, float], *, higher: bool, percent: bo
 
 
 def _over_budget(
-    budget: Budget, score: Range, costs: Mapping[str, Range], about: Metric
+    budget: Budget, score: Range | None, costs: Mapping[str, Range], about: Metric
 ) -> dict[str, Literal["likely", "possible"]]:
     found: dict[str, Literal["likely", "possible"]] = {}
     for name, figure in costs.items():
@@ -203,7 +204,7 @@ def _over_budget(
             found[name] = "likely"
         elif (figure.low < limit) if least else (figure.high > limit):
             found[name] = "possible"
-    if budget.metric is not None:
+    if budget.metric is not None and score is not None:
         limit = budget.metric / 100 if about.percent else budget.metric
         higher = about.higher_is_better
         if (score.expected < limit) if higher else (score.expected > limit):
@@ -218,7 +219,9 @@ def came_true(promised: Quote, report: Report) -> list[QuotedFigure]:
     metric = report.evaluation.metrics.get(promised.metric)
     actual: dict[str, float | None] = {promised.metric: None if metric is None else metric.value}
     actual |= {name: getattr(report.cost, name) for name in promised.costs}
-    figures = {promised.metric: promised.score, **promised.costs}
+    figures = dict(promised.costs)
+    if promised.score is not None:
+        figures = {promised.metric: promised.score, **figures}
     return [
         QuotedFigure(
             name=name,

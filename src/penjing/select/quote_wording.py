@@ -60,6 +60,7 @@ def _gain_digits(quote: Quote, gain: Range) -> tuple[str, str]:
 
 
 def _is_flat(quote: Quote, gain: Range) -> bool:
+    assert quote.score is not None, "a gain is of a known figure"
     return gain.expected < FLAT * (1 if quote.percent else abs(quote.score.expected))
 
 
@@ -94,9 +95,17 @@ def _english(quote: Quote) -> list[str]:
         sure = (
             f"intervals are meant to hold in {quote.level:.0%} of runs, but their spread is assumed, not yet measured"
         )
+    expected = (
+        f"No {quote.metric} can be quoted: it is undefined on the {quote.rows['sampled']:,} rows looked at (all labels "
+        f"alike, or too few). {sure[0].upper()}{sure[1:]}."
+    )
+    if quote.score is not None:
+        expected = (
+            f"Expected {quote.metric} on {quote.rows['test']:,} test rows: {metric_range(quote, quote.score)}, by "
+            f"{_BASES[quote.evidence.basis][0]}; {sure}."
+        )
     lines = [
-        f"Expected {quote.metric} on {quote.rows['test']:,} test rows: {metric_range(quote, quote.score)}, by "
-        f"{_BASES[quote.evidence.basis][0]}; {sure}.",
+        expected,
         f"Training: about {number_range(costs['train_minutes'])} minutes on this machine.",
         f"The model: {number_range(costs['size_mb'])} MB on disk, {number_range(costs['ram_mb'])} MB of memory, p95 "
         f"{number_range(costs['p95_ms'])} ms a row, {number_range(costs['rows_per_s'])} rows/s ({quote.backend}).",
@@ -127,9 +136,17 @@ def _chinese(quote: Quote) -> list[str]:
     sure = f"区间应在 {quote.level:.0%} 的运行中成立"
     if quote.assumed:
         sure = f"区间意在 {quote.level:.0%} 的运行中成立，但其宽度是假定的，尚未经实测"
+    expected = (
+        f"无法预计 {quote.metric}：在所查看的 {quote.rows['sampled']:,} 条数据上它没有定义"
+        f"（标签全都相同，或条数太少）。{sure}。"
+    )
+    if quote.score is not None:
+        expected = (
+            f"预计在 {quote.rows['test']:,} 条测试数据上 {quote.metric} 为 {metric_range(quote, quote.score)}，"
+            f"依据：{_BASES[quote.evidence.basis][1]}；{sure}。"
+        )
     lines = [
-        f"预计在 {quote.rows['test']:,} 条测试数据上 {quote.metric} 为 {metric_range(quote, quote.score)}，"
-        f"依据：{_BASES[quote.evidence.basis][1]}；{sure}。",
+        expected,
         f"训练：在本机约 {number_range(costs['train_minutes'])} 分钟。",
         f"模型：磁盘 {number_range(costs['size_mb'])} MB，内存 {number_range(costs['ram_mb'])} MB，"
         f"单条 p95 延迟 {number_range(costs['p95_ms'])} 毫秒，每秒 {number_range(costs['rows_per_s'])} 条"

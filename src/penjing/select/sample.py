@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
 
+from penjing.core.errors import MissingExtraError
 from penjing.core.task import Roles, Splits, Table
 from penjing.data.textkey import content_key
 
@@ -69,8 +71,7 @@ def draw_pool(splits: Splits, *, max_rows: int, num_folds: int, seed: int) -> Po
     if column is None:
         fold, num_folds = _dealt(table, splits.roles, num_folds)
     else:
-        num_folds = max(2, min(num_folds, len(table)))
-        fold = np.array([_hash(row.get(column), i) % num_folds for i, row in enumerate(table.rows)])
+        fold, num_folds = _grouped(table, splits.roles, num_folds)
     return Pool(table, fold, num_folds, crossed=True)
 
 
@@ -110,6 +111,32 @@ def _dealt(table: Table, roles: Roles, num_folds: int) -> tuple[np.ndarray, int]
     return np.array([fold[key] for key in keys], np.int64), num_folds
 
 
+def _grouped(table: Table, roles: Roles, num_folds: int) -> tuple[np.ndarray, int]:
+    """[N] folds and their number: rows of a group stay together, and each fold has the classes as nearly as that lets.
+
+    Raises:
+        MissingExtraError: scikit-learn is not installed.
+    """
+    assert roles.group is not None
+    known = [row.get(roles.group) for row in table.rows]
+    names = [f"row {i}" if group is None else f"= {group}" for i, group in enumerate(known)]  # without one: on its own
+    groups = np.unique(names, return_inverse=True)[1]
+    classes, num_folds = _classes(table, roles.label), max(2, min(num_folds, len(set(names))))
+    if not classes.any():
+        return np.array([_hash(name) % num_folds for name in names]), num_folds
+    try:
+        from sklearn.model_selection import StratifiedGroupKFold
+    except ImportError:
+        raise MissingExtraError("scikit-learn", "train") from None
+    num_folds = max(2, min(num_folds, int(np.bincount(classes).max())))
+    fold = np.zeros(len(table), np.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class")  # it is still learned from
+        for number, (_, judged) in enumerate(StratifiedGroupKFold(num_folds).split(classes, classes, groups)):
+            fold[judged] = number
+    return fold, num_folds
+
+
 def _held_out(train: Table, valid: Table, label: str | None, max_rows: int, rng: np.random.Generator) -> Pool:
     judged = min(len(valid), max_rows // 2)
     learned = min(len(train), max_rows - judged)
@@ -122,7 +149,5 @@ def _held_out(train: Table, valid: Table, label: str | None, max_rows: int, rng:
     return Pool(Table(rows, ids, train.name).take(order), fold[order], PSEUDO_FOLDS, crossed=False)
 
 
-def _hash(group: object, position: int) -> int:
-    # A row without a group is its own group.
-    key = f"row {position}" if group is None else str(group)
-    return int.from_bytes(sha256(key.encode()).digest()[:6], "big")
+def _hash(name: str) -> int:
+    return int.from_bytes(sha256(name.encode()).digest()[:6], "big")
