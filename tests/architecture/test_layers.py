@@ -18,6 +18,7 @@ SOURCES = sorted((ROOT / "src" / "penjing").rglob("*.py"))
 EXTRAS = (
     "torch", "transformers", "safetensors", "sklearn", "scipy", "lightgbm", "onnx", "peft", "accelerate", "cleanlab",
     "pandas", "pyarrow", "datasets", "huggingface_hub", "openpyxl", "sqlalchemy", "datasketch", "charset_normalizer",
+    "cryptography",
 )  # fmt: skip
 # Packages that cannot work without an extra; everything else has to import on the base alone.
 NEED_TRAIN = ("penjing.train", "penjing.export")

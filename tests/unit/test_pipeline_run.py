@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from penjing.core.artifact import MANIFEST, file_sha256, open_artifact
-from penjing.core.errors import ArtifactError, PenjingError
+from penjing.core.errors import ArtifactError, PenjingError, RecipeError
 from penjing.core.events import Notice, Progress
 from penjing.pipeline.plan import resolve
 from penjing.pipeline.run import default_out, run, train
@@ -143,6 +143,19 @@ def test_minutes_of_the_budget_reach_training(messages, tmp_path, overrides):
     assert any("minutes of training allow" in event.text for event in events if isinstance(event, Notice))
     steps = [event for event in events if isinstance(event, Progress) and event.stage == "train"]
     assert steps[-1].done == steps[-1].total < steps[0].total
+
+
+def test_a_run_signs_what_it_made(messages, tmp_path, overrides):
+    pytest.importorskip("cryptography")
+    from penjing.core.signing import new_key
+
+    key = tmp_path / "key.pem"
+    public = new_key(key)
+    with pytest.raises(RecipeError, match="no such private key"):  # before anything is read or learned
+        train(messages, out=tmp_path / "out", overrides=overrides, sign_key=tmp_path / "none")
+    assert not list(tmp_path.glob("out*"))
+    made = train(messages, out=tmp_path / "out", overrides={**overrides, "train.epochs": 1}, sign_key=key)
+    assert open_artifact(tmp_path / "out", public).digest == made.digest
 
 
 def test_files_beside_a_recipe_are_found_from_anywhere(messages, tmp_path, overrides, monkeypatch, tiny_pretrained):

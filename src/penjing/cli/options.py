@@ -50,6 +50,16 @@ def add_target_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is there")
 
 
+def add_sign_key(parser: argparse.ArgumentParser) -> None:
+    """`--sign-key` of a run."""
+    parser.add_argument("--sign-key", metavar="KEY", help="sign the artifact with this private key (PEM)")
+
+
+def add_public_key(parser: argparse.ArgumentParser) -> None:
+    """`--public-key` of what opens an artifact."""
+    parser.add_argument("--public-key", metavar="KEY", help="refuse an artifact not signed by this key's holder (PEM)")
+
+
 def add_source(parser: argparse.ArgumentParser) -> None:
     """The data or recipe a verb starts from."""
     parser.add_argument(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penjing.cli.options import add_output_options
+from penjing.cli.options import add_output_options, add_public_key
 from penjing.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the output file that is there")
     parser.add_argument("--backend", default="onnxruntime", metavar="NAME", help="what runs the model (onnxruntime)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one a physical core)")
+    add_public_key(parser)
     add_output_options(parser)
 
 
@@ -51,7 +52,7 @@ def predict(args: argparse.Namespace, console: Console) -> int:
             where="penjing predict",
             expected="a file, - for standard input, or --input TEXT",
         )
-    predictor = load(args.artifact, args.backend, args.threads)
+    predictor = load(args.artifact, args.backend, args.threads, public_key=args.public_key)
     rows = _rows(args, predictor, console)
     with rows.located():
         return _write(args, predictor, rows, console)

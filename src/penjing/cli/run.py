@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from penjing.cli.options import add_output_options, add_recipe_options, add_source, add_target_options, overrides_of
+from penjing.cli.options import (
+    add_output_options,
+    add_recipe_options,
+    add_sign_key,
+    add_source,
+    add_target_options,
+    overrides_of,
+)
 
 if TYPE_CHECKING:
     from penjing.cli.console import Console
@@ -17,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `run`."""
     add_source(parser)
     add_target_options(parser)
+    add_sign_key(parser)
     add_recipe_options(parser)
     add_output_options(parser)
 
@@ -31,7 +39,12 @@ def run(args: argparse.Namespace, console: Console) -> int:
     if args.lang:
         overrides.setdefault("language", args.lang)
     result = run_pipeline(
-        args.source, out=args.out, overwrite=args.overwrite, overrides=overrides, listener=console.listen
+        args.source,
+        out=args.out,
+        overwrite=args.overwrite,
+        overrides=overrides,
+        sign_key=args.sign_key,
+        listener=console.listen,
     )
     assert result.report is not None
     if console.json:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from penjing.cli.options import add_output_options, add_recipe_options, add_source, add_target_options, overrides_of
+from penjing.cli.options import (
+    add_output_options,
+    add_recipe_options,
+    add_sign_key,
+    add_source,
+    add_target_options,
+    overrides_of,
+)
 
 if TYPE_CHECKING:
     from penjing.cli.console import Console
@@ -15,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `train`."""
     add_source(parser)
     add_target_options(parser)
+    add_sign_key(parser)
     add_recipe_options(parser)
     add_output_options(parser)
 
@@ -25,7 +33,12 @@ def train(args: argparse.Namespace, console: Console) -> int:
     from penjing.pipeline.run import train as train_pipeline
 
     artifact = train_pipeline(
-        args.source, out=args.out, overwrite=args.overwrite, overrides=overrides_of(args), listener=console.listen
+        args.source,
+        out=args.out,
+        overwrite=args.overwrite,
+        overrides=overrides_of(args),
+        sign_key=args.sign_key,
+        listener=console.listen,
     )
     training = artifact.manifest["training"]
     if console.json:

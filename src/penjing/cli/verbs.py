@@ -38,6 +38,7 @@ VERBS: Mapping[str, Verb] = {
     "predict": Verb("penjing.cli.predict:predict", "predict rows of a file, of standard input or given", "预测"),
     "compare": Verb("penjing.cli.compare:compare", "which of two artifacts is better; a paired test", "比较两个模型"),
     "verify": Verb("penjing.cli.verify:verify", "re-run every figure of a report", "复算报告中的每个数字"),
+    "sign": Verb("penjing.cli.sign:sign", "sign an artifact, or make a pair of keys for it", "为模型签名，或生成密钥"),
     "init": Verb("penjing.cli.init:init", "write a commented recipe", "写出带注释的配方文件"),
     "completion": Verb("penjing.cli.completion:completion", "completion script for a shell", "命令补全脚本"),
 }

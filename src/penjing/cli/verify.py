@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from penjing.cli.options import add_output_options
+from penjing.cli.options import add_output_options, add_public_key
 
 if TYPE_CHECKING:
     from penjing.cli.console import Console
@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", metavar="ARTIFACT", help="the directory a run wrote")
     parser.add_argument("--test", metavar="FILE", help="the sealed test file, where it is not beside the artifact")
     parser.add_argument("--no-timings", action="store_true", help="do not measure latency, throughput and memory")
+    add_public_key(parser)
     add_output_options(parser)
 
 
@@ -26,7 +27,9 @@ def verify(args: argparse.Namespace, console: Console) -> int:
     """Show each figure beside its re-run; exit with 4 where one did not come out again."""
     from penjing.evaluate.verify import verify as verify_artifact
 
-    found = verify_artifact(args.artifact, args.test, console.listen, timings=not args.no_timings)
+    found = verify_artifact(
+        args.artifact, args.test, console.listen, timings=not args.no_timings, public_key=args.public_key
+    )
     if console.json:
         console.document(found.to_json())
     else:

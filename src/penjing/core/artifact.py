@@ -103,11 +103,17 @@ def seal(
     return Artifact(directory, manifest)
 
 
-def open_artifact(path: Path | str) -> Artifact:
+def open_artifact(path: Path | str, public_key: Path | str | None = None) -> Artifact:
     """Open a directory and check every file against the manifest.
 
+    Args:
+        path: the artifact's directory.
+        public_key: PEM file of the key whose holder has to have signed it; None: no matter who made it.
+
     Raises:
-        ArtifactError: missing, incomplete, from a newer format, or a file is damaged; the message names the file.
+        ArtifactError: missing, incomplete, from a newer format, or a file is damaged; the message names the file. With
+            a key: not signed by its holder.
+        RecipeError: the key cannot be read.
     """
     directory = Path(path)
     manifest_path = directory / MANIFEST
@@ -134,6 +140,10 @@ def open_artifact(path: Path | str) -> Artifact:
             where=str(path),
             next_step="upgrade penjing",
         )
+    if public_key is not None:
+        from penjing.core.signing import check_signature, read_public_key
+
+        check_signature(directory, manifest, read_public_key(Path(public_key)))
     _check_files(directory, files)
     return Artifact(directory, manifest)
 

@@ -88,6 +88,7 @@ def verify(
     *,
     timings: bool = True,
     seconds: float = 2.0,
+    public_key: Path | str | None = None,
 ) -> Verification:
     """Re-run the figures of an artifact's report.
 
@@ -97,12 +98,13 @@ def verify(
         listener: told of progress.
         timings: whether to measure latency, throughput, memory and load time.
         seconds: spent on latency, and again on throughput, in each of three fresh processes.
+        public_key: PEM file of the key whose holder has to have signed the artifact; None: no matter who made it.
 
     Raises:
-        ArtifactError: damaged, without report, or made without test rows.
+        ArtifactError: damaged, without report, made without test rows, or not signed as asked.
         DataError: the test file is missing, or not the sealed one.
     """
-    artifact = open_artifact(artifact_path)
+    artifact = open_artifact(artifact_path, public_key)
     report = read_report(artifact.file(REPORT))
     table = open_sealed_test(artifact, Path(test_path) if test_path is not None else None)
     names = artifact.manifest["capabilities"]["predict_files"]

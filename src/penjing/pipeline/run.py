@@ -13,6 +13,7 @@ from penjing.core.events import Listener, Notice, ignore
 from penjing.core.memory import release_freed
 from penjing.core.recipe import Recipe
 from penjing.core.report import Report
+from penjing.core.signing import read_private_key, sign
 from penjing.core.task import Task
 from penjing.data.prepare import Prepared, prepare
 from penjing.evaluate.assemble import cost_of, write_report_files
@@ -56,6 +57,7 @@ def run(
     out: Path | str | None = None,
     overwrite: bool = False,
     overrides: Mapping[str, Any] | None = None,
+    sign_key: Path | str | None = None,
     listener: Listener = ignore,
 ) -> RunResult:
     """Data in, proven artifact out.
@@ -65,12 +67,13 @@ def run(
         out: directory for the artifact; default `runs/<name of the source>`.
         overwrite: replace a finished run, or discard an interrupted one, at `out`.
         overrides: dotted recipe keys → values.
+        sign_key: PEM file of the private key to sign the artifact with; None: it is not signed.
         listener: told of progress and choices.
 
     Raises:
         PenjingError: a mistake the user can mend; nothing half-made is left at `out`.
     """
-    return _run(source, out, overwrite, overrides or {}, listener, prove=True)
+    return _run(source, out, overwrite, overrides or {}, sign_key, listener, prove=True)
 
 
 def train(
@@ -79,10 +82,11 @@ def train(
     out: Path | str | None = None,
     overwrite: bool = False,
     overrides: Mapping[str, Any] | None = None,
+    sign_key: Path | str | None = None,
     listener: Listener = ignore,
 ) -> Artifact:
     """As `run`, without quote, evaluation and report."""
-    return _run(source, out, overwrite, overrides or {}, listener, prove=False).artifact
+    return _run(source, out, overwrite, overrides or {}, sign_key, listener, prove=False).artifact
 
 
 def default_out(source: str | Path | Recipe, recipe: Recipe) -> Path:
@@ -97,11 +101,13 @@ def _run(
     out: Path | str | None,
     overwrite: bool,
     overrides: Mapping[str, Any],
+    sign_key: Path | str | None,
     listener: Listener,
     *,
     prove: bool,
 ) -> RunResult:
     recipe = resolve(source, overrides)
+    key = None if sign_key is None else read_private_key(Path(sign_key))  # now, not after hours of training
     target = Path(out) if out is not None else default_out(source, recipe)
     prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
     recipe = recipe.model_copy(update={"task": prepared.task_kind})
@@ -114,7 +120,11 @@ def _run(
             recipe = recipe.model_copy(update={"model": pretrained.name})
         quote = quote_run(recipe, prepared, pretrained, work.partial, listener) if prove else None
         release_freed()
-        return _make(recipe, prepared, pretrained, work, quote, listener, overwrite=overwrite, prove=prove)
+        artifact, report = _make(recipe, prepared, pretrained, work, quote, listener, prove=prove)
+        if key is not None:
+            sign(artifact.path, artifact.manifest, key)
+        work.finish(overwrite)
+        return RunResult(work.out, Artifact(work.out, artifact.manifest), report, quote)
 
 
 def _make(
@@ -125,9 +135,9 @@ def _make(
     quote: Quote | None,
     listener: Listener,
     *,
-    overwrite: bool,
     prove: bool,
-) -> RunResult:
+) -> tuple[Artifact, Report | None]:
+    """The sealed artifact in its stage, and the report."""
     task = build_task(prepared, pretrained, recipe.stage("train").max_length)
     stage = work.fresh_stage()
     if is_direct(task):
@@ -155,9 +165,7 @@ def _make(
     if prove:
         report = _prove(recipe, prepared, pretrained, task, trained, artifact, work, quote, test["sha256"], listener)
         artifact = _seal(stage, task, facts)
-    work.finish(overwrite)
-    artifact = Artifact(work.out, artifact.manifest)
-    return RunResult(work.out, artifact, report, quote)
+    return artifact, report
 
 
 def _seal(stage: Path, task: Task, facts: Mapping[str, Any]) -> Artifact:
