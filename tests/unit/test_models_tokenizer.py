@@ -1,14 +1,18 @@
 """Texts to ids: padding, truncation, pairs, prefixes, offsets, and hostile texts."""
 
+import gc
 import time
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
 
 from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.task import TextSettings
+from penjing.models import tokenizer as tokenizer_module
 from penjing.models.tokenizer import TextEncoder, load_tokenizer
+from penjing.tasks.span_tokens import Granularity, SpanEncoder
 
 TEXTS = ["我要退款，收到的水壶是坏的。", "Where is my parcel?", "", "  The lamp\twith a  bulb ", "q" * 300, "🪴é"]
 
@@ -117,3 +121,49 @@ def test_files_that_are_no_tokenizer(tmp_path):
             TextEncoder(TextSettings(broken)).encode(["a"])
     with pytest.raises(ArtifactError, match="no such tokenizer file"):
         TextEncoder(TextSettings(tmp_path / "none.json")).encode(["a"])
+
+
+@pytest.fixture
+def parsed(monkeypatch) -> list[Path]:
+    """The files that are parsed from now on, by a process that has parsed none before."""
+    seen: list[Path] = []
+
+    def counted(data, path, real=tokenizer_module._parse):
+        seen.append(path)
+        return real(data, path)
+
+    monkeypatch.setattr(tokenizer_module, "_parse", counted)
+    monkeypatch.setattr(tokenizer_module, "_pad_ids", {})
+    monkeypatch.setattr(tokenizer_module, "_in_use", WeakValueDictionary())
+    return seen
+
+
+def test_encoders_of_one_tokenizer_share_it(tiny_tokenizers, tmp_path, parsed):
+    path = tiny_tokenizers["unigram"]
+    copy = tmp_path / "tokenizer.json"
+    copy.write_bytes(path.read_bytes())
+    first, second, longer = (
+        TextEncoder(TextSettings(file, max_length=length)) for file, length in ((path, 24), (copy, 24), (path, 48))
+    )
+    assert first.tokenizer is second.tokenizer and len(parsed) == 1
+    assert longer.tokenizer is not first.tokenizer and longer.lengths(["q " * 99]) == [48]
+    assert first.lengths(["q " * 99]) == [24]
+    copy.write_bytes(tiny_tokenizers["wordpiece"].read_bytes())  # other content under the same name
+    assert TextEncoder(TextSettings(copy, max_length=24)).tokenizer is not first.tokenizer
+
+
+def test_a_tokenizer_nobody_holds_is_freed(tiny_tokenizers, parsed):
+    settings = TextSettings(tiny_tokenizers["unigram"], max_length=24)
+    TextEncoder(settings).encode(["parcel"])
+    gc.collect()
+    assert not tokenizer_module._in_use
+
+
+def test_the_padding_of_spans_costs_no_second_parse(tiny_tokenizers, parsed):
+    for name, path in tiny_tokenizers.items():
+        spans = SpanEncoder(TextSettings(path, max_length=24), Granularity.SUBWORD)
+        assert spans.tokens(["my parcel"]) and parsed == [path], name
+        assert spans.tokenizer.id_to_token(spans.pad_id) in {"[PAD]", "<pad>"}
+        assert parsed == [path]
+        assert TextEncoder(TextSettings(path, max_length=24)).pad_id == spans.pad_id
+        parsed.clear()

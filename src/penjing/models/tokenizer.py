@@ -6,12 +6,14 @@ share between threads. Arrays carry N rows and L tokens.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -47,6 +49,20 @@ class Tokens:
         return len(self.ids)
 
 
+@dataclass(frozen=True)
+class _Loaded:
+    """A tokenizer set up for a length, which no one may change, and the id that pads."""
+
+    tokenizer: Tokenizer
+    pad_id: int
+
+
+# Those that some encoder holds, by content and length. With a vocabulary of 250,000 each takes 160 MB and seconds, and
+# a run meets the same one as the pretrained model's and as the artifact's.
+_in_use: WeakValueDictionary[tuple[str, int], _Loaded] = WeakValueDictionary()
+_pad_ids: dict[str, int] = {}  # of every tokenizer that was parsed, by content
+
+
 class TextEncoder:
     """Turns texts into arrays of token ids.
 
@@ -57,7 +73,7 @@ class TextEncoder:
     def __init__(self, settings: TextSettings) -> None:
         self.settings = settings
 
-    @cached_property
+    @property
     def tokenizer(self) -> Tokenizer:
         """The loaded tokenizer: truncates to `max_length`, never pads.
 
@@ -65,26 +81,25 @@ class TextEncoder:
             ArtifactError: the file is missing or is no tokenizer.
             CapabilityError: `max_length` leaves no room for text.
         """
-        return self._loaded[0]
-
-    @property
-    def pad_id(self) -> int:
-        """Id put where a row is shorter than its batch."""
-        return self._loaded[1]
+        return self._loaded.tokenizer
 
     @cached_property
-    def _loaded(self) -> tuple[Tokenizer, int]:
-        tokenizer = load_tokenizer(self.settings.tokenizer_file)
-        room = self.settings.max_length - tokenizer.num_special_tokens_to_add(True)
-        if room < 1:
-            raise CapabilityError(
-                f"max_length {self.settings.max_length} leaves no room for text beside the special tokens",
-                expected=f"at least {self.settings.max_length - room + 1}",
-            )
-        pad_id = _pad_id(tokenizer)
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(self.settings.max_length, strategy="longest_first")
-        return tokenizer, pad_id
+    def pad_id(self) -> int:
+        """Id put where a row is shorter than its batch; no reason to parse a tokenizer that was parsed before."""
+        if "_loaded" not in vars(self):
+            known = _pad_ids.get(_digest(_read(self.settings.tokenizer_file)))
+            if known is not None:
+                return known
+        return self._loaded.pad_id
+
+    @cached_property
+    def _loaded(self) -> _Loaded:
+        data = _read(self.settings.tokenizer_file)
+        key = (_digest(data), self.settings.max_length)
+        found = _in_use.get(key)
+        if found is None:
+            found = _in_use[key] = _load(data, self.settings)
+        return found
 
     def tokens(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Tokens]:
         """Tokenize each text, or each (text, pair), truncated to `max_length`; keep these to encode only once."""
@@ -153,18 +168,46 @@ def load_tokenizer(path: Path) -> Tokenizer:
     Raises:
         ArtifactError: missing, too large, or not a tokenizer.
     """
-    from tokenizers import Tokenizer
+    return _parse(_read(path), path)
 
+
+def _read(path: Path) -> bytes:
     if not path.is_file():
         raise ArtifactError("no such tokenizer file", where=str(path), expected="a Hugging Face tokenizer.json")
     if path.stat().st_size > MAX_TOKENIZER_BYTES:
         raise ArtifactError(f"tokenizer larger than {MAX_TOKENIZER_BYTES} bytes", where=str(path))
+    return path.read_bytes()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _parse(data: bytes, path: Path) -> Tokenizer:
+    from tokenizers import Tokenizer
+
     try:
-        return Tokenizer.from_buffer(path.read_bytes())
+        tokenizer = Tokenizer.from_buffer(data)
     except ValueError as error:  # what the library raises for anything it cannot parse
         raise ArtifactError(
             f"not a tokenizer: {error}", where=str(path), expected="a Hugging Face tokenizer.json"
         ) from None
+    _pad_ids[_digest(data)] = _pad_id(tokenizer)
+    return tokenizer
+
+
+def _load(data: bytes, settings: TextSettings) -> _Loaded:
+    tokenizer = _parse(data, settings.tokenizer_file)
+    room = settings.max_length - tokenizer.num_special_tokens_to_add(True)
+    if room < 1:
+        raise CapabilityError(
+            f"max_length {settings.max_length} leaves no room for text beside the special tokens",
+            expected=f"at least {settings.max_length - room + 1}",
+        )
+    pad_id = _pad_ids[_digest(data)]
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(settings.max_length, strategy="longest_first")
+    return _Loaded(tokenizer, pad_id)
 
 
 def _pad_id(tokenizer: Tokenizer) -> int:
