@@ -10,8 +10,16 @@ class Budget(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    metric: float | None = Field(None, description="Floor of the primary metric, in points (percent).")
-    drop: float | None = Field(None, ge=0, description="Greatest allowed drop of the primary metric, in points.")
+    metric: float | None = Field(
+        None,
+        description="Worst acceptable value of the task's primary metric: a floor, or a ceiling where less is better. "
+        "In percent (90 = 90%) where reports show it so (accuracy, F1, AUC); else as it is (R² of regression: 0.8).",
+    )
+    drop: float | None = Field(
+        None,
+        ge=0,
+        description="Greatest allowed loss of the primary metric, on the same scale: points of percent, or R².",
+    )
     p95_ms: float | None = Field(None, gt=0, description="95th percentile of latency in ms, at `concurrency`.")
     concurrency: int = Field(1, ge=1, description="Simultaneous callers at which latency is measured.")
     rows_per_s: float | None = Field(None, gt=0, description="Least throughput in rows a second, text to label.")
