@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from penjing.cli import main
+from penjing.cli import chinese, main
 from penjing.cli.failure import explain
 from penjing.cli.options import add_output_options, add_recipe_options, overrides_of
 from penjing.cli.parser import build_parser, language_of
@@ -51,6 +51,28 @@ def test_every_verb_explains_itself(verb, capsys):
         main([verb, "--help"])
     assert left.value.code == 0
     assert "--json" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["predict", "--help"]])
+def test_help_is_chinese_where_the_environment_is(words, capsys, monkeypatch):
+    monkeypatch.delenv("LC_ALL", raising=False)
+    monkeypatch.delenv("LC_MESSAGES", raising=False)
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    shown = capsys.readouterr().out
+    assert left.value.code == 0
+    assert shown.startswith("用法：penjing") and "显示本帮助" in shown
+    assert not re.search(r"usage:|options:|the |show this", shown)
+
+
+def test_every_text_of_the_help_is_translated():
+    parser = build_parser()
+    parts = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction)).choices.values()
+    texts = {parser.description}
+    for part in (parser, *parts):
+        texts |= {group.title for group in part._action_groups} | {action.help for action in part._actions}
+    assert texts - {None} == set(chinese.HELP)
 
 
 def test_version_is_the_installed_one(capsys):

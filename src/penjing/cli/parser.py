@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from penjing.cli import chinese
 from penjing.cli.verbs import VERBS
 from penjing.core.errors import RecipeError, closest
 
@@ -51,7 +52,7 @@ def build_parser(verbs: Sequence[str] = tuple(VERBS), language: str = "en") -> P
 
     Args:
         verbs: whose modules are imported; the others are listed without their arguments.
-        language: of the list of verbs.
+        language: of the help, en or zh.
     """
     parser = Parser(
         prog="penjing",
@@ -62,9 +63,15 @@ def build_parser(verbs: Sequence[str] = tuple(VERBS), language: str = "en") -> P
     parts = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
     for name, verb in VERBS.items():
         about = verb.zh if language == "zh" else verb.en
-        part = parts.add_parser(name, help=about, description=about[:1].upper() + about[1:] + ".")
+        stop = "。" if language == "zh" else "."
+        part = parts.add_parser(name, help=about, description=about[:1].upper() + about[1:] + stop)
         if name in verbs:
             importlib.import_module(verb.target.partition(":")[0]).add_arguments(part)
+        if language == "zh":
+            chinese.translate(part)
+    if language == "zh":
+        chinese.translate(parser)
+        parser.epilog = chinese.EXIT_CODES
     return parser
 
 
