@@ -113,6 +113,9 @@ def test_bad_file(case, here, capsys, tiny_pretrained: Pretrained):
 def test_missing_file_with_the_closest_name(here, capsys):
     (here / "reviews.csv").write_bytes(csv_of(GOOD))
     refused(["run", "revews.csv"], ["revews.csv: no such file", "did you mean 'reviews.csv'?"], capsys, here)
+    refused(["run", "reviews-hz"], ["did you mean 'reviews-zh'?"], capsys, here)
+    # Two names that share their ending only are not alike.
+    refused(["run", "missing.csv"], ["missing.csv: no such file", "Next: check the path"], capsys, here)
 
 
 def test_missing_recipe(here, capsys):
@@ -149,6 +152,7 @@ def test_a_model_that_does_not_exist(here, capsys):
     (here / "rows.csv").write_bytes(csv_of(GOOD))
     said = ["unknown model 'minilm-l6-eng'", "did you mean 'minilm-l6-en'?"]
     refused(["run", "rows.csv", "--model", "minilm-l6-eng", "--out", "x"], said, capsys, here)
+    refused(["run", "rows.csv", "--model", "minilm-l6-eng"], said, capsys, here)  # nor is an empty runs/ left
 
 
 def test_a_column_that_does_not_exist(here, capsys):

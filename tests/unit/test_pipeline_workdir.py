@@ -86,6 +86,16 @@ def test_an_error_leaves_what_can_be_resumed_and_nothing_else(out):
         assert work.resumed
 
 
+def test_directories_made_for_a_refused_run_go_with_it(tmp_path):
+    with pytest.raises(DataError), open_workdir(tmp_path / "runs" / "deep" / "x", "one", overwrite=False):
+        raise DataError("wrong")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DataError), open_workdir(tmp_path / "runs" / "deep" / "x", "one", overwrite=False):
+        (tmp_path / "runs" / "of another run").mkdir()
+        raise DataError("wrong")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["of another run"]
+
+
 def test_a_finished_run_is_kept_unless_told(out):
     finished(out)
     with pytest.raises(ArtifactError, match="already holds a finished run"):

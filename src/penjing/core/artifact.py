@@ -118,7 +118,12 @@ def open_artifact(path: Path | str, public_key: Path | str | None = None) -> Art
     directory = Path(path)
     manifest_path = directory / MANIFEST
     if not directory.is_dir():
-        raise ArtifactError("no such artifact", where=str(path), expected="the directory a run wrote")
+        raise ArtifactError(
+            "no such artifact",
+            where=str(path),
+            expected="the directory a run wrote",
+            next_step="check the path, or make it with penjing run",
+        )
     if not manifest_path.is_file():
         raise ArtifactError(
             "not a complete artifact: manifest.json is missing",

@@ -142,8 +142,14 @@ def _open_demo(source: str, config: DataConfig, listener: Listener) -> Opened:
 
 
 def _missing(path: Path) -> DataError:
+    from penjing.data.catalog import DEMOS
+
     siblings = [p.name for p in path.parent.iterdir()][:10_000] if path.parent.is_dir() else []
-    near = closest(path.name, siblings)
+    # Names are compared without their ending: any two that end in .csv would look alike.
+    named = {Path(name).stem: name for name in siblings}
+    if str(path) == path.name:
+        named |= {name: name for name in DEMOS}
+    near = named.get(closest(path.stem, named) or "")
     return DataError(
         "no such file",
         where=str(path),

@@ -33,12 +33,14 @@ class WorkDir:
         partial: where it is being made.
         resumed: whether an interrupted run of the same identity was found.
         lock: keeps other processes out while it is open.
+        made: directories above `out` that were made for it, the innermost first.
     """
 
     out: Path
     partial: Path
     resumed: bool
     lock: IO[bytes] = field(repr=False)
+    made: tuple[Path, ...] = ()
 
     def __enter__(self) -> WorkDir:
         return self
@@ -48,6 +50,10 @@ class WorkDir:
         # Refused before anything was learned: there is nothing to resume, and nothing half-made is left.
         if isinstance(error, PenjingError) and not self.resumed and not _worth_keeping(self.partial):
             shutil.rmtree(self.partial)
+            for directory in self.made:
+                if any(directory.iterdir()):  # another run has begun there meanwhile
+                    break
+                directory.rmdir()
 
     @property
     def stage(self) -> Path:
@@ -127,12 +133,13 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
             where=str(partial),
             next_step="give another --out, the same recipe to resume it, or --overwrite to discard it",
         )
+    made = tuple(directory for directory in partial.parents if not directory.exists())
     partial.mkdir(parents=True, exist_ok=True)
     lock = _claim(partial)
     if not resumed:
         _clear(partial)
     write_atomic(partial / IDENTITY, json.dumps({"identity": identity, "pid": os.getpid()}) + "\n")
-    return WorkDir(out, partial, resumed, lock)
+    return WorkDir(out, partial, resumed, lock, made)
 
 
 def _refuse_foreign_test(out: Path) -> None:
