@@ -70,12 +70,17 @@ def fill(text: str, parts: dict[str, Callable[[], str]], where: str) -> str:
         ValueError: the page lacks a part, or has one twice.
     """
     for name, make in parts.items():
-        pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+        pattern = part(name)
         body = make().strip("\n")
-        text, count = pattern.subn(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)
+        text, count = pattern.subn(lambda found, body=body: f"{found[1]}{body}\n{found[3]}", text)
         if count != 1:
             raise ValueError(f"{where}: {count} parts called {name!r}, not one")
     return text
+
+
+def part(name: str) -> re.Pattern[str]:
+    """The generated part of a page; its groups are both marks and, between them, the content."""
+    return re.compile(rf"(<!-- begin {name} -->\n)(.*?)(<!-- end {name} -->)", re.DOTALL)
 
 
 def documents(folder: Path | None = None) -> list[Document]:
@@ -180,12 +185,12 @@ def decisions() -> str:
     return "\n".join(found)
 
 
-def first_run(language: str) -> str:
-    """The recorded terminal session."""
+def first_run(language: str, record: Document | None = None) -> str:
+    """The recorded terminal session, or another record of it."""
     path = DOCS / "first-run.json"
-    if not path.is_file():
+    if record is None and not path.is_file():
         return "还没有记录。" if language == "zh" else "Not recorded yet."
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = record or json.loads(path.read_text(encoding="utf-8"))
     run, predict = record["commands"]
     folded = [part for line in record["notices"] for part in _folded(line)]
     lines = ["```console", f"$ {run}", *folded, "", *_block(record["summary"][language])]

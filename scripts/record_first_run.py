@@ -15,10 +15,13 @@ import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from penjing.cli.console import Console
 from penjing.cli.summary import show_report
@@ -28,6 +31,8 @@ from penjing.evaluate.assemble import PAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "docs" / "first-run.json"
+OUT = Path("runs") / "reviews"
+LOG = "run.log"
 TEXTS = ("包装很好，第二天就到了，会再买。", "用了三天就坏了，客服也不理人。")
 COMMANDS = (
     "penjing run reviews.csv",
@@ -44,25 +49,48 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=ROOT / "runs" / "first-run", help="where the run lies")
     parser.add_argument("--keep", action="store_true", help="take what an earlier recording left in --work")
     arguments = parser.parse_args()
-    work: Path = arguments.work
-    log = work / "run.log"
     if not arguments.keep:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        target = str(work / "reviews.csv")
-        subprocess.run(
-            [sys.executable, ROOT / "scripts" / "demo_rows", "reviews-zh", str(arguments.rows), target], check=True
-        )
-        log.write_text(said(work, "run", "reviews.csv"), encoding="utf-8")
-    out = work / "runs" / "reviews"
-    report = read_report(out / "report.json")
+        start(arguments.work, arguments.rows)
+    record, report = read_back(arguments.work, arguments.rows)
+    write_atomic(RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    pictures(arguments.work / OUT, report)
+    print(f"{RECORD.relative_to(ROOT)}: now run python scripts/gen_benchmarks.py")
+
+
+def start(work: Path, rows: int, command: str = COMMANDS[0]) -> None:
+    """Sample the rows and run, in a directory that is emptied first; what is said goes to `run.log`.
+
+    Args:
+        work: the directory.
+        rows: how many rows of reviews-zh.
+        command: the run.
+
+    Raises:
+        SystemExit: the run failed; the message holds what it said.
+    """
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    sample = [sys.executable, ROOT / "scripts" / "demo_rows", "reviews-zh", str(rows), str(work / "reviews.csv")]
+    subprocess.run(sample, check=True)
+    (work / LOG).write_text(said(work, command), encoding="utf-8")
+
+
+def read_back(work: Path, rows: int, commands: Sequence[str] = COMMANDS) -> tuple[dict[str, Any], Report]:
+    """The record of a finished run, and its report; predicts once more, because that is part of the record.
+
+    Args:
+        work: where `start` ran.
+        rows: how many rows it sampled.
+        commands: the run and the prediction.
+    """
+    report = read_report(work / OUT / "report.json")
     said_last = {language: summary(report, language) for language in ("en", "zh")}
     record = {
-        "rows": arguments.rows,
-        "commands": COMMANDS,
-        "notices": notices(log.read_text(encoding="utf-8"), said_last["en"][0]),
+        "rows": rows,
+        "commands": commands,
+        "notices": notices((work / LOG).read_text(encoding="utf-8"), said_last["en"][0]),
         "summary": said_last,
-        "predictions": said(work, "predict", "runs/reviews", "--input", *TEXTS).splitlines(),
+        "predictions": said(work, commands[1]).splitlines(),
         "report": {
             "metrics": {name: found.model_dump() for name, found in report.evaluation.metrics.items()},
             "cost": report.cost.model_dump(),
@@ -70,13 +98,12 @@ def main() -> None:
         "hardware": report.hardware.model_dump(mode="json"),
         "created": report.created,
     }
-    write_atomic(RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    pictures(out, report)
-    print(f"{RECORD.relative_to(ROOT)}: now run python scripts/gen_benchmarks.py")
+    return record, report
 
 
-def said(work: Path, *arguments: str) -> str:
-    """What the command line prints, on both streams, in English."""
+def said(work: Path, command: str) -> str:
+    """What a command of penjing prints, on both streams, in English."""
+    arguments = shlex.split(command)[1:]
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         [sys.executable, "-m", "penjing", *arguments],
