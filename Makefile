@@ -1,13 +1,14 @@
 # Everything from nothing but Python 3.11 and make:
 #
-#   make demo       install; fetch a pretrained model and real reviews; train; report (about five minutes on 2 cores)
-#   make test       install; run the tests, but for the slow ones (under ten minutes on 2 cores)
+#   make demo       install; fetch a pretrained model and real reviews; train; report (some minutes on 2 cores)
+#   make test       install; run the tests, but for the slow ones (some minutes on 2 cores)
 #   make test-all   the slow ones too
+#   make verify     repeat the first run that the READMEs show, and hold every figure of theirs against it
 #   make check      lint, types, layers, docstrings, generated documents
-#   make clean      remove .venv and what the demo wrote
+#   make clean      remove .venv and what the demo and verify wrote
 #
 # Every package comes from the index of your pip configuration, in the versions of constraints.txt. torch is installed
-# first and by itself. Training here needs its CPU build, which is a tenth of the size of the CUDA one: where your
+# first and by itself. Training here needs its CPU build, which is far smaller than the CUDA one: where your
 # index gives the CUDA build, name torch's own index of CPU builds (its installation page has the address), as in
 #
 #   PIP_EXTRA_INDEX_URL=<address> make demo        # or PIP_FIND_LINKS=<directory with the wheel>
@@ -24,7 +25,7 @@ DEMO_ROWS ?= 4000
 DEMO_DATA := runs/reviews-zh-$(DEMO_ROWS).csv
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all verify check clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -47,8 +48,11 @@ test: $(INSTALLED)
 test-all: $(INSTALLED)
 	$(BIN)/python -m pytest
 
+verify: $(INSTALLED)
+	$(BIN)/python scripts/verify_readme.py
+
 check: $(INSTALLED)
 	$(BIN)/python scripts/check
 
 clean:
-	rm -rf $(VENV) runs/demo runs/demo.partial runs/demo.test.jsonl $(DEMO_DATA)
+	rm -rf $(VENV) runs/demo runs/demo.partial runs/demo.test.jsonl runs/verify-readme $(DEMO_DATA)
