@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from penjing.evaluate.page.words import LANGUAGES, Words
 
 # A number of its own: not the 5 of e5, the 95 of p95, the 6 of l6-en, nor a part of a date.
-NUMBER = re.compile(r"(?<![\w.,\-−])[−-]?\d[\d,]*(?:\.\d+)?(?![\d.]*\d|\w*[A-Za-z_]|-\d)")
+NUMBER = re.compile(r"(?<![\w.,\-−])[−-]?\d+(?:,\d{3})*(?:\.\d+)?(?![\d.]*\d|\w*[A-Za-z_]|-\d)")
 _INTERVAL = r"[−\-\d.,]+(?:–| … )[−\-\d.,]+"
 # The unit may stand behind the rest of an interval ("50.8" of "50.8–87.6%") and behind one in brackets.
 _UNIT = re.compile(
@@ -162,4 +162,4 @@ def _ends(interval: str) -> tuple[float, float]:
 
 def to_number(text: str) -> float:
     """The number of a printed figure: 1,230 or 83.0% or −0.12."""
-    return float(text.strip("%").rstrip(".,").replace(",", "").replace("−", "-"))
+    return float(text.strip("%").replace(",", "").replace("−", "-"))

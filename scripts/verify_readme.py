@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
             raise SystemExit(f"{page} shows no first run")
         now = gen_benchmarks.first_run(language, record)
         failed |= show(page, compare(stated[2], now, same_rows=rows == recorded["rows"]))
-    print("verify_readme: " + ("FAILED" if failed else "every figure holds"))
+    print("verify_readme: " + ("FAILED" if failed else "every judged figure holds"))
     return 1 if failed else 0
 
 

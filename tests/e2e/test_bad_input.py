@@ -115,6 +115,7 @@ def test_missing_file_with_the_closest_name(here, capsys):
     refused(["run", "revews.csv"], ["revews.csv: no such file", "did you mean 'reviews.csv'?"], capsys, here)
     refused(["run", "reviews-hz"], ["did you mean 'reviews-zh'?"], capsys, here)
     # Two names that share their ending only are not alike.
+    (here / "idint.csv").write_bytes(csv_of(GOOD))
     refused(["run", "missing.csv"], ["missing.csv: no such file", "Next: check the path"], capsys, here)
 
 

@@ -106,9 +106,15 @@ class MissingExtraError(PenjingError):
         )
 
 
-def closest(given: str, accepted: Iterable[str]) -> str | None:
-    """The accepted name most like the given one, or None when nothing is near."""
+def closest(given: str, accepted: Iterable[str], cutoff: float = 0.5) -> str | None:
+    """The accepted name most like the given one, or None when nothing is near.
+
+    Args:
+        given: what the user wrote.
+        accepted: what would have been right.
+        cutoff: least similarity, 0 to 1; higher where the accepted names are any, such as the files of a directory.
+    """
     names = list(accepted)
     lowered = {name.lower(): name for name in names}
-    found = difflib.get_close_matches(given.lower(), list(lowered), n=1, cutoff=0.5)
+    found = difflib.get_close_matches(given.lower(), list(lowered), n=1, cutoff=cutoff)
     return lowered[found[0]] if found else None

@@ -149,7 +149,7 @@ def _missing(path: Path) -> DataError:
     named = {Path(name).stem: name for name in siblings}
     if str(path) == path.name:
         named |= {name: name for name in DEMOS}
-    near = named.get(closest(path.stem, named) or "")
+    near = named.get(closest(path.stem, named, cutoff=0.65) or "")
     return DataError(
         "no such file",
         where=str(path),
