@@ -16,7 +16,7 @@ from measured_run import measured_run
 
 ABOUT = """
 `penjing.run` with default settings on the official split of Banking77 (10,003 and 3,080 rows, 77 intents), model
-minilm-l6-en, a tenth of the training rows held out for validation by each seed. Accuracy is that of the report, made
+minilm-l6-en, 500 of the training rows held out for validation by each seed. Accuracy is that of the report, made
 through the exported model on the sealed test rows. Memory is the greatest resident size of the process that reads the
 data, trains, exports and evaluates (VmHWM).
 """
@@ -82,6 +82,9 @@ def summary(runs: dict[int, dict[str, Any]]) -> tuple[list[Figure], list[TableOf
         "The interval of the mean is a t interval over the seeds: what another seed would give on these test rows. The "
         "intervals of the single runs are bootstraps over the test rows: what other test rows would give.",
         "Latency and memory of predicting are measured by `run` in processes of their own, which are not counted here.",
+        "These test rows were looked at before: with a tenth of the training rows (1,000) for validation, seeds 1 to 3 "
+        "gave 93.77, 93.15 and 94.09, mean 93.67. That 500 are enough was decided after that, for all data sets alike, "
+        "and not by trying it on these rows.",
     ]
     return figures, [TableOf("Seeds", columns, rows)], notes
 

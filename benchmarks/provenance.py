@@ -10,7 +10,9 @@ from typing import Any
 from penjing.evaluate.hardware import describe_hardware
 
 ROOT = Path(__file__).resolve().parent.parent
-_DEFAULTS = ("src/penjing/train/config.py", "src/penjing/train/defaults.py", "src/penjing/train/direct/config.py")
+_DEFAULTS = tuple(
+    f"src/penjing/{name}.py" for name in ("train/config", "train/defaults", "train/direct/config", "data/config")
+)
 
 
 def environment() -> dict[str, Any]:
