@@ -33,8 +33,9 @@ def measured_run(
 
     Returns:
         wall_s (from spawning the process to its end), metrics of the report (name → value, low, high), rows, data
-        fingerprint, resolved train settings, valid metrics, steps ([step, seconds since the process began]), timeline
-        ([seconds, stage, done, total, valid metric]), peak memory in MB after each stage and of the whole process.
+        fingerprint, training rows, rows a second of the steps alone, resolved train settings, valid metrics, steps
+        ([step, seconds since the process began]), timeline ([seconds, stage, done, total, valid metric]), peak memory
+        in MB after each stage and of the whole process.
     """
     discard(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +122,8 @@ def main() -> None:
     outcome |= {
         "fingerprint": artifact.manifest["data_fingerprint"],
         "train_minutes": training["minutes"],
+        "train_rows": training["rows"]["train"],
+        "samples_per_s": training["samples_per_s"],
         "valid": training["valid"],
         "train": training.get("train"),
         "timeline": watch.timeline,

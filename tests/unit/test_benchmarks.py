@@ -151,8 +151,8 @@ def test_speed_leaves_the_warm_up_out(modules: dict[str, ModuleType]) -> None:
     assert speed.steady_rate(stamps, 32, 2) == pytest.approx(32.0)
     assert speed.steady_rate(stamps, 32, 0) == pytest.approx(32 * 4 / 13)
     timeline = [[1.0, "fetch", 1, 1, None], [2.0, "probe", 64, 128, None], [3.0, "train", 0, 4, 0.5]]
-    assert speed.preparation_begin(timeline) == 2.0
-    assert speed.preparation_begin([timeline[0], timeline[2]]) == 3.0
+    assert speed.preparation_seconds(timeline) == 1.0
+    assert speed.preparation_seconds([timeline[0], timeline[2]]) == 0.0
 
 
 def test_speed_ratios(modules: dict[str, ModuleType]) -> None:

@@ -150,7 +150,13 @@ def _make(
     facts: dict[str, Any] = {
         "test": test,
         "data_fingerprint": prepared.splits.fingerprint,
-        "training": {**trained.facts, "valid": trained.valid, "minutes": trained.minutes},
+        "training": {
+            **trained.facts,
+            "rows": {"train": len(prepared.splits.train), "valid": len(prepared.splits.valid)},
+            "valid": trained.valid,
+            "minutes": trained.minutes,
+            "samples_per_s": trained.samples_per_s,
+        },
     }
     artifact = _seal(stage, task, facts)
     facts["batch_invariant"] = is_batch_invariant(Predictor(artifact), prepared.splits.valid.rows)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ from penjing.train.attempt import Attempt
 from penjing.train.checkpoint import Position
 from penjing.train.config import TrainConfig
 from penjing.train.defaults import resolve_train
-from penjing.train.head_start import extract_features, fit_probe
+from penjing.train.head_start import extract_features, fit_probe, start_rows
 from penjing.train.loop import Loop
 from penjing.train.lower_states import LowerStates, can_keep, compute_lower_states
 from penjing.train.memory import least_bytes, peak_rss_mb, require_memory
@@ -127,7 +128,9 @@ def fit(
     begun = time.perf_counter()
     lower = yield from _lower_states(trainer, model, task, splits, runtime, keep=kept.kept_lower if kept else None)
     if kept is None and hasattr(trainer, "features") and (config.head_start == "probe" or config.method == "probe"):
-        yield from _start_head(trainer, model, task, splits, runtime, lower)
+        # A probe that is all there will be learns from every row.
+        rows = None if config.method == "probe" else start_rows(len(splits.train), seed)
+        yield from _start_head(trainer, model, task, splits, runtime, lower, rows)
     position = Position(
         precision=dtype_name(dtype), kept_lower=lower is not None, other_seconds=time.perf_counter() - begun
     )
@@ -250,10 +253,16 @@ def _lower_states(
 
 
 def _start_head(
-    trainer: object, model: nn.Module, task: Task, splits: Splits, runtime: Runtime, lower: LowerStates | None
+    trainer: object,
+    model: nn.Module,
+    task: Task,
+    splits: Splits,
+    runtime: Runtime,
+    lower: LowerStates | None,
+    rows: np.ndarray | None,
 ) -> Iterator[Event]:
     found: tuple[Tensor, Tensor] | None = None
-    for event in extract_features(trainer, model, task, splits.train, runtime.device, lower):
+    for event in extract_features(trainer, model, task, splits.train, runtime.device, lower, rows):
         if isinstance(event, Progress):
             yield event
         else:

@@ -19,28 +19,56 @@ from penjing.train.gradient.objective import Objective
 from penjing.train.loop import to_tensors
 from penjing.train.lower_states import LowerStates
 
+MAX_START_ROWS = 4_096
+"""Rows a head starts from, at most. From 9,503 rows of Banking77 the head starts at 90.2% of the validation rows, from
+4,096 of them at 89.4%, and after the first pass nothing is left of the difference."""
 _MAX_ITERATIONS = 100
 
 
+def start_rows(num_rows: int, seed: int) -> np.ndarray:
+    """Positions of the rows that a head starts from, ascending: all of them, or `MAX_START_ROWS` drawn at random."""
+    if num_rows <= MAX_START_ROWS:
+        return np.arange(num_rows)
+    return np.sort(np.random.default_rng([seed, num_rows]).choice(num_rows, MAX_START_ROWS, replace=False))
+
+
 def extract_features(
-    trainer: object, model: nn.Module, task: Task, table: Table, device: str, lower: LowerStates | None = None
+    trainer: object,
+    model: nn.Module,
+    task: Task,
+    table: Table,
+    device: str,
+    lower: LowerStates | None = None,
+    rows: np.ndarray | None = None,
 ) -> Iterator[Progress | tuple[Tensor, Tensor]]:
-    """Yield progress, and last ([N, H] features, targets as the task encodes them)."""
-    lengths = task.lengths(table.rows)
-    features: list[Tensor] = [torch.empty(0)] * len(table)
-    targets: list[Tensor] = [torch.empty(0)] * len(table)
+    """Yield progress, and last ([N, H] features, targets as the task encodes them).
+
+    Args:
+        trainer: has `features`.
+        model: in the precision of the passes.
+        task: encodes the rows.
+        table: the rows.
+        device: where the model is.
+        lower: states of the frozen layers, where they are kept.
+        rows: [N] positions in the table; None: all.
+    """
+    chosen = np.arange(len(table)) if rows is None else rows
+    lengths = task.lengths([table.rows[i] for i in chosen])
+    features: list[Tensor] = [torch.empty(0)] * len(chosen)
+    targets: list[Tensor] = [torch.empty(0)] * len(chosen)
     done = 0
     model.eval()
-    for positions in cut(np.argsort(lengths, kind="stable"), lengths, batch_rows=64, batch_tokens=8192):
+    for places in cut(np.argsort(lengths, kind="stable"), lengths, batch_rows=64, batch_tokens=8192):
+        positions = chosen[places]
         batch = to_tensors(task.encode([table.rows[i] for i in positions], training=True), device)
         if lower is not None:
             batch["lower"] = lower.batch(positions, batch["input_ids"].shape[1])
         with torch.no_grad():
             pooled = trainer.features(model, batch).float()  # type: ignore[attr-defined]
-        for row, position in enumerate(positions):
-            features[position], targets[position] = pooled[row], batch["targets"][row]
-        done += len(positions)
-        yield Progress("probe", done, len(table), "rows", note="encoding for the head's start")
+        for row, place in enumerate(places):
+            features[place], targets[place] = pooled[row], batch["targets"][row]
+        done += len(places)
+        yield Progress("probe", done, len(chosen), "rows", note="encoding for the head's start")
     model.train()
     yield torch.stack(features), torch.stack(targets)
 

@@ -173,11 +173,12 @@ class Loop:
     def _scale_gradients(self, weight: float) -> float:
         """Turn sums into a mean, clip, and return the norm before clipping."""
         grads = [m.grad for m in self.masters.full if m.grad is not None]
-        torch._foreach_div_(grads, weight * self.scale.value)
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))
-        if self.config.clip is not None:
-            torch._foreach_mul_(grads, min(1.0, self.config.clip / (float(norm) + 1e-6)))
-        return float(norm)
+        mean = 1.0 / (weight * self.scale.value)
+        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))) * mean
+        # Both factors in one pass over the gradients, which are as large as the model.
+        clipping = 1.0 if self.config.clip is None else min(1.0, self.config.clip / (norm + 1e-6))
+        torch._foreach_mul_(grads, mean * clipping)
+        return norm
 
     def _set_learning_rate(self) -> float:
         share = 1.0  # schedule-free warms up and averages by itself
