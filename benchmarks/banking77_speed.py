@@ -19,15 +19,15 @@ from measured_run import measured_run
 from training_sides import BATCH, HF_DEFAULT, HF_GROUPED, TUTORIAL, measured_side
 
 ABOUT = """
-Each side trains minilm-l6-en on the training rows of Banking77 in a fresh process; the sides take turns, and the figures
-are medians over the turns. penjing makes its whole default run on all of them, the one whose accuracy
+Each side trains minilm-l6-en on the training rows of Banking77 in a fresh process; the sides take turns, and the
+figures are medians over the turns. penjing makes its whole default run on all of them, the one whose accuracy
 banking77_accuracy.md gives: all its epochs, and **whatever it does before the first step (starting the head from a
 probe, running frozen layers once) counts** in its samples a second. The others train a part of one epoch, on a random
 draw from the rows, counted from the end of a warm-up to the last step: their steps cost the same at any time.
 Importing, loading, tokenising up front, evaluating and saving count for nobody; wall time counts everything, from
-spawning the process to its end. The HF Trainer has bf16, batches of like length (the option that was once called group_by_length), 32 rows a
-step and padding to the longest text of the batch; then its defaults (32 bits, random batches, 32 rows too); then
-examples/bert_tutorial_loop.py (32 bits, 16 rows, padded to 128 tokens).
+spawning the process to its end. The HF Trainer has bf16, batches of like length (the option that was once called
+group_by_length), 32 rows a step and padding to the longest text of the batch; then its defaults (32 bits, random
+batches, 32 rows too); then examples/bert_tutorial_loop.py (32 bits, 16 rows, padded to 128 tokens).
 """
 PENJING = "penjing, default"
 SIDES = (PENJING, HF_GROUPED, HF_DEFAULT, TUTORIAL)

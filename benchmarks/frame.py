@@ -22,8 +22,8 @@ from provenance import ROOT, environment, source_state
 
 # What a smoke run changes besides the rows; a busy machine must not fail it.
 SMOKE = {"train.epochs": 1, "select.model_seconds": 120, "select.quote_seconds": 600}
-# Where files lie says nothing about what was measured, and must not get into a committed page. Which data sets are taken
-# now does not change what was found on others: their steps stay.
+# Where files lie says nothing about what was measured, and must not get into a committed page. Which data sets are
+# taken now does not change what was found on others: their steps stay.
 _PLACES = {"data", "out", "work", "fresh", "only"}
 
 
