@@ -23,6 +23,8 @@ from penjing.train.method import apply_method
 from penjing.train.optim import Ema, Masters, build_optimizer, group_parameters
 from penjing.train.weights_file import save_tensors
 
+pytest_plugins = ["training_fixtures"]
+
 ROWS = 400_000
 MB = 1e6
 TABLE_MB = ROWS * 64 * 2 / MB  # of the 16 bits in the file

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from penjing.core.artifact import write_atomic
 from penjing.core.errors import ArtifactError, MissingExtraError, RecipeError
@@ -18,7 +18,6 @@ from penjing.core.errors import ArtifactError, MissingExtraError, RecipeError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-Key = TypeVar("Key")
 SIGNATURE = "manifest.sig"
 MAX_BYTES = 10_000  # of a key, or of a signature file
 _CONTEXT = b"penjing manifest 1\n"  # what is signed here can be passed off as nothing else
@@ -71,7 +70,10 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    return _read_key(path, lambda data: load_pem_private_key(data, None), Ed25519PrivateKey, "private")
+    key = _parse_key(path, lambda data: load_pem_private_key(data, None), "private")
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _unusable(path, f"is a {type(key).__name__}", "private")
+    return key
 
 
 def read_public_key(path: Path) -> Ed25519PublicKey:
@@ -80,7 +82,10 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    return _read_key(path, load_pem_public_key, Ed25519PublicKey, "public")
+    key = _parse_key(path, load_pem_public_key, "public")
+    if not isinstance(key, Ed25519PublicKey):
+        raise _unusable(path, f"is a {type(key).__name__}", "public")
+    return key
 
 
 def sign(directory: Path, manifest: Mapping[str, Any], key: Ed25519PrivateKey) -> Path:
@@ -121,18 +126,18 @@ def check_signature(directory: Path, manifest: Mapping[str, Any], key: Ed25519Pu
         ) from None
 
 
-def _read_key(path: Path, parse: Callable[[bytes], object], kind: type[Key], what: str) -> Key:
-    wanted = f"an unencrypted Ed25519 {what} key (PEM); penjing sign --new-key PATH makes a pair"
+def _parse_key(path: Path, parse: Callable[[bytes], object], what: str) -> object:
     if not path.is_file():
-        raise RecipeError(f"no such {what} key", where=str(path), expected=wanted)
+        raise _unusable(path, f"no such {what} key", what)
     try:
-        key = parse(path.read_bytes()[:MAX_BYTES])
+        return parse(path.read_bytes()[:MAX_BYTES])
     except (ValueError, TypeError) as error:  # what the library raises for other files and for encrypted keys
-        detail = " ".join(str(error).split())[:80]
-        raise RecipeError(f"cannot be read ({detail})", where=str(path), expected=wanted) from None
-    if not isinstance(key, kind):
-        raise RecipeError(f"is a {type(key).__name__}", where=str(path), expected=wanted)
-    return key
+        raise _unusable(path, f"cannot be read ({' '.join(str(error).split())[:80]})", what) from None
+
+
+def _unusable(path: Path, found: str, what: str) -> RecipeError:
+    wanted = f"an unencrypted Ed25519 {what} key (PEM); penjing sign --new-key PATH makes a pair"
+    return RecipeError(found, where=str(path), expected=wanted)
 
 
 def _require_cryptography() -> None:

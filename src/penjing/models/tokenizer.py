@@ -57,7 +57,7 @@ class _Loaded:
     pad_id: int
 
 
-# Those that some encoder holds, by content and length. With a vocabulary of 250,000 each takes 160 MB and seconds, and
+# Those that some encoder holds, by content and length. With a vocabulary of 250,000 each takes 280 MB and seconds, and
 # a run meets the same one as the pretrained model's and as the artifact's.
 _in_use: WeakValueDictionary[tuple[str, int], _Loaded] = WeakValueDictionary()
 _pad_ids: dict[str, int] = {}  # of every tokenizer that was parsed, by content

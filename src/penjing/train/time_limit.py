@@ -46,6 +46,10 @@ class TimeLimit:
     def recall(self, directory: Path, identity: str) -> None:
         """Take over what an interrupted run decided under the same limit; another run's decisions do not count.
 
+        Args:
+            directory: where `record` wrote.
+            identity: digest of all that shapes the weights.
+
         Raises:
             ArtifactError: the file is damaged.
         """
