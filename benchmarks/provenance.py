@@ -10,9 +10,8 @@ from typing import Any
 from penjing.evaluate.hardware import describe_hardware
 
 ROOT = Path(__file__).resolve().parent.parent
-_DEFAULTS = tuple(
-    f"src/penjing/{name}.py" for name in ("train/config", "train/defaults", "train/direct/config", "data/config")
-)
+_TRAIN = ("config", "defaults", "direct/config", "head_start", "method")
+_DEFAULTS = ("src/penjing/data/config.py", *(f"src/penjing/train/{name}.py" for name in _TRAIN))
 
 
 def environment() -> dict[str, Any]:
