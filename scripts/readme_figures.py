@@ -18,7 +18,7 @@ MEMORY_FACTOR = 1.5
 # The files of a model hold the same weights; what else they hold is a few kilobytes of text.
 SIZE_SHARE = 0.01
 # What is expected before training, from a probe on few rows: points.
-EXPECTED_POINTS = 10.0
+EXPECTED_POINTS = 5.0
 # Confidence in one text after a short training whose last bits differ with the processor.
 CONFIDENCE = 0.25
 FACTOR = 2.0
@@ -49,10 +49,13 @@ Rule = tuple[str, Callable[[Stated, float], bool] | None]
 RULES: dict[str, Rule] = {
     "equal": ("equal", lambda stated, now: stated.value == now),
     "metric": ("within the README's interval", _in_interval),
-    "bound": ("moved by no more than the interval's width", lambda s, now: abs(now - _number(s.value)) <= s.spread),
+    "bound": (
+        "moved by no more than half the interval's width",
+        lambda s, now: abs(now - _number(s.value)) <= s.spread / 2,
+    ),
     "expected": (
-        f"within {EXPECTED_POINTS:g} points or the interval's width",
-        lambda s, now: abs(now - _number(s.value)) <= max(s.spread, EXPECTED_POINTS),
+        f"within {EXPECTED_POINTS:g} points",
+        lambda s, now: abs(now - _number(s.value)) <= EXPECTED_POINTS,
     ),
     "size": (
         f"within {SIZE_SHARE:.0%}, or its interval's width",

@@ -4,8 +4,8 @@
 python scripts/verify_readme.py               # some minutes
 python scripts/verify_readme.py --rows 300    # to try it: what depends on the rows is shown, not judged
 
-Both READMEs' generated parts have to be fresh, so the other figures are those of docs/benchmarks/*.json; no figure may
-stand outside of them; `penjing verify` has to bear out the new run's report; and each figure of the first run has to
+Both READMEs' generated parts have to be fresh, so the other figures are those of docs/benchmarks/*.json (which are not
+measured again here: that takes hours, and data that is not the project's); no figure may stand outside of them; `penjing verify` has to bear out the new run's report; and each figure of the first run has to
 come out again as `readme_figures.RULES` says. Exits with 1 where anything does not hold, after all has been looked at.
 """
 
@@ -69,11 +69,17 @@ def pages_fail() -> bool:
 
 
 def verify_fails(work: Path) -> bool:
-    """Whether `penjing verify` does not bear out the report of the new run."""
+    """Whether `penjing verify` twice does not bear out the report of the new run.
+
+    It measures latency anew, on a machine that others may share: what fails for that alone holds a moment later.
+    """
     command = f"penjing verify {record_first_run.OUT}"
-    done = subprocess.run([sys.executable, "-m", *shlex.split(command)], cwd=work, check=False)
-    print(f"{MARKS[done.returncode == 0]} {command}: exit code {done.returncode}", flush=True)
-    return done.returncode != 0
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-m", *shlex.split(command)], cwd=work, check=False)
+        print(f"{MARKS[done.returncode == 0]} {command}: exit code {done.returncode}", flush=True)
+        if done.returncode == 0:
+            return False
+    return True
 
 
 def show(page: str, compared: list[Compared]) -> bool:

@@ -149,8 +149,8 @@ def test_folded_lines_and_their_units(scripts: ModuleType) -> None:
     line = next(name for name in verdicts(scripts, "x", "x") if name.startswith("select: Chosen"))[:-4]
     assert verdicts(scripts, "69 rows/s", "13 rows/s")[f"{line} [4]"] is False
     assert verdicts(scripts, "33.6 ms", "169 ms")[f"{line} [2]"] is False
-    assert verdicts(scripts, "training 75.3%", "training 65.0%")[f"{line} [1]"] is False
-    assert verdicts(scripts, "training 75.3%", "training 66.0%")[f"{line} [1]"] is True
+    assert verdicts(scripts, "training 75.3%", "training 70.0%")[f"{line} [1]"] is False
+    assert verdicts(scripts, "training 75.3%", "training 71.0%")[f"{line} [1]"] is True
     model = "quote: The model: # (#–#) MB on disk, # (#–#) MB of memory."
     assert verdicts(scripts, "479 (", "600 (")[f"{model} [1]"] is False
     assert verdicts(scripts, "1,230 (1,106", "600 (1,106")[f"{model} [4]"] is False
