@@ -84,8 +84,8 @@ def summary(runs: dict[int, dict[str, Any]]) -> tuple[list[Figure], list[TableOf
         "Latency and memory of predicting are measured by `run` in processes of their own, which are not counted here.",
         "These test rows were looked at before. With 1,000 training rows for validation instead of 500, seeds 1 to 3 "
         "gave 93.77, 93.15 and 94.09 (mean 93.67); with 500, and a head started from all rows instead of 4,096, 93.86, "
-        "93.90 and 93.44 (mean 93.73). Both changes were made for all data sets alike and by argument, not by what they "
-        "do here (docs/decisions/0014), but after the first of these means was known.",
+        "93.90 and 93.44 (mean 93.73). Both changes were made for all data sets alike and by argument, not by what "
+        "they do here (docs/decisions/0014), but after the first of these means was known.",
     ]
     return figures, [TableOf("Seeds", columns, rows)], notes
 
