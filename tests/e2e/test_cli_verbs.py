@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from penjing.cli import main
+from penjing.core.artifact import open_artifact
 
 QUICK = ["train.direct.trials=2", "train.direct.folds=2", "train.direct.num_seeds=1", "train.direct.max_rounds=20"]
 QUICK_OPTIONS = [word for pair in [*QUICK, "evaluate.resamples=100"] for word in ("--set", pair)]
@@ -223,6 +224,33 @@ def test_train_leaves_out_the_test_figures(loans, tmp_path, capsys):
     assert document["training"]["valid"]
     assert not (out / "report.json").exists()
     assert out.with_name("trained.test.jsonl").is_file()
+
+
+def test_a_figure_that_does_not_exist_stops_no_training(task_rows, tmp_path, capsys):
+    """Validation rows of one class have no AUC; the row of the other class is in the training rows alone."""
+    pytest.importorskip("cryptography")
+    from penjing.core.signing import new_key
+
+    rows = task_rows("tabular-classification")[0]
+    rows = [
+        {**row, "split": "valid" if i % 5 == 0 and row["approved"] == "yes" else ("train", "test")[i % 8 == 1]}
+        for i, row in enumerate(rows)
+    ]
+    source, out = write_csv(tmp_path / "loans.csv", rows), tmp_path / "out"
+    key = tmp_path / "key.pem"
+    public = new_key(key)
+    words = [str(source), "--out", str(out), "--overwrite", "--label", "approved", "--sign-key", str(key), "--quiet"]
+    words += ["--set", "data.columns.split=split", *QUICK_OPTIONS]
+
+    assert main(["train", *words, "--json"]) == 0
+    valid = json.loads(capsys.readouterr().out)["training"]["valid"]
+    assert valid["accuracy"] is not None and valid["auc"] is None
+    assert main(["train", *words]) == 0
+    assert "auc" in capsys.readouterr().out
+    assert main(["run", *words]) == 0
+    manifest = json.loads((out / "manifest.json").read_text(), parse_constant=pytest.fail)
+    assert manifest["training"]["valid"]["auc"] is None
+    assert open_artifact(out, public).manifest == manifest
 
 
 def test_select_and_quote_of_a_table(loans, capsys):

@@ -45,7 +45,10 @@ def train(args: argparse.Namespace, console: Console) -> int:
         console.document({"out": str(artifact.path), "digest": artifact.digest, "training": training})
         return 0
     console.line(str(artifact.path))
-    rows = [(name, metric(value, percent=0 <= value <= 1)) for name, value in training["valid"].items()]
+    rows = [
+        (name, metric(value, percent=value is not None and 0 <= value <= 1))
+        for name, value in training["valid"].items()
+    ]
     console.table((console.say("validation", "验证集"), ""), rows, right=(1,))
     console.line(console.say(f"next  penjing evaluate {artifact.path}", f"下一步  penjing evaluate {artifact.path}"))
     return 0

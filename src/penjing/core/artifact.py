@@ -82,6 +82,10 @@ def seal(
         batch_invariant: whether a row's prediction never depends on its batch-mates.
         parent: digest of the artifact this one was made from.
         extra: further facts (hash of the sealed test file, data fingerprint, ...).
+
+    Raises:
+        ArtifactError: the directory has a manifest.
+        ValueError: a fact is NaN or infinite, which JSON cannot say; a figure that does not exist is None.
     """
     if (directory / MANIFEST).exists():
         raise ArtifactError("is already sealed; artifacts are immutable", where=str(directory))
@@ -99,7 +103,7 @@ def seal(
             for name in names
         },
     }
-    write_atomic(directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    write_atomic(directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return Artifact(directory, manifest)
 
 

@@ -91,21 +91,21 @@ def shown_roles(roles: Roles) -> dict[str, str]:
 
 def curves(history: Sequence[dict[str, float]], valid: str) -> list[CurvePoint]:
     """Training history as the report keeps it."""
-
-    def finite(entry: dict[str, float], key: str) -> float | None:
-        value = entry.get(key)
-        return value if value is not None and math.isfinite(value) else None
-
     return [
         CurvePoint(
             step=int(entry["step"]),
-            loss=finite(entry, "loss"),
-            lr=finite(entry, "learning_rate"),
-            valid=finite(entry, valid),
-            samples_per_s=finite(entry, "samples_per_s") or None,
+            loss=finite(entry.get("loss")),
+            lr=finite(entry.get("learning_rate")),
+            valid=finite(entry.get(valid)),
+            samples_per_s=finite(entry.get("samples_per_s")) or None,
         )
         for entry in history
     ]
+
+
+def finite(value: float | None) -> float | None:
+    """None for a figure that does not exist (a precision where nothing was predicted): JSON has no NaN."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def report_language(recipe: Recipe, prepared: Prepared) -> Language:

@@ -20,7 +20,7 @@ from penjing.evaluate.assemble import cost_of, write_report_files
 from penjing.evaluate.evaluate import evaluate, temperature_for
 from penjing.evaluate.sealed_test import write_test
 from penjing.models.pretrained import Pretrained
-from penjing.pipeline.assemble import build_report
+from penjing.pipeline.assemble import build_report, finite
 from penjing.pipeline.choose import choose_model, quote_run
 from penjing.pipeline.invariance import is_batch_invariant
 from penjing.pipeline.plan import is_recipe_path, resolve, source_of
@@ -153,9 +153,9 @@ def _make(
         "training": {
             **trained.facts,
             "rows": {"train": len(prepared.splits.train), "valid": len(prepared.splits.valid)},
-            "valid": trained.valid,
+            "valid": {name: finite(value) for name, value in trained.valid.items()},
             "minutes": trained.minutes,
-            "samples_per_s": trained.samples_per_s,
+            "samples_per_s": finite(trained.samples_per_s),
         },
     }
     artifact = _seal(stage, task, facts)
