@@ -6,9 +6,9 @@ import stat
 import pytest
 
 from penjing.cli import main
-from penjing.core.artifact import open_artifact, seal
+from penjing.core.artifact import SIGNATURE, open_artifact, seal
 from penjing.core.errors import ArtifactError, RecipeError
-from penjing.core.signing import SIGNATURE, canonical_bytes, new_key, read_private_key, read_public_key, sign
+from penjing.core.signing import canonical_bytes, new_key, read_private_key, read_public_key, sign
 
 pytest.importorskip("cryptography")
 
@@ -72,6 +72,7 @@ def test_a_changed_file_is_found_by_its_hash(artifact, keys):
         '{"algorithm": "none", "signature": ""}',
         '{"algorithm": "Ed25519", "signature": "é"}',
         "x" * 20_000,
+        "[" * 9_000,
     ],
 )
 def test_what_is_no_signature_is_refused(artifact, keys, text):
@@ -80,6 +81,41 @@ def test_what_is_no_signature_is_refused(artifact, keys, text):
     (artifact.path / SIGNATURE).write_text(text)
     with pytest.raises(ArtifactError, match=r"manifest\.sig: not a signature"):
         open_artifact(artifact.path, keys[1])
+
+
+@pytest.mark.parametrize("value", ["NaN", "-Infinity", "1e999", '"\\ud800"'])
+def test_a_manifest_that_cannot_be_signed_is_damaged(artifact, keys, value, capsys):
+    private, public = keys
+    path = artifact.path / "manifest.json"
+    path.write_text(path.read_text().replace("{", '{"more": ' + value + ",", 1))
+    for words in (["sign", "--key", private], ["verify", "--public-key", public], ["verify"]):
+        assert main([words[0], str(artifact.path), *map(str, words[1:])]) == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "manifest.json is damaged" in said
+
+
+def test_a_file_that_the_manifest_does_not_list_is_refused(artifact, keys):
+    private, public = keys
+    sign(artifact.path, artifact.manifest, read_private_key(private))
+    (artifact.path / "pages").mkdir()  # where there is nothing, nothing is forged
+    open_artifact(artifact.path, public)
+    for name in ("pages/report.html", "report.html"):
+        (artifact.path / name).write_text("99.9%")
+        for key in (public, None):
+            with pytest.raises(ArtifactError, match=f"file '{name}' is not one of the artifact's"):
+                open_artifact(artifact.path, key)
+        (artifact.path / name).unlink()
+    (artifact.path / "report.html").symlink_to("nowhere")
+    with pytest.raises(ArtifactError, match=r"file 'report\.html' is not one of the artifact's"):
+        open_artifact(artifact.path)
+
+
+def test_a_key_on_a_curve_that_is_not_known_is_refused(tmp_path):
+    # An elliptic-curve key on sect113r1, which cryptography does not support.
+    body = "MDQwEAYHKoZIzj0CAQYFK4EEAAQDIAAE" + "AQEB" * 10
+    (tmp_path / "key.pub").write_text(f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_public_key(tmp_path / "key.pub")
 
 
 def test_signatures_of_other_lengths_are_refused(artifact, keys):

@@ -19,6 +19,7 @@ from penjing.core.errors import ArtifactError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
 MAX_MANIFEST_BYTES = 4_000_000
 ALLOWED_SUFFIXES = {
     ".json", ".jsonl", ".yaml", ".txt", ".md", ".html", ".csv", ".sig",
@@ -115,8 +116,8 @@ def open_artifact(path: Path | str, public_key: Path | str | None = None) -> Art
         public_key: PEM file of the key whose holder has to have signed it; None: no matter who made it.
 
     Raises:
-        ArtifactError: missing, incomplete, from a newer format, or a file is damaged; the message names the file. With
-            a key: not signed by its holder.
+        ArtifactError: missing, incomplete, from a newer format, a file is damaged, or there is one that the manifest
+            does not list; the message names the file. With a key: not signed by its holder.
         RecipeError: the key cannot be read.
     """
     directory = Path(path)
@@ -138,6 +139,8 @@ def open_artifact(path: Path | str, public_key: Path | str | None = None) -> Art
         raise ArtifactError(f"manifest.json is larger than {MAX_MANIFEST_BYTES} bytes", where=str(path))
     try:
         manifest = json.loads(manifest_path.read_text(encoding="utf-8"))
+        # Python reads more than JSON and UTF-8 can say (NaN, half a surrogate pair), which nobody can sign.
+        json.dumps(manifest, ensure_ascii=False, allow_nan=False).encode("utf-8")
         found = int(manifest["format_version"])
         files = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
         str(manifest["kind"])
@@ -154,6 +157,7 @@ def open_artifact(path: Path | str, public_key: Path | str | None = None) -> Art
 
         check_signature(directory, manifest, read_public_key(Path(public_key)))
     _check_files(directory, files)
+    _refuse_unlisted(directory, files)
     return Artifact(directory, manifest)
 
 
@@ -171,6 +175,23 @@ def _check_files(directory: Path, files: Mapping[str, str]) -> None:
                 where=str(directory),
                 next_step="restore the artifact from a good copy",
             )
+
+
+def _refuse_unlisted(directory: Path, files: Mapping[str, str]) -> None:
+    """What lies among the files of an artifact is taken for a part of it: a page, say, that somebody else wrote.
+
+    Raises:
+        ArtifactError: a file that the manifest does not list; the message names it.
+    """
+    found = (path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir())
+    present = {path.relative_to(directory).as_posix() for path in found}
+    unlisted = sorted(present - files.keys() - {MANIFEST, SIGNATURE})
+    if unlisted:
+        raise ArtifactError(
+            f"file {unlisted[0]!r} is not one of the artifact's (the manifest does not list it)",
+            where=str(directory),
+            next_step="move it elsewhere; whoever made the artifact did not put it there",
+        )
 
 
 def size_bytes(artifact: Artifact, names: Iterable[str] | None = None) -> int:

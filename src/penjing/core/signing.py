@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penjing.core.artifact import write_atomic
+from penjing.core.artifact import SIGNATURE, write_atomic
 from penjing.core.errors import ArtifactError, MissingExtraError, RecipeError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-SIGNATURE = "manifest.sig"
 MAX_BYTES = 10_000  # of a key, or of a signature file
 _CONTEXT = b"penjing manifest 1\n"  # what is signed here can be passed off as nothing else
 
@@ -114,7 +113,7 @@ def check_signature(directory: Path, manifest: Mapping[str, Any], key: Ed25519Pu
         if found["algorithm"] != "Ed25519":
             raise ValueError(f"algorithm {found['algorithm']!r}")
         signature = base64.b64decode(found["signature"], validate=True)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(f"not a signature ({error})", where=str(path), expected="what penjing sign wrote") from None
     try:
         key.verify(signature, canonical_bytes(manifest))
@@ -127,11 +126,14 @@ def check_signature(directory: Path, manifest: Mapping[str, Any], key: Ed25519Pu
 
 
 def _parse_key(path: Path, parse: Callable[[bytes], object], what: str) -> object:
+    from cryptography.exceptions import UnsupportedAlgorithm
+
     if not path.is_file():
         raise _unusable(path, f"no such {what} key", what)
     try:
         return parse(path.read_bytes()[:MAX_BYTES])
-    except (ValueError, TypeError) as error:  # what the library raises for other files and for encrypted keys
+    # What the library raises for other files, for encrypted keys, and for curves it does not know.
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise _unusable(path, f"cannot be read ({' '.join(str(error).split())[:80]})", what) from None
 
 
