@@ -147,6 +147,7 @@ def evaluate(
     columns: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
     timings: bool = True,
+    public_key: Path | str | None = None,
     listener: Listener = ignore,
 ) -> Report:
     """Score an artifact on labelled rows and measure what it costs here.
@@ -158,10 +159,11 @@ def evaluate(
         columns: role ("text", "label", ...) → what the column is called in `data`, where its name is another.
         overrides: dotted recipe keys → values, put over the recipe in the artifact.
         timings: whether to measure latency, throughput, memory and load time (some seconds).
+        public_key: PEM file of the key whose holder has to have signed the artifact; None: no matter who made it.
         listener: told of progress.
 
     Raises:
-        ArtifactError: missing, damaged, or without sealed test rows.
+        ArtifactError: missing, damaged, without sealed test rows, or not signed as asked.
         DataError: the rows lack a column the artifact needs, or are not the sealed ones.
     """
     from penjing.core.report import Report
@@ -173,7 +175,7 @@ def evaluate(
     from penjing.predict.measure import measure
     from penjing.predict.predictor import Predictor
 
-    opened = open_artifact(artifact)
+    opened = open_artifact(artifact, public_key)
     recipe = _recipe_of(opened, overrides)
     predictor = Predictor(opened)
     table, about = _rows_to_score(opened, predictor.task, data, test, columns or {}, listener)
@@ -209,23 +211,31 @@ def evaluate(
     )
 
 
-def compare(a: Path | str, b: Path | str, test: Path | str | None = None, *, listener: Listener = ignore) -> Comparison:
+def compare(
+    a: Path | str,
+    b: Path | str,
+    test: Path | str | None = None,
+    *,
+    public_key: Path | str | None = None,
+    listener: Listener = ignore,
+) -> Comparison:
     """Compare two artifacts on the sealed test rows they share; differences are b minus a.
 
     Args:
         a: directory of the reference.
         b: directory of the candidate.
         test: the sealed test file, where it lies elsewhere.
+        public_key: PEM file of the key whose holder has to have signed both; None: no matter who made them.
         listener: told of progress.
 
     Raises:
-        ArtifactError: one of them is damaged or was made without test rows.
+        ArtifactError: one of them is damaged, was made without test rows, or is not signed as asked.
         DataError: they were reported on different rows, or the file is missing.
         CapabilityError: they learned different kinds of thing.
     """
     from penjing.evaluate.compare import compare_artifacts
 
-    return compare_artifacts(a, b, test, listener=listener)
+    return compare_artifacts(a, b, test, listener=listener, public_key=public_key)
 
 
 def _recipe_of(artifact: Artifact, overrides: Mapping[str, Any] | None) -> Recipe:

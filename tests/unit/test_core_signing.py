@@ -178,7 +178,8 @@ def test_the_command_line_makes_keys_signs_and_checks(artifact, tmp_path, capsys
     capsys.readouterr()
     assert main(["sign", "--new-key", str(tmp_path / "other")]) == 0
     capsys.readouterr()
-    for verb in (["verify", directory], ["predict", directory, "--input", "x"]):
+    verbs = (["evaluate", directory], ["compare", directory, directory])
+    for verb in (["verify", directory], ["predict", directory, "--input", "x"], *verbs):
         assert main([*verb, "--public-key", str(tmp_path / "other.pub")]) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and "manifest.sig: the signature is not by this key" in said

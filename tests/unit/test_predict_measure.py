@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,7 +11,8 @@ import time
 
 import pytest
 
-from penjing.core.errors import CapabilityError
+from penjing.core.artifact import open_artifact
+from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.predict import measure as module
 from penjing.predict.measure import measure, measure_latency, measure_throughput
 
@@ -30,6 +32,16 @@ def test_a_fresh_process_gives_every_figure(tiny_artifact):
     assert (found.num_threads, found.num_processes, found.concurrency, found.backend) == (1, 2, 1, "onnxruntime")
     assert json.loads(json.dumps(found.to_json())) == found.to_json()
     assert [event.done for event in events] == [1, 2]
+
+
+def test_what_is_measured_is_the_artifact_that_was_opened(tiny_artifact, tmp_path):
+    """Whoever asked for a signature asked it of this one, not of what lies there a moment later."""
+    path = shutil.copytree(tiny_artifact("text-classification").path, tmp_path / "model")
+    opened = open_artifact(path)
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"parent": "f" * 64}))
+    with pytest.raises(ArtifactError, match=r"manifest\.json was changed while"):
+        measure(opened, TEXTS, threads=1, seconds=0.05, num_processes=1)
 
 
 def test_memory_is_that_of_the_fresh_process_not_of_its_parent(tiny_artifact):

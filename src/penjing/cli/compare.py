@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from penjing.cli.options import add_output_options
+from penjing.cli.options import add_output_options, add_public_key
 
 if TYPE_CHECKING:
     from penjing.cli.console import Console
@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("a", metavar="A", help="the reference, an artifact")
     parser.add_argument("b", metavar="B", help="the candidate; differences are B minus A")
     parser.add_argument("--test", metavar="FILE", help="the sealed test file, where it is not beside them")
+    add_public_key(parser)
     add_output_options(parser)
 
 
@@ -23,7 +24,7 @@ def compare(args: argparse.Namespace, console: Console) -> int:
     """Compare on the sealed test rows both share."""
     from penjing.api import compare as compare_artifacts
 
-    found = compare_artifacts(args.a, args.b, args.test, listener=console.listen)
+    found = compare_artifacts(args.a, args.b, args.test, public_key=args.public_key, listener=console.listen)
     if console.json:
         console.document(found.model_dump(mode="json"))
     else:

@@ -96,6 +96,8 @@ def compare_artifacts(
     test_path: Path | str | None = None,
     config: EvaluateConfig | None = None,
     listener: Listener = ignore,
+    *,
+    public_key: Path | str | None = None,
 ) -> Comparison:
     """Compare two artifacts on the sealed test rows they share.
 
@@ -105,13 +107,14 @@ def compare_artifacts(
         test_path: the sealed test file; by default beside the reference, else beside the candidate.
         config: resamples, level and seed.
         listener: told of progress.
+        public_key: PEM file of the key whose holder has to have signed both; None: no matter who made them.
 
     Raises:
         DataError: the two were reported on different test rows, or the file is missing.
-        ArtifactError: one of them is damaged or was made without test rows.
+        ArtifactError: one of them is damaged, was made without test rows, or is not signed as asked.
         CapabilityError: the two learned different kinds of thing.
     """
-    artifacts = [open_artifact(path) for path in (path_a, path_b)]
+    artifacts = [open_artifact(path, public_key) for path in (path_a, path_b)]
     digests = [sealed_entry(artifact)[1] for artifact in artifacts]
     if digests[0] != digests[1]:
         raise DataError(

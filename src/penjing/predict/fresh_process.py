@@ -15,11 +15,14 @@ def main() -> None:
     print(json.dumps(run(job)))  # noqa: T201
 
 
-def run(job: dict[str, Any]) -> dict[str, float]:
+def run(job: dict[str, Any]) -> dict[str, Any]:
     """Measure in this process.
 
     Args:
         job: artifact, inputs, concurrency, backend, threads, seconds (see `measure`).
+
+    Returns:
+        The figures, and the manifest of what was measured.
     """
     begin = time.perf_counter()
     # Imported here, so that loading numpy and onnxruntime counts as load time.
@@ -38,6 +41,7 @@ def run(job: dict[str, Any]) -> dict[str, float]:
         "rows_per_s": rows_per_s,
         "peak_ram_mb": peak_resident_bytes() / 1e6,
         "num_threads": predictor.backend.num_threads,
+        "manifest": predictor.artifact.manifest,
     }
 
 

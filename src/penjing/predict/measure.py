@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from penjing.core.artifact import Artifact, size_bytes
-from penjing.core.errors import CapabilityError
+from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.events import Listener, Progress, ignore
 
 Call = Callable[[list[Any]], object]
@@ -110,6 +110,7 @@ def measure(
 
     Raises:
         CapabilityError: one process did not end in five minutes.
+        ArtifactError: another artifact has taken its place meanwhile.
     """
     assert inputs, "nothing to measure on"
     places = np.linspace(0, len(inputs) - 1, min(len(inputs), MAX_INPUTS)).astype(int)
@@ -124,6 +125,13 @@ def measure(
     found = []
     for i in range(num_processes):
         found.append(_in_fresh_process(job))
+        # The process opened the directory again, by its path and without the key that may have been asked for.
+        if found[-1]["manifest"] != artifact.manifest:
+            raise ArtifactError(
+                "manifest.json was changed while the artifact was being measured",
+                where=str(artifact.path),
+                next_step="let nothing else write there, and measure again",
+            )
         listener(Progress("measure", i + 1, num_processes, "processes"))
     figures = {
         name: round(float(median(run[name] for run in found)), 3)
@@ -139,7 +147,7 @@ def measure(
     )
 
 
-def _in_fresh_process(job: dict[str, Any]) -> dict[str, float]:
+def _in_fresh_process(job: dict[str, Any]) -> dict[str, Any]:
     # -P: whatever lies in the working directory, a folder of somebody's data perhaps, is not imported.
     command = [sys.executable, "-P", "-m", "penjing.predict.fresh_process"]
     try:
@@ -154,7 +162,7 @@ def _in_fresh_process(job: dict[str, Any]) -> dict[str, float]:
         ) from None
     if done.returncode:
         raise RuntimeError(f"the measuring process ended with {done.returncode}: {done.stderr[-2000:]}")
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
 
