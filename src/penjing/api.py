@@ -240,9 +240,8 @@ def compare(
 
 def _recipe_of(artifact: Artifact, overrides: Mapping[str, Any] | None) -> Recipe:
     """The recipe the artifact was made with; the default one where it carries none."""
-    from penjing.core.recipe import parse_recipe
+    from penjing.core.recipe import RECIPE, parse_recipe
     from penjing.pipeline.plan import resolve
-    from penjing.pipeline.run import RECIPE
 
     made_with = artifact.file(RECIPE) if RECIPE in artifact.manifest["files"] else parse_recipe({})
     return resolve(made_with, overrides)

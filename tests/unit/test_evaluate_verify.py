@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from penjing.core.artifact import Artifact, open_artifact, seal
+from penjing.core.artifact import Artifact, file_sha256, open_artifact, seal
 from penjing.core.errors import ArtifactError, DataError
+from penjing.core.recipe import RECIPE, parse_recipe
 from penjing.core.report import DataSummary, ModelSummary, QuotedFigure, Report
 from penjing.core.task import Table
 from penjing.evaluate.assemble import cost_of, files_digest, write_report_files
@@ -18,12 +19,13 @@ from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.evaluate import evaluate
 from penjing.evaluate.hardware import describe_hardware
 from penjing.evaluate.sealed_test import write_test
+from penjing.evaluate.verdict import verdicts
 from penjing.evaluate.verify import verify
 from penjing.predict.measure import measure
 from penjing.predict.predictor import Predictor
 
 
-def with_report(model: Artifact, rows, directory: Path, *, measured: bool = False, changed=None) -> Path:
+def with_report(model: Artifact, rows, directory: Path, *, measured: bool = False, changed=None, budget=None) -> Path:
     """An artifact of the same model with report and sealed test rows, as a run leaves it."""
     directory.mkdir(parents=True)
     names = model.manifest["capabilities"]["predict_files"]
@@ -33,20 +35,29 @@ def with_report(model: Artifact, rows, directory: Path, *, measured: bool = Fals
     entry = write_test(table, directory)
     task = Predictor(model).task
     evaluation = evaluate(task, table, Predictor(model).predict(rows), EvaluateConfig(resamples=100))
+    cost = cost_of(
+        measure(model, rows, seconds=0.2, num_processes=1) if measured else None,
+        train_minutes=1.5 if measured else None,
+    )
+    recipe = parse_recipe({"budget": budget or {}})
+    (directory / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
     report = Report(
         name=directory.name,
         task=task.kind,
         created="2026-01-01T00:00:00Z",
         artifact_digest=files_digest(directory, names),
         model=ModelSummary(name="tiny"),
-        data=DataSummary(fingerprint="0" * 64, rows={"test": len(rows)}, test_sha256=entry["sha256"]),
-        evaluation=evaluation,
-        cost=cost_of(
-            measure(model, rows, seconds=0.2, num_processes=1) if measured else None,
-            train_minutes=1.5 if measured else None,
+        data=DataSummary(
+            fingerprint="0" * 64,
+            rows={"test": len(rows)},
+            num_labels=len(task.labels),
+            test_sha256=entry["sha256"],
         ),
+        evaluation=evaluation,
+        cost=cost,
         hardware=describe_hardware(),
         quote=[QuotedFigure(name=evaluation.primary, low=0.0, expected=0.5, high=1.0, actual=0.5, held=True)],
+        verdicts=verdicts(recipe.budget, evaluation, cost),
     )
     if changed:
         report = Report.model_validate(changed(report.model_dump()))
@@ -56,7 +67,7 @@ def with_report(model: Artifact, rows, directory: Path, *, measured: bool = Fals
         kind=task.kind,
         capabilities=model.manifest["capabilities"],
         batch_invariant=True,
-        extra={"test": entry},
+        extra={"test": entry, "data_fingerprint": "0" * 64},
     )
     return directory
 
@@ -125,13 +136,54 @@ def change(*keys, value):
         (change("evaluation", "mistakes", value=[]), "mistakes"),
         (change("artifact_digest", value="f" * 64), "model digest"),
         (change("cost", "size_mb", value=0.001), "size_mb"),
+        (change("evaluation", "level", value=0.99), "evaluation"),
+        (change("evaluation", "resamples", value=100_000), "evaluation"),
+        (change("evaluation", "metrics", "accuracy", "n", value=30_000), "evaluation"),
+        (change("evaluation", "calibration", "bins_after", value=[]), "evaluation"),
+        (change("data", "rows", "test", value=30_000), "data"),
+        (change("model", "parameters", value=7), "model"),
+        (change("task", value="text-regression"), "task"),
+        (change("verdicts", 0, "state", value="PASS"), "verdicts"),
+        (change("verdicts", value=[]), "verdicts"),
     ],
 )
 def test_a_report_that_claims_something_else_is_caught(texts, tmp_path, changed, figure):
-    path = with_report(*texts, tmp_path / "model", changed=changed)
+    path = with_report(*texts, tmp_path / "model", changed=changed, budget={"metric": 99.9})
     found = verify(path, timings=False)
     assert not found.ok
     assert [f.name for f in found.figures if f.ok is False] == [figure]
+
+
+def test_a_metric_left_out_of_a_report_is_caught(texts, tmp_path):
+    path = with_report(*texts, tmp_path / "model", changed=change("evaluation", "metrics", value=without("macro_f1")))
+    failed = [figure for figure in verify(path, timings=False).figures if figure.ok is False]
+    assert [figure.name for figure in failed] == ["macro_f1", "macro_f1.low", "macro_f1.high", "evaluation"]
+    assert failed[0].reported is None and failed[0].found is not None
+
+
+def without(name):
+    return lambda values: {key: value for key, value in values.items() if key != name}
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.zh.html", "model_card.md"])
+def test_a_page_that_says_something_else_is_caught(texts, tmp_path, name):
+    path = with_report(*texts, tmp_path / "model")
+    manifest = json.loads((path / "manifest.json").read_text())
+    text = (path / name).read_text(encoding="utf-8")
+    (path / name).write_text(text.replace("30", "99"), encoding="utf-8")
+    manifest["files"][name]["sha256"] = file_sha256(path / name)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert [figure.name for figure in verify(path, timings=False).figures if figure.ok is False] == [name]
+    (path / name).unlink()
+    del manifest["files"][name]
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    assert [figure.name for figure in verify(path, timings=False).figures if figure.ok is False] == [name]
+
+
+def test_pages_of_another_release_are_shown_but_not_judged(texts, tmp_path):
+    path = with_report(*texts, tmp_path / "model", changed=change("hardware", "libraries", "penjing", value="0.0.1"))
+    by_name = {figure.name: figure for figure in verify(path, timings=False).figures}
+    assert by_name["report.html"].ok is None and by_name["report.html"].rule == "another release of penjing"
 
 
 def test_another_machine_is_shown_but_not_judged(tiny_artifact, task_rows, tmp_path):

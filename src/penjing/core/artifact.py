@@ -104,8 +104,9 @@ def seal(
             for name in names
         },
     }
-    write_atomic(directory / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    return Artifact(directory, manifest)
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(directory / MANIFEST, text + "\n")
+    return Artifact(directory, json.loads(text))  # as whoever opens it reads it
 
 
 def open_artifact(path: Path | str, public_key: Path | str | None = None) -> Artifact:

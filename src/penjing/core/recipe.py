@@ -23,6 +23,7 @@ from penjing.core.errors import RecipeError, closest
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+RECIPE = "recipe.yaml"  # in an artifact: what it was made with
 MAX_RECIPE_BYTES = 1_000_000
 _PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@\s]+@")
 _PASSWORD_KEY = re.compile(r"([?&;](?:password|passwd|pwd)=)[^&;\s'\"]+", re.IGNORECASE)

@@ -58,11 +58,23 @@ def write_report_files(report: Report, directory: Path, *, artifact: str = "") -
     Returns:
         Names of the files written.
     """
-    shown = artifact or directory.name
-    pages = {language: PAGE if language == report.language else f"report.{language}.html" for language in LANGUAGES}
     write_report(report, directory / REPORT)
+    texts = render_files(report, artifact=artifact or directory.name)
+    for name, text in texts.items():
+        write_atomic(directory / name, text)
+    return [REPORT, *texts]
+
+
+def render_files(report: Report, *, artifact: str) -> dict[str, str]:
+    """File name → text of all that is drawn from a report; the same report always gives the same texts.
+
+    Args:
+        report: what to show.
+        artifact: what the verify command on the page names.
+    """
+    pages = {language: PAGE if language == report.language else f"report.{language}.html" for language in LANGUAGES}
+    texts = {}
     for language, name in pages.items():
         other = next(page for key, page in pages.items() if key != language)
-        write_atomic(directory / name, render_page(report, language, other_page=other, artifact=shown))
-    write_atomic(directory / CARD, render_card(report, report.language, artifact=shown))
-    return [REPORT, *pages.values(), CARD]
+        texts[name] = render_page(report, language, other_page=other, artifact=artifact)
+    return {**texts, CARD: render_card(report, report.language, artifact=artifact)}

@@ -1,15 +1,17 @@
 """Re-runs every figure of a report from the artifact alone, and shows it beside the one reported.
 
-Metrics, intervals, classes, confusion, slices and calibration must come out the same: prediction, resampling and
-settings are deterministic. Timings and memory are measured anew and may be worse by a stated ratio; on another
-processor they are shown but not judged, because they describe another machine. What only the training run could know
-(its minutes, its curves, its quote) is listed as not re-run.
+Everything that was evaluated must come out the same: prediction, resampling and settings are deterministic. Verdicts
+are drawn again from the recipe's budget, pages and card from the report. Timings and memory are measured anew and may
+be worse by a stated ratio; on another processor they are shown but not judged, because they describe another machine.
+What only the training run could know (its minutes, its curves, its quote) is listed as not re-run.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,15 @@ from pydantic import ValidationError
 from penjing.core.artifact import Artifact, open_artifact, size_bytes
 from penjing.core.errors import ArtifactError
 from penjing.core.events import Listener, Notice, Progress, ignore
-from penjing.core.report import REPORT, Cost, Evaluation, Hardware, Report, read_report
-from penjing.core.task import Table
-from penjing.evaluate.assemble import cost_of, files_digest
+from penjing.core.recipe import RECIPE, read_recipe
+from penjing.core.report import REPORT, Cost, Evaluation, Hardware, Report, Verdict, read_report
+from penjing.core.task import Table, Task
+from penjing.evaluate.assemble import cost_of, files_digest, render_files
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.evaluate import evaluate
 from penjing.evaluate.hardware import describe_hardware
 from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
+from penjing.evaluate.verdict import verdicts
 from penjing.predict.measure import measure
 from penjing.predict.predictor import Predictor
 
@@ -33,6 +37,9 @@ TIMING_RATIO = 2.0
 MEMORY_RATIO = 1.25
 # Metrics are sums over rows in a fixed order; only the last bits may differ between libraries of linear algebra.
 EXACT = 1e-9
+_METRIC_PARTS = ("value", "low", "high")
+_CALIBRATION_PARTS = ("ece_before", "ece_after", "temperature")
+_TABLES = ("classes", "confusion", "slices", "mistakes", "num_mistakes")
 _WORSE_WHEN_GREATER = {"p50_ms": TIMING_RATIO, "p95_ms": TIMING_RATIO, "load_ms": TIMING_RATIO, "ram_mb": MEMORY_RATIO}
 
 
@@ -108,6 +115,7 @@ def verify(
     report = read_report(artifact.file(REPORT))
     table = open_sealed_test(artifact, Path(test_path) if test_path is not None else None)
     names = artifact.manifest["capabilities"]["predict_files"]
+    task = Predictor(artifact).task
     found = _evaluate(artifact, table, report, listener)
     hardware = describe_hardware()
     same_machine = (hardware.cpu, hardware.cores) == (report.hardware.cpu, report.hardware.cores)
@@ -116,10 +124,13 @@ def verify(
     figures = [
         _equal("model digest", report.artifact_digest, files_digest(artifact.path, names)),
         _equal("test file", report.data.test_sha256, sealed_entry(artifact)[1]),
+        *_summaries(report, artifact, task, table),
         *_compare_evaluations(report.evaluation, found),
+        _same_leaves("verdicts", report.verdicts, _verdicts(report, artifact, found)),
         *_costs(report, artifact, table, listener, seconds=seconds if timings else 0.0, same_machine=same_machine),
         *_libraries(report.hardware, hardware),
     ]
+    figures += _pages(report, artifact, hardware, holds=all(figure.ok is not False for figure in figures))
     return Verification(str(artifact_path), len(table), same_machine, tuple(figures))
 
 
@@ -141,17 +152,68 @@ def _evaluate(artifact: Artifact, table: Table, report: Report, listener: Listen
 
 def _compare_evaluations(reported: Evaluation, found: Evaluation) -> list[Figure]:
     figures = []
-    for name, metric in reported.metrics.items():
-        again = found.metrics.get(name)
-        for part in ("value", "low", "high"):
+    for name in {**reported.metrics, **found.metrics}:
+        for part in _METRIC_PARTS:
             label = name if part == "value" else f"{name}.{part}"
-            figures.append(_equal(label, getattr(metric, part), None if again is None else getattr(again, part)))
-    for part in ("ece_before", "ece_after", "temperature"):
-        if reported.calibration:
-            again_part = getattr(found.calibration, part) if found.calibration else None
-            figures.append(_equal(f"calibration.{part}", getattr(reported.calibration, part), again_part))
-    for part in ("classes", "confusion", "slices", "mistakes", "num_mistakes"):
+            pair = (getattr(side.metrics.get(name), part, None) for side in (reported, found))
+            figures.append(_equal(label, *pair))
+    if reported.calibration or found.calibration:
+        for part in _CALIBRATION_PARTS:
+            pair = (getattr(side.calibration, part, None) for side in (reported, found))
+            figures.append(_equal(f"calibration.{part}", *pair))
+    for part in _TABLES:
         figures.append(_same_leaves(part, getattr(reported, part), getattr(found, part)))
+    figures.append(_same_leaves("evaluation", _all_else(reported), _all_else(found)))
+    return figures
+
+
+def _all_else(evaluation: Evaluation) -> dict[str, Any]:
+    """What has no figure of its own: level, resamples, seed, unit, rows of each metric, bins of calibration, ..."""
+    # The re-run took its settings from the report, so they say nothing; level, resamples and seed show what it did.
+    values = evaluation.model_dump(exclude={"settings", *_TABLES})
+    for metric in values["metrics"].values():
+        for part in _METRIC_PARTS:
+            del metric[part]
+    for part in _CALIBRATION_PARTS if evaluation.calibration else ():
+        del values["calibration"][part]
+    return values
+
+
+def _summaries(report: Report, artifact: Artifact, task: Task, table: Table) -> list[Figure]:
+    """What the report says of data and model, beside the manifest and the test rows."""
+    facts = artifact.manifest.get("training", {})
+    rows = {**facts.get("rows", {}), "test": len(table)}
+    data = {"fingerprint": artifact.manifest.get("data_fingerprint"), "rows": rows, "num_labels": len(task.labels)}
+    model = {"parameters": facts.get("parameters"), "method": str(facts.get("method", ""))}
+    if facts.get("parameters") is not None and RECIPE in artifact.manifest["files"]:  # direct models have no name there
+        model["name"] = read_recipe(artifact.file(RECIPE)).model
+    return [
+        _equal("task", report.task, artifact.kind),
+        _same_leaves("data", report.data.model_dump(include=set(data)), data),
+        _same_leaves("model", report.model.model_dump(include=set(model)), model),
+    ]
+
+
+def _verdicts(report: Report, artifact: Artifact, found: Evaluation) -> list[Verdict]:
+    """What the recipe's budget says of the metrics found again, and of the costs reported, which are judged apart."""
+    if RECIPE not in artifact.manifest["files"]:
+        return []
+    budget = read_recipe(artifact.file(RECIPE)).budget
+    return verdicts(budget.model_copy(update={"drop": None}), found, report.cost)
+
+
+def _pages(report: Report, artifact: Artifact, present: Hardware, *, holds: bool) -> list[Figure]:
+    """Pages and card, drawn again; another release may word them otherwise, so its own are shown but not judged."""
+    if not holds:  # such a report may name a class or a metric that is not there, and cannot be drawn
+        return [Figure("pages", None, None, "the report does not hold", None)]
+    same_release = report.hardware.libraries.get("penjing") == present.libraries.get("penjing")
+    figures = []
+    for name, text in render_files(report, artifact=report.name).items():
+        listed = artifact.manifest["files"].get(name)
+        written = hashlib.sha256(text.replace("\n", os.linesep).encode("utf-8")).hexdigest()
+        old = None if listed is None else str(listed["sha256"])
+        found = _equal(name, old, written)
+        figures.append(found if same_release else replace(found, rule="another release of penjing", ok=None))
     return figures
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from penjing.core.artifact import MANIFEST, Artifact, seal, write_atomic
 from penjing.core.events import Listener, Notice, ignore
 from penjing.core.memory import release_freed
-from penjing.core.recipe import Recipe
+from penjing.core.recipe import RECIPE, Recipe
 from penjing.core.report import Report
 from penjing.core.signing import read_private_key, sign
 from penjing.core.task import Task
@@ -30,8 +30,6 @@ from penjing.predict.measure import measure
 from penjing.predict.predictor import Predictor
 from penjing.predict.task_file import predict_files, write_task
 from penjing.select.quote import Quote, came_true
-
-RECIPE = "recipe.yaml"
 
 
 @dataclass(frozen=True)
