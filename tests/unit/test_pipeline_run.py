@@ -136,6 +136,18 @@ def test_a_run_does_not_replace_another(messages, tmp_path, overrides):
     assert open_artifact(out).digest == second.digest != first
 
 
+def test_an_occupied_directory_is_refused_before_the_source_is_read(tmp_path, overrides):
+    for occupied, said in (("finished", "a finished run"), ("files", "files that are not a run")):
+        (tmp_path / occupied).mkdir()
+        (tmp_path / occupied / (MANIFEST if occupied == "finished" else "notes.txt")).write_text("{}")
+        with pytest.raises(ArtifactError, match=f"already holds {said}"):
+            train(tmp_path / "no-such-source.csv", out=tmp_path / occupied, overrides=overrides)
+    (tmp_path / "x.partial").mkdir()
+    (tmp_path / "x.partial" / "notes.txt").write_text("mine")
+    with pytest.raises(ArtifactError, match=r"x\.partial: holds files that are not a run"):
+        train(tmp_path / "no-such-source.csv", out=tmp_path / "x", overrides=overrides)
+
+
 def test_minutes_of_the_budget_reach_training(messages, tmp_path, overrides):
     events: list = []
     limited = {**overrides, "train.epochs": 1000, "budget.train_minutes": 0.02}

@@ -105,24 +105,7 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
             else.
     """
     partial = out.with_name(out.name + ".partial")
-    if out.exists() and not overwrite:
-        holds = "a finished run" if (out / MANIFEST).is_file() else "files that are not a run of penjing"
-        raise ArtifactError(
-            f"already holds {holds}", where=str(out), next_step="give another --out, or --overwrite to replace it"
-        )
-    if out.exists() and not (out / MANIFEST).is_file():
-        raise ArtifactError(
-            "holds files that are not a run of penjing, which are never deleted",
-            where=str(out),
-            next_step="give another --out",
-        )
-    known = not partial.exists() or (partial / IDENTITY).is_file() or _is_fresh(partial)
-    if not known:
-        raise ArtifactError(
-            "holds files that are not a run of penjing, which are never deleted",
-            where=str(partial),
-            next_step="give another --out",
-        )
+    refuse_occupied(out, overwrite=overwrite)
     found = _identity(partial)
     resumed = found == identity  # with `overwrite` too: it would only make the same weights again
     if not resumed:
@@ -140,6 +123,37 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
         _clear(partial)
     write_atomic(partial / IDENTITY, json.dumps({"identity": identity, "pid": os.getpid()}) + "\n")
     return WorkDir(out, partial, resumed, lock, made)
+
+
+def refuse_occupied(out: Path, *, overwrite: bool) -> None:
+    """Refuse what no data and no recipe can make right, so that it can be said before any of them is read.
+
+    Args:
+        out: where the artifact shall be.
+        overwrite: whether a finished run may be there.
+
+    Raises:
+        ArtifactError: it holds a finished run, or it or `<out>.partial` holds files of something else.
+    """
+    if out.exists() and not overwrite:
+        holds = "a finished run" if (out / MANIFEST).is_file() else "files that are not a run of penjing"
+        raise ArtifactError(
+            f"already holds {holds}", where=str(out), next_step="give another --out, or --overwrite to replace it"
+        )
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise ArtifactError(
+            "holds files that are not a run of penjing, which are never deleted",
+            where=str(out),
+            next_step="give another --out",
+        )
+    partial = out.with_name(out.name + ".partial")
+    known = not partial.exists() or (partial / IDENTITY).is_file() or _is_fresh(partial)
+    if not known:
+        raise ArtifactError(
+            "holds files that are not a run of penjing, which are never deleted",
+            where=str(partial),
+            next_step="give another --out",
+        )
 
 
 def _refuse_foreign_test(out: Path) -> None:
