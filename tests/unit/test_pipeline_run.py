@@ -1,12 +1,14 @@
 """A whole run on the tiny encoder: killed and resumed, its directories, its recipes, its events."""
 
 import csv
+import dataclasses
 import json
 import multiprocessing
 import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -155,6 +157,42 @@ def test_minutes_of_the_budget_reach_training(messages, tmp_path, overrides):
     assert any("minutes of training allow" in event.text for event in events if isinstance(event, Notice))
     steps = [event for event in events if isinstance(event, Progress) and event.stage == "train"]
     assert steps[-1].done == steps[-1].total < steps[0].total
+
+
+def test_pretraining_is_part_of_the_minutes(monkeypatch, messages, tmp_path, overrides):
+    from penjing.train import pretrain
+
+    genuine, asked = pretrain.pretrain_encoder, []
+
+    def slow(*arguments, **more):
+        asked.append(more["max_minutes"])
+        adapted = yield from genuine(*arguments, **more)
+        return dataclasses.replace(adapted, seconds=120.0)
+
+    monkeypatch.setattr(pretrain, "pretrain_encoder", slow)
+    keys = {**overrides, "train.epochs": 1, "train.pretrain.epochs": 1, "budget.train_minutes": 60}
+    artifact = train(messages, out=tmp_path / "out", overrides=keys)
+    assert asked == [30.0]
+    assert 2 < artifact.manifest["training"]["minutes"] < 3
+
+
+@pytest.mark.parametrize(("minutes", "seconds"), [(None, 120.0), (0.5, 15.0), (60.0, 120.0)])
+def test_minutes_of_the_budget_reach_table_tasks(monkeypatch, tmp_path, minutes, seconds):
+    from penjing.pipeline.training import train_direct
+    from penjing.train.direct.boosting import BoostingTrainer
+
+    class Asked(Exception):
+        pass
+
+    def fit(self, task, train, valid, config, **more):
+        raise Asked(config.seconds)
+
+    monkeypatch.setattr(BoostingTrainer, "fit", fit)
+    recipe = resolve("table.csv", {"budget.train_minutes": minutes})
+    task = SimpleNamespace(trainer="penjing.train.direct.boosting:BoostingTrainer")
+    splits = SimpleNamespace(train=None, valid=None)
+    with pytest.raises(Asked, match=f"^{seconds}$"):
+        train_direct(recipe, SimpleNamespace(splits=splits), task, tmp_path, print)
 
 
 def test_a_run_signs_what_it_made(messages, tmp_path, overrides):

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -294,3 +295,18 @@ def test_memory_without_an_export_follows_weights_and_tokenizer(tiny_pretrained,
     assert 100 < found.ram_mb < 130
     assert 0 < found.p50_ms <= found.p95_ms
     assert found.rows_per_s == pytest.approx(100.0 * TORCH_RATE_RATIO)
+
+
+def test_pretraining_is_quoted(tiny_pretrained):
+    from penjing.models.tokenizer import load_tokenizer
+    from penjing.select.pretraining import pretraining_minutes
+    from penjing.train.config import PretrainConfig
+
+    def minutes(**settings):
+        return pretraining_minutes(prepared, tiny_pretrained, PretrainConfig(**settings), rows_per_s=10.0)
+
+    prepared = SimpleNamespace(splits=SimpleNamespace(train=range(400)), unlabelled=Table([{}] * 200, [""] * 200))
+    assert minutes(epochs=0) == 0.0
+    table = load_tokenizer(tiny_pretrained.directory / "tokenizer.json").get_vocab_size() * tiny_pretrained.dimension
+    passes = 3 + 2 * 0.2 * table / (tiny_pretrained.parameters - table)
+    assert minutes(epochs=2, mask_probability=0.2) == pytest.approx(2 * 600 * passes / 10 / 60)

@@ -14,6 +14,7 @@ from unit_training import make_model, train_tiny
 from penjing.core.artifact import file_sha256
 from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.events import Notice
+from penjing.train import fit
 from penjing.train.batching import plan_epoch
 from penjing.train.checkpoint import read_position
 from penjing.train.config import TrainConfig
@@ -144,6 +145,37 @@ def test_a_resumed_run_decides_as_it_did_before(clock, tiny_task, tiny_splits, t
     clock.step_seconds = 0.215
     steps, notices = run("fresh", SlowAtFirst(), max_minutes=0.1)
     assert steps < 30 and notices
+
+
+def test_pretraining_and_each_beginning_count(monkeypatch, clock, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    """Pretraining took 12 s; computing what frozen layers give takes 3 s, in a resumed attempt as in the first."""
+    genuine = fit._lower_states
+
+    def slow(*arguments, **more):
+        clock.now += 3.0
+        return genuine(*arguments, **more)
+
+    class Killed(Exception):
+        pass
+
+    class Killing(list):
+        def append(self, event):
+            super().append(event)
+            if getattr(event, "stage", "") == "train" and getattr(event, "done", 0) == 10:
+                raise Killed
+
+    monkeypatch.setattr(fit, "_lower_states", slow)
+    config = LONG.model_copy(update={"checkpoint_seconds": 0})
+    where, more = (
+        (tiny_task, tiny_splits, tiny_pretrained, config, tmp_path),
+        {"spent_seconds": 12.0, "max_minutes": 0.5},
+    )
+    with pytest.raises(Killed):
+        train_tiny(*where, events=Killing(), **more)
+    result = train_tiny(*where, **more)
+    end = read_position(tmp_path)
+    assert end.other_seconds == pytest.approx(12 + 3 + 3)
+    assert end.step <= 75 and result.minutes <= 0.5 * 1.11
 
 
 def test_plans_of_other_runs_do_not_count(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from penjing.train.config import TrainConfig
 from penjing.train.fit import WEIGHTS
 from penjing.train.gradient.masked import MaskedModel, MaskedTrainer, MaskToken
 from penjing.train.loop import to_tensors
-from penjing.train.pretrain import CHECKPOINTS, ENCODER, pretrain_encoder
+from penjing.train.pretrain import CHECKPOINTS, ENCODER, SECONDS, pretrain_encoder
 
 pytest_plugins = ["training_fixtures"]
 
@@ -30,14 +31,14 @@ def config_of(**settings) -> TrainConfig:
     return TrainConfig(pretrain=pretrain, batch_rows=8, precision="fp32", checkpoint_seconds=0, **settings)
 
 
-def pretrain(task, rows, pretrained, config, out, stop_after=None):
+def pretrain(task, rows, pretrained, config, out, stop_after=None, **more):
     torch.set_num_threads(1)
-    work, events = pretrain_encoder(task, rows, pretrained, config, out, Runtime(), seed=SEED), []
+    work, events = pretrain_encoder(task, rows, pretrained, config, out, Runtime(), seed=SEED, **more), []
     while True:
         try:
             events.append(next(work))
         except StopIteration as stop:
-            return stop.value, events
+            return stop.value.path, events
         if stop_after is not None and getattr(events[-1], "done", 0) == stop_after:
             work.close()
             raise Killed
@@ -70,6 +71,32 @@ def test_resumes_to_the_same_encoder(tiny_task, tiny_splits, tiny_pretrained, tm
     assert any("resumed at step" in getattr(event, "text", "") for event in events)
     assert file_sha256(whole) == file_sha256(again)
     assert pretrain(tiny_task, rows, tiny_pretrained, config, tmp_path / "again") == (again, [])
+
+
+def test_it_ends_within_its_minutes_and_tells_them(monkeypatch, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    clock, genuine = SimpleNamespace(now=0.0), MaskedTrainer.loss
+    clock.perf_counter = clock.monotonic = lambda: clock.now
+
+    def timed(self, model, batch):
+        clock.now += 0.2
+        return genuine(self, model, batch)
+
+    monkeypatch.setattr(MaskedTrainer, "loss", timed)
+    for module in ("loop", "pretrain"):
+        monkeypatch.setattr(f"penjing.train.{module}.time", clock)
+    where = (tiny_task, tiny_splits.train.rows, tiny_pretrained, config_of(), tmp_path)  # 90 steps, 18 seconds
+    with pytest.raises(Killed):
+        pretrain(*where, stop_after=20, max_minutes=0.1)
+    _, events = pretrain(*where, max_minutes=0.1)
+    steps = [event.done for event in events if hasattr(event, "done")]
+    assert steps[-1] == events[-1].total == 30
+    work = pretrain_encoder(*where, Runtime(), seed=SEED, max_minutes=0.1)
+    with pytest.raises(StopIteration) as stop:
+        next(work)
+    assert stop.value.value.seconds == pytest.approx(6.0)
+    (tmp_path / CHECKPOINTS / SECONDS).write_text("{}")
+    with pytest.raises(ArtifactError, match="the time of the pretraining cannot be read"):
+        pretrain(*where)
 
 
 def test_an_encoder_of_other_texts_is_refused(tiny_task, tiny_splits, tiny_pretrained, tmp_path):

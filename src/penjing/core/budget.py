@@ -25,4 +25,6 @@ class Budget(BaseModel):
     rows_per_s: float | None = Field(None, gt=0, description="Least throughput in rows a second, text to label.")
     size_mb: float | None = Field(None, gt=0, description="Bytes on disk that predicting needs, in MB (10^6).")
     ram_mb: float | None = Field(None, gt=0, description="Peak resident memory of a predicting process, in MB.")
-    train_minutes: float | None = Field(None, gt=0, description="Wall time allowed for training, in minutes.")
+    train_minutes: float | None = Field(
+        None, gt=0, description="Wall time allowed for training, continued pretraining included, in minutes."
+    )

@@ -19,6 +19,9 @@ from penjing.data.prepare import Prepared
 from penjing.models.pretrained import Pretrained
 from penjing.predict.task_file import MODEL_FILE
 
+# Of the minutes a budget allows, the part that continued pretraining may take: what it gives is lost again where
+# fine-tuning is cut short.
+PRETRAIN_SHARE = 0.5
 Result = TypeVar("Result")
 
 
@@ -27,7 +30,7 @@ class Trained:
     """What training left in the artifact's directory, and what is known of it.
 
     Args:
-        minutes: wall time of training.
+        minutes: wall time of training, continued pretraining included.
         samples_per_s: training rows a second; None for direct trainers.
         history: one entry an evaluation on the validation rows.
         valid: metrics of the validation rows.
@@ -75,12 +78,24 @@ def train_gradient(
 
     config, export = recipe.stage("train"), recipe.stage("export")
     runtime = Runtime.detect()
-    encoder_state = None
+    minutes, encoder_state, spent_seconds = recipe.budget.train_minutes, None, 0.0
     if config.pretrain.epochs:
         texts = [*prepared.splits.train.rows, *prepared.unlabelled.rows]
-        encoder_state = exhaust(
-            pretrain_encoder(task, texts, pretrained, config, training, runtime, seed=recipe.seed), listener
+        adapted = exhaust(
+            pretrain_encoder(
+                task,
+                texts,
+                pretrained,
+                config,
+                training,
+                runtime,
+                seed=recipe.seed,
+                max_minutes=None if minutes is None else PRETRAIN_SHARE * minutes,
+            ),
+            listener,
         )
+        encoder_state, spent_seconds = adapted.path, adapted.seconds
+        release_freed()
     result = exhaust(
         fit(
             task,
@@ -91,7 +106,8 @@ def train_gradient(
             runtime,
             seed=recipe.seed,
             encoder_state=encoder_state,
-            max_minutes=recipe.budget.train_minutes,
+            spent_seconds=spent_seconds,
+            max_minutes=minutes,
         ),
         listener,
     )
@@ -117,11 +133,11 @@ def train_gradient(
 
 def train_direct(recipe: Recipe, prepared: Prepared, task: Task, stage: Path, listener: Listener) -> Trained:
     """Fit in one call and export."""
-    config = recipe.stage("train")
+    config = recipe.stage("train").direct.within(recipe.budget.train_minutes)
     trainer = registry.load(task.trainer)()
     splits = prepared.splits
     begun = time.monotonic()
-    model = trainer.fit(task, splits.train, splits.valid, config.direct, seed=recipe.seed, listener=listener)
+    model = trainer.fit(task, splits.train, splits.valid, config, seed=recipe.seed, listener=listener)
     minutes = (time.monotonic() - begun) / 60
     model.save(stage)
     model.export_onnx(stage / MODEL_FILE)

@@ -24,6 +24,7 @@ from penjing.predict.task_file import MODEL_FILE, write_task
 from penjing.select.config import SelectConfig
 from penjing.select.expectation import Basis, Evidence
 from penjing.select.features import encode_sample, has_features, make_task
+from penjing.select.pretraining import pretraining_minutes
 from penjing.select.probe import Judged, Predictor, error_of, judge, probe_predictor
 from penjing.select.sample import Pool, draw_pool
 from penjing.select.serving import Serving, measure_directory, measure_export, time_library
@@ -33,6 +34,7 @@ from penjing.select.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from penjing.train.config import TrainConfig
+    from penjing.train.direct.config import DirectConfig
 
 MORE_LABELS = 50
 # Shares of what is left of the deadline when each step begins, in this order.
@@ -50,7 +52,7 @@ class Findings:
         metric: its direction and scale.
         evidence: of the metric.
         serving: what a prediction costs.
-        train_minutes: expected training time.
+        train_minutes: expected training time, continued pretraining included.
         sampled: labelled rows looked at.
     """
 
@@ -111,6 +113,7 @@ def gather_gradient(
     full = resolve_train(train, num_rows=sizes[0], width=pretrained.dimension)
     epochs = 1.0 if train.method == "probe" else (full.epochs or 0.0)
     minutes = sizes[0] * epochs / samples_per_s / 60
+    minutes += pretraining_minutes(prepared, pretrained, train.pretrain, rate or serving.rows_per_s)
     sampled = len(settings[1].table)
     return Findings(task.primary, task.metrics[task.primary], evidence, serving, minutes, sampled)
 
@@ -214,7 +217,8 @@ def gather_direct(
     pool = draw_pool(splits, max_rows=config.sample_rows, num_folds=config.folds, seed=seed)
     task = make_task(splits, prepared.task_kind, None, None)
     trainer = registry.load(task.trainer)()
-    model, minutes = _timed_fit(trainer, task, pool.table, train, seed, watch, listener, len(splits.train))
+    search = train.direct.within(budget.train_minutes)
+    model, minutes = _timed_fit(trainer, task, pool.table, search, seed, watch, listener, len(splits.train))
     with TemporaryDirectory(prefix="penjing-") as name:
         model.export_onnx(Path(name) / MODEL_FILE)
         write_task(task, Path(name))
@@ -238,14 +242,13 @@ def _timed_fit(
     trainer: Any,
     task: Task,
     table: Table,
-    train: TrainConfig,
+    config: DirectConfig,
     seed: int,
     watch: Stopwatch,
     listener: Listener,
     num_rows: int,
 ) -> tuple[Any, float]:
     """A fit with two settings tried, and the minutes of the whole search over all rows that follow from it."""
-    config = train.direct
     trials: list[float] = []
 
     def timed(event: Event) -> None:

@@ -32,7 +32,7 @@ class Position:
         best: best validation metric so far, None before the first evaluation.
         stale: evaluations since then.
         seconds: wall time spent in steps so far.
-        other_seconds: wall time spent on the head's start and on evaluations so far.
+        other_seconds: wall time spent before the first step (pretraining, the head's start) and on evaluations so far.
         evaluation_seconds: what the last evaluation took.
         rows: rows seen so far.
         precision: of the passes, as chosen when the run began; measuring again might choose another.

@@ -57,8 +57,8 @@ class FitResult:
     Args:
         model: the final model in 32 bits (a frozen vocabulary as its file has it), adapters merged, in evaluation mode.
         metrics: of the validation rows.
-        minutes: wall time of training, evaluations and the head's start included, all attempts of a resumed run
-            together.
+        minutes: wall time of training, with continued pretraining, evaluations and the head's start, all attempts of a
+            resumed run together.
         samples_per_s: rows trained on a second, evaluation not counted.
         history: one entry an evaluation: step, epoch, loss, learning_rate, the metrics.
         config: the settings with every default resolved.
@@ -84,6 +84,7 @@ def fit(
     *,
     seed: int = 42,
     encoder_state: Path | None = None,
+    spent_seconds: float = 0.0,
     max_minutes: float | None = None,
 ) -> Generator[Event, None, FitResult]:
     """Fine-tune `pretrained` on `splits.train`, choosing by `splits.valid`.
@@ -97,8 +98,9 @@ def fit(
         runtime: this process among those of the run.
         seed: of initialisation, order and dropout.
         encoder_state: encoder weights of a continued pretraining, to start from instead.
-        max_minutes: wall time allowed; where the first steps foresee more, fewer steps are planned, and a notice says
-            so.
+        spent_seconds: wall time that continued pretraining took, which counts as training.
+        max_minutes: wall time allowed, with `spent_seconds`; where the first steps foresee more, fewer steps are
+            planned, and a notice says so.
 
     Yields:
         Progress and notices.
@@ -131,8 +133,9 @@ def fit(
         # A probe that is all there will be learns from every row.
         rows = None if config.method == "probe" else start_rows(len(splits.train), seed)
         yield from _start_head(trainer, model, task, splits, runtime, lower, rows)
+    start_seconds = time.perf_counter() - begun
     position = Position(
-        precision=dtype_name(dtype), kept_lower=lower is not None, other_seconds=time.perf_counter() - begun
+        precision=dtype_name(dtype), kept_lower=lower is not None, other_seconds=spent_seconds + start_seconds
     )
     release_freed()  # what the head's start took
     attempt = _prepare(task, splits, trainer, model, config, runtime, LossScale(dtype), position, seed)
@@ -146,6 +149,7 @@ def fit(
         )
         assert restored is not None
         attempt.adopt(*restored)
+        attempt.loop.position.other_seconds += start_seconds  # frozen layers' states were computed again
         yield Notice("train", f"resumed at step {attempt.loop.position.step} of {attempt.loop.position.total}")
     yield from attempt.train(out, identity)
     return _finish(attempt, out)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from penjing.core.artifact import write_atomic
 from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.events import Event, Notice, Progress
 from penjing.core.runtime import Runtime
@@ -27,10 +29,25 @@ from penjing.train.gradient.masked import MaskedModel, MaskedTrainer, MaskToken
 from penjing.train.loop import Loop
 from penjing.train.optim import Masters, build_optimizer, group_parameters
 from penjing.train.precision import DTYPES, LossScale, agree_dtype, dtype_name
+from penjing.train.time_limit import TimeLimit
 from penjing.train.weights_file import save_tensors
 
 ENCODER = "pretrained_encoder.safetensors"
 CHECKPOINTS = "pretraining"  # the directory of the checkpoint, inside `out`
+SECONDS = "seconds.json"  # beside the checkpoint; not in the encoder's file, whose digest must not depend on the clock
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What continued pretraining gave.
+
+    Args:
+        path: the adapted encoder's weights.
+        seconds: wall time, all attempts of a resumed run together.
+    """
+
+    path: Path
+    seconds: float
 
 
 class _Texts:
@@ -57,7 +74,8 @@ def pretrain_encoder(
     runtime: Runtime,
     *,
     seed: int,
-) -> Generator[Event, None, Path]:
+    max_minutes: float | None = None,
+) -> Generator[Event, None, Adapted]:
     """Adapt the encoder to the texts of `rows`; labels are not read.
 
     Args:
@@ -68,19 +86,25 @@ def pretrain_encoder(
         out: directory for the checkpoint and the encoder.
         runtime: this process.
         seed: of order and masking.
+        max_minutes: wall time allowed; where the first steps foresee more, fewer steps are planned, and a notice says
+            so.
+
+    Yields:
+        Progress and notices.
 
     Returns:
-        Path of the adapted encoder's weights. When it exists already (a resumed run), nothing is done.
+        The adapted encoder and the time it took. When it exists already (a resumed run), nothing is done.
 
     Raises:
         CapabilityError: the tokenizer has no mask token.
         ArtifactError: `out` holds an encoder or a checkpoint of another run.
     """
+    begun = time.perf_counter()
     target, settings = out / ENCODER, config.pretrain
     identity = _identity(rows, pretrained, config, seed)
     if target.is_file():
         _require_same(target, identity)
-        return target
+        return Adapted(target, _read_seconds(out / CHECKPOINTS / SECONDS))
     trainer = MaskedTrainer(_mask_token(pretrained), settings.mask_probability)
     torch.manual_seed(seed)
     encoder = load_encoder(pretrained, dropout=config.dropout, checkpointing=config.activation_checkpointing)
@@ -94,14 +118,17 @@ def pretrain_encoder(
     loop = _loop(task, trainer, model, table, config, runtime, LossScale(dtype), seed)
     loop.position.precision = dtype_name(dtype)
     yield Notice("pretrain", f"masked language modelling on {len(rows)} texts, {settings.epochs} passes")
-    yield from _turn(loop, out / CHECKPOINTS, identity, config.checkpoint_seconds)
+    limit = TimeLimit(max_minutes, what="pretraining")
+    yield from _turn(loop, limit, out / CHECKPOINTS, identity, config.checkpoint_seconds, begun)
+    seconds = loop.position.seconds + loop.position.other_seconds
     if runtime.rank == 0:
+        (out / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        write_atomic(out / CHECKPOINTS / SECONDS, json.dumps(seconds) + "\n")  # first: an encoder has its time
         part = target.with_name(target.name + ".part")
-        out.mkdir(parents=True, exist_ok=True)
         save_tensors(part, {k: v.float() for k, v in encoder.state_dict().items()}, {"identity": identity})
         part.replace(target)
     runtime.sum_over_ranks([torch.zeros(1, device=runtime.device)])  # the others read what the first has written
-    return target
+    return Adapted(target, seconds)
 
 
 def _loop(
@@ -135,17 +162,28 @@ def _loop(
     return loop
 
 
-def _turn(loop: Loop, out: Path, identity: str, checkpoint_seconds: float) -> Generator[Event, None, None]:
+def _turn(
+    loop: Loop, limit: TimeLimit, out: Path, identity: str, checkpoint_seconds: float, begun: float
+) -> Generator[Event, None, None]:
+    limit.recall(out, identity)
     found = checkpoint.restore(out, identity=identity, masters=loop.masters, optimizer=loop.optimizer, ema=None)
     if found is not None:
         loop.position = found[0]
         loop.scale.value, loop.scale.calm = loop.position.scale, loop.position.calm
         loop.masters.publish()
         yield Notice("pretrain", f"resumed at step {loop.position.step} of {loop.position.total}")
+    loop.position.other_seconds += time.perf_counter() - begun
     saved = time.monotonic()
     for step in loop.steps():
         yield Progress("pretrain", step.step, loop.position.total, "steps", values={"loss": step.loss})
-        if loop.runtime.rank == 0 and time.monotonic() - saved >= checkpoint_seconds:
+        decisions = len(limit.decided)
+        notice = limit.check(loop)
+        if len(limit.decided) > decisions and loop.runtime.rank == 0:
+            limit.record(out, identity)
+        if notice is not None:
+            yield notice
+        due = limit.just_shortened or time.monotonic() - saved >= checkpoint_seconds
+        if loop.runtime.rank == 0 and due:
             checkpoint.save(
                 out, identity=identity, position=loop.position, masters=loop.masters,
                 optimizer=loop.optimizer, ema=None, best=None,
@@ -161,6 +199,17 @@ def _identity(rows: Sequence[Row], pretrained: Pretrained, config: TrainConfig, 
     start = [pretrained.name, pretrained.digests()]
     facts = [start, config.model_dump(mode="json", include=shaping), digest.hexdigest(), seed]
     return hashlib.sha256(json.dumps([*facts, torch.__version__, version("penjing")]).encode()).hexdigest()
+
+
+def _read_seconds(path: Path) -> float:
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ArtifactError(
+            f"the time of the pretraining cannot be read ({error})",
+            where=str(path),
+            next_step="run again with --overwrite",
+        ) from None
 
 
 def _require_same(target: Path, identity: str) -> None:

@@ -33,12 +33,15 @@ class TimeLimit:
     """How long training may take.
 
     Args:
-        max_minutes: wall time, all attempts of a resumed run together; None: no limit.
+        max_minutes: wall time, all attempts of a resumed run together (but for the steps an attempt made after its last
+            checkpoint, which are made again); None: no limit.
+        what: what is limited, "training" or "pretraining".
         just_shortened: whether the last check planned fewer steps.
         decided: step at which there was a check → steps planned from then on.
     """
 
     max_minutes: float | None
+    what: str = "training"
     just_shortened: bool = False
     decided: dict[int, int] = field(default_factory=dict)
     _told: bool = field(default=False)
@@ -94,15 +97,19 @@ class TimeLimit:
                 planned, position.total = position.total, total
                 self.just_shortened = self._told = True
                 return Notice(
-                    "train",
-                    f"the budget's {self.max_minutes:g} minutes of training allow {position.total} of the "
+                    self._stage,
+                    f"the budget's {self.max_minutes:g} minutes of {self.what} allow {position.total} of the "
                     f"{planned} steps planned",
                     "warning",
                 )
         if position.step >= WARM_STEPS and not self._told:
             self._told = True
-            return Notice("train", f"about {max(1, round(left * per_step / 60))} min of training ahead")
+            return Notice(self._stage, f"about {max(1, round(left * per_step / 60))} min of {self.what} ahead")
         return None
+
+    @property
+    def _stage(self) -> str:
+        return "pretrain" if self.what == "pretraining" else "train"
 
     def _affordable(self, left: int, per_step: float, spent: float) -> int:
         """How many of the steps that are left there is time for, one at least."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from pydantic import BaseModel, ConfigDict, Field
+
+# Of the minutes a budget allows, the part that settings are tried in: the search ends only with the setting it is at,
+# and the linear models and the final fits follow.
+SEARCH_SHARE = 0.5
 
 
 class DirectConfig(BaseModel):
@@ -17,3 +23,9 @@ class DirectConfig(BaseModel):
     num_seeds: int = Field(2, ge=1, le=50, description="Boosted models of each kept setting, where data is small.")
     max_rounds: int = Field(1_500, ge=1, le=20_000, description="Greatest number of boosting rounds.")
     threads: int = Field(0, ge=0, description="Threads of the boosting library; 0: as many as it sees fit.")
+
+    def within(self, max_minutes: float | None) -> Self:
+        """The same, with no more time to search than training for this many minutes leaves; None: no limit."""
+        if max_minutes is None:
+            return self
+        return self.model_copy(update={"seconds": min(self.seconds, SEARCH_SHARE * 60 * max_minutes)})
