@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from penjing.core.artifact import MANIFEST, file_sha256, open_artifact
-from penjing.core.errors import ArtifactError, PenjingError, RecipeError
+from penjing.core.errors import ArtifactError, CapabilityError, PenjingError, RecipeError
 from penjing.core.events import Notice, Progress
 from penjing.pipeline.plan import resolve
 from penjing.pipeline.run import default_out, run, train
@@ -189,10 +189,20 @@ def test_minutes_of_the_budget_reach_table_tasks(monkeypatch, tmp_path, minutes,
 
     monkeypatch.setattr(BoostingTrainer, "fit", fit)
     recipe = resolve("table.csv", {"budget.train_minutes": minutes})
-    task = SimpleNamespace(trainer="penjing.train.direct.boosting:BoostingTrainer")
+    task = SimpleNamespace(kind="tabular-classification", trainer="penjing.train.direct.boosting:BoostingTrainer")
     splits = SimpleNamespace(train=None, valid=None)
     with pytest.raises(Asked, match=f"^{seconds}$"):
         train_direct(recipe, SimpleNamespace(splits=splits), task, tmp_path, print)
+
+
+def test_a_table_refuses_what_its_trainer_ignores(tmp_path, task_rows):
+    path = tmp_path / "loans.json"
+    path.write_text(json.dumps(task_rows("tabular-classification")[0]), encoding="utf-8")
+    keys = {"train.epochs": 3, "train.method": "lora", "train.adapter.rank": 4, "model": "minilm-l6-en"}
+    told = "model = minilm-l6-en, train.method = lora, train.adapter.rank = 4, train.epochs = 3.0 have no meaning"
+    with pytest.raises(CapabilityError, match=f"^tabular-classification: {told}"):
+        run(path, out=tmp_path / "out", overrides=keys)
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_a_run_signs_what_it_made(messages, tmp_path, overrides):

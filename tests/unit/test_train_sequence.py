@@ -14,6 +14,8 @@ from penjing.tasks.text_regression import TextRegression
 from penjing.tasks.token_classification import TokenClassification
 from penjing.train.config import TrainConfig
 from penjing.train.gradient.masked import MaskToken
+from penjing.train.gradient.sequence import SequenceTrainer
+from penjing.train.honours import refuse_ignored
 from penjing.train.loop import to_tensors
 
 pytest_plugins = ["training_fixtures"]
@@ -84,12 +86,17 @@ def test_balance_changes_what_a_run_learns(tiny_task, tiny_splits, tiny_pretrain
     assert losses["balanced"] < losses["none"] - 0.05
 
 
-def test_numbers_cannot_be_balanced(task_rows, text_settings, tiny_pretrained):
-    rows, roles = task_rows("text-regression")
-    task = TextRegression.from_rows(rows, roles, text_settings)
-    trainer, _ = ready(task, tiny_pretrained, class_weights="balanced")
-    with pytest.raises(CapabilityError, match="no classes to balance"):
-        trainer.observe(task, Table(rows, [str(i) for i in range(len(rows))], "stars"))
+def test_numbers_have_no_classes_to_weigh_or_to_smooth(task_rows, text_settings):
+    task = TextRegression.from_rows(*task_rows("text-regression"), text_settings)
+    for accepted in ({}, {"label_smoothing": 0.0}, {"loss": "mse", "rdrop": 1.0}):
+        refuse_ignored(SequenceTrainer(), task, TrainConfig(**accepted))
+    config = TrainConfig(class_weights="balanced", label_smoothing=0.4, direct={"trials": 3})
+    with pytest.raises(CapabilityError) as told:
+        refuse_ignored(SequenceTrainer(), task, config)
+    assert told.value.message == (
+        "text-regression: train.class_weights = balanced, train.label_smoothing = 0.4, train.direct.trials = 3 have no "
+        "meaning for this task's trainer (SequenceTrainer). Next: leave them out."
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ def test_a_loss_for_other_targets_is_refused(task_rows, text_settings, tiny_pret
         make_model(task, tiny_pretrained, TrainConfig(loss=loss))
 
 
-@pytest.mark.parametrize("settings", [{"mixup": 0.2}, {"class_weights": "balanced"}, {"loss": "focal"}])
+@pytest.mark.parametrize("settings", [{"mixup": 0.2}, {"focal_gamma": 3.0}, {"label_smoothing": 0.4}])
 def test_settings_a_trainer_would_ignore_are_refused(task_rows, text_settings, tiny_pretrained, tmp_path, settings):
     rows, roles = task_rows("token-classification")
     task = TokenClassification.from_rows(rows, roles, text_settings)

@@ -24,7 +24,7 @@ from penjing.pipeline.assemble import build_report, finite
 from penjing.pipeline.choose import choose_model, quote_run
 from penjing.pipeline.invariance import is_batch_invariant
 from penjing.pipeline.plan import is_recipe_path, resolve, source_of
-from penjing.pipeline.training import Trained, build_task, is_direct, train_direct, train_gradient
+from penjing.pipeline.training import Trained, build_task, is_direct, refuse_settings, train_direct, train_gradient
 from penjing.pipeline.workdir import WorkDir, disk_errors, open_workdir, refuse_occupied
 from penjing.predict.measure import measure
 from penjing.predict.predictor import Predictor
@@ -111,6 +111,7 @@ def _run(
         refuse_occupied(target, overwrite=overwrite)  # as early as the key: a large source takes minutes to read
     prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
     recipe = recipe.model_copy(update={"task": prepared.task_kind})
+    refuse_settings(recipe, prepared.task_kind)
     identity = hashlib.sha256(f"{recipe.digest()} {prepared.splits.fingerprint}".encode()).hexdigest()
     with disk_errors(target), open_workdir(target, identity, overwrite=overwrite) as work:
         if work.resumed:

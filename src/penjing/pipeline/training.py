@@ -18,6 +18,7 @@ from penjing.core.task import Task, TextSettings
 from penjing.data.prepare import Prepared
 from penjing.models.pretrained import Pretrained
 from penjing.predict.task_file import MODEL_FILE
+from penjing.train.honours import refuse_ignored
 
 # Of the minutes a budget allows, the part that continued pretraining may take: what it gives is lost again where
 # fine-tuning is cut short.
@@ -131,8 +132,24 @@ def train_gradient(
     return Trained(result.minutes, result.samples_per_s, result.history, result.metrics, facts)
 
 
+def refuse_settings(recipe: Recipe, task_kind: str) -> None:
+    """Refuse what a direct trainer would ignore before anything is chosen or measured; `fit` does so for gradients.
+
+    Raises:
+        CapabilityError: the message names every such setting.
+    """
+    kind: type[Task] = registry.resolve("tasks", task_kind)
+    if is_direct(kind):
+        refuse_ignored(registry.load(kind.trainer)(), kind, recipe.stage("train"), recipe.model)
+
+
 def train_direct(recipe: Recipe, prepared: Prepared, task: Task, stage: Path, listener: Listener) -> Trained:
-    """Fit in one call and export."""
+    """Fit in one call and export.
+
+    Raises:
+        CapabilityError: the recipe sets what the task's trainer would ignore.
+    """
+    refuse_settings(recipe, task.kind)
     config = recipe.stage("train").direct.within(recipe.budget.train_minutes)
     trainer = registry.load(task.trainer)()
     splits = prepared.splits

@@ -34,6 +34,7 @@ from penjing.train.checkpoint import Position
 from penjing.train.config import TrainConfig
 from penjing.train.defaults import resolve_train
 from penjing.train.head_start import extract_features, fit_probe, start_rows
+from penjing.train.honours import refuse_ignored
 from penjing.train.loop import Loop
 from penjing.train.lower_states import LowerStates, can_keep, compute_lower_states
 from penjing.train.memory import least_bytes, peak_rss_mb, require_memory
@@ -46,8 +47,6 @@ from penjing.train.validation import evaluate_model
 from penjing.train.weights_file import save_tensors
 
 WEIGHTS = "weights.safetensors"
-# Settings a trainer may ignore, and the values that ask for nothing.
-_OFF = {"loss": "auto", "class_weights": "none", "token_dropout": 0.0, "rdrop": 0.0, "mixup": 0.0}
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,7 @@ def fit(
     identity = _identity(task, splits, pretrained, config, seed, encoder_state)
     torch.manual_seed(seed)
     trainer = registry.load(task.trainer)()
+    refuse_ignored(trainer, task, config)
     refuse_impossible(trainer, config, runtime.world)
     model = trainer.build_model(task, pretrained, config, seed)
     if hasattr(trainer, "observe"):
@@ -156,20 +156,12 @@ def fit(
 
 
 def refuse_impossible(trainer: object, config: TrainConfig, world: int) -> None:
-    """Refuse settings that the task's trainer would ignore, or under which it would learn something else.
+    """Refuse settings under which the task's trainer would learn something else, or nothing.
 
     Raises:
         CapabilityError: the message names the setting.
     """
     name = type(trainer).__name__
-    for key in sorted(set(_OFF) - getattr(trainer, "honours", frozenset())):
-        value = getattr(config, key)
-        if value not in (_OFF[key], TrainConfig.model_fields[key].default):
-            raise CapabilityError(
-                f"{value!r} has no meaning for this task's trainer ({name})",
-                where=f"train.{key}",
-                expected=repr(_OFF[key]),
-            )
     if config.method == "probe" and not hasattr(trainer, "features"):
         raise CapabilityError(
             f"this task's trainer ({name}) has no linear head to fit",

@@ -21,9 +21,9 @@ class GradientTrainer(Protocol):
     give the gradient of one big batch. `batch_coupled` says that rows of a batch influence each other's loss.
 
     Optional: `features(model, batch)` returns [B, H] inputs of `model.head`, which a linear probe then starts;
-    `observe(task, table)` sees the training rows once, after `build_model` (to count classes, say); `honours` names
-    the settings among loss, class_weights, token_dropout, rdrop and mixup that `loss` takes into account, the others
-    are refused when set.
+    `observe(task, table)` sees the training rows once, after `build_model` (to count classes, say); `honours(task)`
+    names the settings of `train.honours.OPTIONAL` that `loss` takes into account for this task, the others are refused
+    when changed.
     """
 
     batch_coupled: bool

@@ -33,6 +33,10 @@ class BoostingTrainer:
     Large ones are fitted on train and judged on valid (or on a fifth of train, where valid is empty).
     """
 
+    def honours(self, task: Task) -> frozenset[str]:
+        """The settings of the train stage that are taken into account: its part for direct trainers alone."""
+        return frozenset({"direct"})
+
     def fit(
         self, task: Task, train: Table, valid: Table, config: Any, *, seed: int, listener: Listener
     ) -> TabularModel:

@@ -55,7 +55,12 @@ class SequenceTrainer:
     """A `GradientTrainer`; see `train/protocol.py`."""
 
     batch_coupled = False
-    honours = frozenset({"loss", "class_weights", "token_dropout", "rdrop", "mixup"})
+
+    def honours(self, task: Task) -> frozenset[str]:
+        """The optional settings that the loss takes into account; numbers have no classes to smooth or to weigh."""
+        always = {"loss", "token_dropout", "rdrop", "mixup"}
+        classes = {"focal_gamma", "class_weights", "label_smoothing"}
+        return frozenset(always if task.calibration is None else always | classes)
 
     def build_model(self, task: Task, pretrained: Pretrained, config: TrainConfig, seed: int) -> nn.Module:
         """A pretrained encoder and a zero head.
@@ -80,17 +85,9 @@ class SequenceTrainer:
         return self.mask_token is None
 
     def observe(self, task: Task, table: Table) -> None:
-        """Count the classes of the training rows, where the configuration weighs them.
-
-        Raises:
-            CapabilityError: the targets are numbers.
-        """
+        """Count the classes of the training rows, where the configuration weighs them."""
         if self.config.class_weights == "none":
             return
-        if task.calibration is None:
-            raise CapabilityError(
-                f"{task.kind} has no classes to balance", where="train.class_weights", expected="none"
-            )
         counts = np.zeros(len(task.labels), np.int64)
         for start in range(0, len(table), _COUNTED_ROWS):
             targets = task.encode(table.rows[start : start + _COUNTED_ROWS], training=True)["targets"]

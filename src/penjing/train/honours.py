@@ -1,0 +1,68 @@
+"""Settings that a task's trainer takes no account of are refused: dropped in silence, they would stand in the recipe as
+if they had shaped the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from penjing.core.errors import CapabilityError
+from penjing.core.task import Task
+from penjing.train.config import TrainConfig
+
+# What the loss of a gradient trainer need not honour, and the value that asks for nothing. The loop honours the rest.
+OPTIONAL = {
+    "loss": "auto",
+    "focal_gamma": 0.0,
+    "class_weights": "none",
+    "label_smoothing": 0.0,
+    "token_dropout": 0.0,
+    "rdrop": 0.0,
+    "mixup": 0.0,
+}
+# What only a direct trainer can honour.
+DIRECT = "direct"
+
+
+def refuse_ignored(trainer: object, task: Task | type[Task], config: TrainConfig, model: str = "auto") -> None:
+    """Refuse settings that were changed and that the task's trainer would ignore.
+
+    Args:
+        trainer: a direct or a gradient trainer; see `train/protocol.py`.
+        task: what it is to learn; `calibration` has to be known.
+        config: the train stage of the recipe.
+        model: the recipe's pretrained model, which direct trainers have no use for.
+
+    Raises:
+        CapabilityError: the message names all of them.
+    """
+    honours = trainer.honours(task) if hasattr(trainer, "honours") else frozenset()
+    direct = hasattr(trainer, "fit")
+    ignored = [] if not direct or model == "auto" else [f"model = {model}"]
+    for name in TrainConfig.model_fields:
+        if name not in honours and (direct or name in OPTIONAL or name == DIRECT):
+            given, default = (
+                getattr(config, name),
+                TrainConfig.model_fields[name].get_default(call_default_factory=True),
+            )
+            if direct or name not in OPTIONAL or given != OPTIONAL[name]:
+                ignored += [f"train.{key} = {value}" for key, value in _changed(name, given, default)]
+    if ignored:
+        raise CapabilityError(
+            f"{', '.join(ignored)} {'have' if len(ignored) > 1 else 'has'} no meaning for this task's trainer "
+            f"({type(trainer).__name__})",
+            where=task.kind,
+            next_step=f"leave {'them' if len(ignored) > 1 else 'it'} out",
+        )
+
+
+def _changed(key: str, given: Any, default: Any) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values that are not the defaults."""
+    if isinstance(given, BaseModel):
+        for name in type(given).model_fields:
+            yield from _changed(f"{key}.{name}", getattr(given, name), getattr(default, name))
+    elif given != default:
+        yield key, given
