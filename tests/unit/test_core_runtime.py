@@ -97,6 +97,36 @@ def test_no_control_groups_at_all(tmp_path):
     assert (cpu_quota(*place), memory_limit(*place), memory_left(*place)) == (None, None, None)
 
 
+def test_what_cannot_be_read_is_no_limit(container, monkeypatch):
+    files = {"job/cpu.max": "100000 100000", "job/memory.max": str(GB), "job/memory.current": "5"}
+    place = container("0::/job\n", files)
+    genuine = Path.read_text
+
+    def read_text(path, *arguments, **more):
+        if path.name in files or f"job/{path.name}" in files:
+            raise PermissionError(13, "Permission denied", str(path))
+        return genuine(path, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", read_text)
+        assert (cpu_quota(*place), memory_limit(*place), memory_left(*place)) == (None, None, None)
+    assert cpu_quota(*place) == 1.0
+
+    def is_dir(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    assert cpu_quota(*place) is None
+
+
+def test_what_cannot_be_parsed_is_no_limit(container):
+    texts = {"cpu.max": "100000 0", "memory.max": str(GB), "memory.current": "?", "memory.stat": "inactive_file\na b c"}
+    place = container("nonsense\n0::/\n", texts)
+    assert (cpu_quota(*place), memory_left(*place)) == (None, GB)
+    (place[0] / "cpu.max").write_bytes(b"\xff\xfe")
+    assert cpu_quota(*place) is None
+
+
 def test_cores_worth_a_thread():
     assert usable_cores(8, 4, None) == 4
     assert usable_cores(2, 4, None) == 2

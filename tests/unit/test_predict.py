@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from penjing.core.artifact import MANIFEST, file_sha256, open_artifact
 from penjing.core.errors import ArtifactError, DataError, PenjingError, RecipeError
-from penjing.core.runtime import physical_cores
+from penjing.core.runtime import usable_threads
 from penjing.predict import predictor as module
 from penjing.predict.load import load
 from penjing.predict.predictor import Predictor, batches
@@ -161,9 +161,12 @@ def test_a_predictor_does_nothing_before_it_must(copy):
     assert predictor.predict(["a"])[0].value in predictor.task.labels
 
 
-def test_the_number_of_threads_is_kept(copy):
+def test_the_number_of_threads_is_kept(copy, monkeypatch):
     assert load(copy, threads=1).backend.num_threads == 1
-    assert load(copy).backend.num_threads == physical_cores() >= 1
+    assert load(copy).backend.num_threads == usable_threads() >= 1
+    monkeypatch.setattr("penjing.core.runtime.physical_cores", lambda: 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert load(copy).backend.num_threads == 3
 
 
 def test_an_unknown_backend_names_the_closest(copy):

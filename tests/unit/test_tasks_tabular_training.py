@@ -302,3 +302,23 @@ def test_validation_rows_with_an_unseen_label_are_left_out_and_it_is_said():
     _fit(TabularClassification, train, Roles(label="y", features=("x",)), valid, listener=heard.append)
     texts = [event.text for event in heard if isinstance(event, Notice)]
     assert any("left out 1 validation row" in text and "'c'" in text for text in texts)
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(0, 3), (2, 2)])
+def test_boosting_takes_the_threads_that_may_be_used(monkeypatch, asked, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    monkeypatch.setattr("penjing.core.runtime.physical_cores", lambda: 3)
+    train, _, roles = _table(datasets.load_wine(), names=["a", "b", "c"])
+    taken = []
+
+    class Asked(Exception):
+        pass
+
+    def fitter(*arguments):
+        taken.append(arguments[4])
+        raise Asked
+
+    monkeypatch.setattr(boosting, "TreeFitter", fitter)
+    with pytest.raises(Asked):
+        _fit(TabularClassification, train, roles, config=QUICK.model_copy(update={"threads": asked}))
+    assert taken == [threads]

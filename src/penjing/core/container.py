@@ -2,6 +2,9 @@
 
 A container sees all processors and all memory of its host; what it may use of them stands in files. The limits of every
 group above count too. Read anew at each call, for a limit may be changed while the container runs.
+
+What cannot be read or parsed is no limit: these files bound threads and foresee memory, which are hints (the kernel
+keeps its limits whatever is read here), and a sandbox that hides them must not keep anybody from predicting.
 """
 
 from __future__ import annotations
@@ -25,11 +28,11 @@ def cpu_quota(root: Path = ROOT, membership: Path = MEMBERSHIP) -> float | None:
     found = []
     for group in _groups("", root, membership):
         quota, _, period = _text(group / "cpu.max").partition(" ")
-        if quota.isdigit() and period.isdigit():
+        if quota.isdigit() and period.isdigit() and int(period):
             found.append(int(quota) / int(period))
     for group in _groups("cpu", root, membership):
         quota, period = (_text(group / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-        if quota.isdigit() and period.isdigit():  # the quota is -1 where there is none
+        if quota.isdigit() and period.isdigit() and int(period):  # the quota is -1 where there is none
             found.append(int(quota) / int(period))
     return min(found, default=None)
 
@@ -47,9 +50,9 @@ def memory_left(root: Path = ROOT, membership: Path = MEMBERSHIP) -> int | None:
     found = []
     for group, limit in _memory_limits(root, membership):
         used = _text(group / "memory.current") or _text(group / "memory.usage_in_bytes")
-        facts = dict(line.split() for line in _text(group / "memory.stat").splitlines())
-        cached = int(facts.get("total_inactive_file", facts.get("inactive_file", "0")))  # total_: version 1
-        found.append(max(0, limit - max(0, int(used or 0) - cached)))
+        facts = dict(line.partition(" ")[::2] for line in _text(group / "memory.stat").splitlines())
+        cached = _number(facts.get("total_inactive_file") or facts.get("inactive_file"))  # total_: version 1
+        found.append(max(0, limit - max(0, _number(used) - cached)))
     return min(found, default=None)
 
 
@@ -64,18 +67,33 @@ def _memory_limits(root: Path, membership: Path) -> Iterator[tuple[Path, int]]:
 def _groups(controller: str, root: Path, membership: Path) -> Iterator[Path]:
     """The group of this process and those above; controller "" is version 2, whose one hierarchy holds all of them."""
     for line in _text(membership).splitlines():
-        _, names, path = line.split(":", 2)
-        if controller not in names.split(","):
+        _, _, rest = line.partition(":")
+        names, colon, path = rest.partition(":")
+        if not colon or controller not in names.split(","):
             continue
         for mount in [root / controller, root / names] if names else [root / "unified", root]:
-            if not mount.is_dir():
+            if not _is_dir(mount):
                 continue
             # Without a namespace of its own a container is told a path of the host, which is not there.
             group = mount / path.lstrip("/")
-            yield from (place for place in (group, *group.parents) if place.is_relative_to(mount) and place.is_dir())
+            yield from (place for place in (group, *group.parents) if place.is_relative_to(mount) and _is_dir(place))
             return
 
 
 def _text(path: Path) -> str:
-    """A file's text, "" where the kernel has no such file."""
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    """A file's text, "" where the kernel has no such file or does not let it be read."""
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):  # a hint less; see above
+        return ""
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # inside a directory that may not be searched
+        return False
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() else 0

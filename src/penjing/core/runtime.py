@@ -52,9 +52,7 @@ class Runtime:
         if world > 1 and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         local_world = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-        threads = max(1, physical_cores() // local_world)
-        allowed = omp_threads(os.environ)
-        threads = threads if allowed is None else min(threads, allowed)
+        threads = usable_threads(local_world)
         torch.set_num_threads(threads)
         return cls(rank, world, device, threads)
 
@@ -72,6 +70,20 @@ def physical_cores() -> int:
     """Cores this process may use: by its affinity and its container's quota, hyper-threads counted once where known."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     return usable_cores(allowed, psutil.cpu_count(logical=False), cpu_quota())
+
+
+def usable_threads(processes: int = 1) -> int:
+    """Threads that training and predicting take unless told otherwise: one a core, no more than OMP_NUM_THREADS says.
+
+    Args:
+        processes: how many share the cores.
+
+    Raises:
+        CapabilityError: OMP_NUM_THREADS is set and no number of threads.
+    """
+    threads = max(1, physical_cores() // processes)
+    allowed = omp_threads(os.environ)
+    return threads if allowed is None else min(threads, allowed)
 
 
 def usable_cores(allowed: int, physical: int | None, quota: float | None) -> int:

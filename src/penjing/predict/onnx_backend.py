@@ -10,7 +10,7 @@ import onnxruntime
 
 from penjing.core.artifact import Artifact
 from penjing.core.errors import ArtifactError
-from penjing.core.runtime import physical_cores
+from penjing.core.runtime import usable_threads
 from penjing.core.task import Batch, Outputs, Signature, TensorSpec
 from penjing.predict.task_file import MODEL_FILE
 
@@ -39,9 +39,10 @@ class OnnxBackend:
 
         Raises:
             ArtifactError: no such file, not a model, or of another signature.
+            CapabilityError: `threads` is None, and OMP_NUM_THREADS is set and no number of threads.
         """
         path = artifact.file(MODEL_FILE)
-        num_threads = threads or physical_cores()
+        num_threads = threads or usable_threads()
         session = open_session(path, num_threads)
         _check_inputs(session, signature, path)
         _check_outputs(session, signature, path)

@@ -10,6 +10,7 @@ import numpy as np
 
 from penjing.core.errors import DataError
 from penjing.core.events import Listener, Notice, Progress
+from penjing.core.runtime import usable_threads
 from penjing.core.task import Batch, Table, Task
 from penjing.tasks.text_labels import label_names
 from penjing.train.direct.blend import Blend, fit_blend, half_loss
@@ -58,9 +59,9 @@ class BoostingTrainer:
             raise DataError(f"{len(train)} training rows", where=train.name or None, expected=f"at least {MIN_ROWS}")
         valid = _known(task, valid, listener)
         batch = _joined(task.encode(train.rows, training=True), valid, task)
-        fitter = TreeFitter(
-            batch["features"], batch["targets"], len(task.labels), config.max_rounds, config.threads, seed
-        )
+        # Left to itself, LightGBM takes every processor of the affinity, also those a container's quota withholds.
+        threads = config.threads or usable_threads()
+        fitter = TreeFitter(batch["features"], batch["targets"], len(task.labels), config.max_rounds, threads, seed)
         fit_rows = np.arange(len(train))
         folds = _plan(fitter, len(train), config, seed)
         trials = _search_trees(fitter, folds, config, seed, listener)

@@ -22,7 +22,7 @@ class DirectConfig(BaseModel):
     small_rows: int = Field(20_000, ge=0, description="Up to this many rows, settings are cross-validated.")
     num_seeds: int = Field(2, ge=1, le=50, description="Boosted models of each kept setting, where data is small.")
     max_rounds: int = Field(1_500, ge=1, le=20_000, description="Greatest number of boosting rounds.")
-    threads: int = Field(0, ge=0, description="Threads of the boosting library; 0: as many as it sees fit.")
+    threads: int = Field(0, ge=0, description="Threads of the boosting library; 0: one a core, or OMP_NUM_THREADS.")
 
     def within(self, max_minutes: float | None) -> Self:
         """The same, with no more time to search than training for this many minutes leaves; None: no limit."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from penjing.core.errors import MissingExtraError
+from penjing.core.runtime import usable_threads
 from penjing.train.direct.folds import Fold
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class TreeFitter:
         target: [N] class index, or standardised number.
         num_classes: 0 for regression.
         max_rounds: greatest number of rounds.
-        threads: of LightGBM; 0 lets it choose.
+        threads: of LightGBM.
         seed: of bagging and feature sampling.
     """
 
@@ -156,7 +157,7 @@ def raw_scores(booster: lightgbm.Booster, features_NF: np.ndarray, rounds: int |
     """[N, K] sums of leaf values."""
     if not len(features_NF):
         return np.zeros((0, booster.num_model_per_iteration()))
-    scores = booster.predict(features_NF, raw_score=True, num_iteration=rounds)
+    scores = booster.predict(features_NF, raw_score=True, num_iteration=rounds, num_threads=usable_threads())
     return np.asarray(scores, np.float64).reshape(len(features_NF), -1)
 
 
