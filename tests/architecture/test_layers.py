@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted((ROOT / "src" / "penjing").rglob("*.py"))
 # torch and what belongs to other extras, under the names they are imported by.
 EXTRAS = (
-    "torch", "transformers", "safetensors", "sklearn", "scipy", "lightgbm", "onnx", "peft", "accelerate", "cleanlab",
-    "pandas", "pyarrow", "datasets", "huggingface_hub", "openpyxl", "sqlalchemy", "datasketch", "charset_normalizer",
+    "torch", "transformers", "safetensors", "sklearn", "scipy", "lightgbm", "onnx", "peft", "cleanlab",
+    "pandas", "pyarrow", "datasets", "huggingface_hub", "openpyxl", "sqlalchemy", "charset_normalizer",
     "cryptography",
 )  # fmt: skip
 # Packages that cannot work without an extra; everything else has to import on the base alone.

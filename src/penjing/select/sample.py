@@ -51,7 +51,8 @@ class Pool:
 def draw_pool(splits: Splits, *, max_rows: int, num_folds: int, seed: int) -> Pool:
     """Draw rows to judge models on.
 
-    Where rows are ordered in time, or validation rows are plenty, models learn from train and are judged on valid, as
+    Where rows are ordered in time, or validation rows are plenty (`MIN_VALID_ROWS`: a part the user gave, or a split
+    with `data.split.max_valid` raised, which is 500 by default), models learn from train and are judged on valid, as
     in the run itself. Else rows of both are cross-validated; rows of a group stay together, and without groups copies
     of one content. The draw, its order and its folds have the classes in proportion.
 

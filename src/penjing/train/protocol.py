@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from penjing.core.events import Listener
-from penjing.core.task import Batch, Outputs, Table, Task
+from penjing.core.task import Batch, Outputs, Task
 
 if TYPE_CHECKING:
     import torch
@@ -50,12 +49,4 @@ class DirectModel(Protocol):
 
     def export_onnx(self, path: Path) -> None:
         """Write the same function as ONNX, named as the task's signature says."""
-        ...
-
-
-class DirectTrainer(Protocol):
-    """Boosted trees, linear models: learned in one call."""
-
-    def fit(self, task: Task, train: Table, valid: Table, config: Any, *, seed: int, listener: Listener) -> DirectModel:
-        """Fit on train, using valid for early stopping and settings only."""
         ...
