@@ -258,6 +258,9 @@ def test_a_file_the_manifest_does_not_list_is_not_read(copy):
     manifest = json.loads((copy / MANIFEST).read_text())
     del manifest["files"]["tokenizer.json"]
     (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match=r"'tokenizer\.json' is not one of the artifact's"):
+        load(copy)
+    (copy / "tokenizer.json").unlink()
     with pytest.raises(ArtifactError, match=r"no file 'tokenizer\.json'"):
         load(copy)
 
