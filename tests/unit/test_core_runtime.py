@@ -52,14 +52,14 @@ def test_version_2_without_limits(container):
 
 def test_limits_of_the_groups_above_count(container):
     place = container(
-        "0::/work/job\n",
+        "0::/batch/job\n",
         {
-            "work/job/cpu.max": "max 100000",
-            "work/cpu.max": "200000 100000",
-            "work/job/memory.max": str(3 * GB),
-            "work/job/memory.current": str(GB),
-            "work/memory.max": str(4 * GB),
-            "work/memory.current": str(4 * GB - 7),
+            "batch/job/cpu.max": "max 100000",
+            "batch/cpu.max": "200000 100000",
+            "batch/job/memory.max": str(3 * GB),
+            "batch/job/memory.current": str(GB),
+            "batch/memory.max": str(4 * GB),
+            "batch/memory.current": str(4 * GB - 7),
         },
     )
     assert cpu_quota(*place) == 2.0
