@@ -17,10 +17,10 @@ def digit_targets(case, table):
     return np.array([case.task.labels.index(row["digit"]) for row in table.rows])
 
 
-# Sharper ones push probabilities below the least that is kept, and what is cut off there cannot come back.
-@given(st.floats(0.5, 2.0), st.sampled_from(["softmax", "sigmoid"]), st.integers(0, 100))
+@given(st.floats(0.2, 5.0), st.sampled_from(["softmax", "sigmoid"]), st.integers(0, 100))
 def test_a_temperature_is_undone_by_its_inverse_and_keeps_the_order(temperature, kind, seed):
-    scores = np.random.default_rng(seed).normal(size=(20, 4))
+    # Wider apart, the sharpest temperature puts a probability below the least that is kept, and nothing brings it back.
+    scores = np.random.default_rng(seed).normal(size=(20, 4)).clip(-2.5, 2.5)
     probs = np.exp(scores) / np.exp(scores).sum(1, keepdims=True) if kind == "softmax" else 1 / (1 + np.exp(-scores))
     scaled = rescale(probs, temperature, kind)
     np.testing.assert_allclose(rescale(scaled, 1 / temperature, kind), probs, atol=1e-6)
