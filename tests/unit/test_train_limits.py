@@ -32,6 +32,19 @@ def shortened(events: list) -> list[str]:
     return [e.text for e in events if isinstance(e, Notice) and "of training allow" in e.text]
 
 
+class Killed(Exception):
+    pass
+
+
+class KillingEvents(list):
+    """Events of a training that dies at its tenth step."""
+
+    def append(self, event) -> None:
+        super().append(event)
+        if getattr(event, "stage", "") == "train" and getattr(event, "done", 0) == 10:
+            raise Killed
+
+
 class Clock:
     """Stands for `time` in the train stage: a step takes as long as the test says, whatever else the machine does."""
 
@@ -95,16 +108,7 @@ def test_enough_minutes_change_nothing(tiny_task, tiny_splits, tiny_pretrained, 
 def test_the_decision_outlives_a_kill(clock, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
     """A machine that is slow at first plans few steps; run again on a fast one, the plan stays."""
 
-    class Killed(Exception):
-        pass
-
-    class Events(list):
-        def append(self, event):
-            super().append(event)
-            if getattr(event, "stage", "") == "train" and getattr(event, "done", 0) == 10:
-                raise Killed
-
-    first = Events()
+    first = KillingEvents()
     with pytest.raises(Killed):
         train_tiny(tiny_task, tiny_splits, tiny_pretrained, LONG, tmp_path, max_minutes=0.1, events=first)
     planned = read_position(tmp_path)
@@ -116,15 +120,6 @@ def test_the_decision_outlives_a_kill(clock, tiny_task, tiny_splits, tiny_pretra
 
 def test_a_resumed_run_decides_as_it_did_before(clock, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
     """Killed before its first checkpoint and run again by a machine that is slow at first, it keeps all its steps."""
-
-    class Killed(Exception):
-        pass
-
-    class Killing(list):
-        def append(self, event):
-            super().append(event)
-            if getattr(event, "done", 0) == 10:
-                raise Killed
 
     class SlowAtFirst(list):
         def append(self, event):
@@ -138,7 +133,7 @@ def test_a_resumed_run_decides_as_it_did_before(clock, tiny_task, tiny_splits, t
         return read_position(tmp_path / name).step, shortened(events)
 
     with pytest.raises(Killed):
-        run("killed", Killing(), max_minutes=0.1)
+        run("killed", KillingEvents(), max_minutes=0.1)
     assert read_position(tmp_path / "killed") is None
     clock.step_seconds = 0.215  # 30 of these steps are too many for 6 s
     assert run("killed", SlowAtFirst(), max_minutes=0.1) == (30, [])
@@ -155,15 +150,6 @@ def test_pretraining_and_each_beginning_count(monkeypatch, clock, tiny_task, tin
         clock.now += 3.0
         return genuine(*arguments, **more)
 
-    class Killed(Exception):
-        pass
-
-    class Killing(list):
-        def append(self, event):
-            super().append(event)
-            if getattr(event, "stage", "") == "train" and getattr(event, "done", 0) == 10:
-                raise Killed
-
     monkeypatch.setattr(fit, "_lower_states", slow)
     config = LONG.model_copy(update={"checkpoint_seconds": 0})
     where, more = (
@@ -171,7 +157,7 @@ def test_pretraining_and_each_beginning_count(monkeypatch, clock, tiny_task, tin
         {"spent_seconds": 12.0, "max_minutes": 0.5},
     )
     with pytest.raises(Killed):
-        train_tiny(*where, events=Killing(), **more)
+        train_tiny(*where, events=KillingEvents(), **more)
     result = train_tiny(*where, **more)
     end = read_position(tmp_path)
     assert end.other_seconds == pytest.approx(12 + 3 + 3)

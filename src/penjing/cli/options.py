@@ -44,15 +44,14 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_target_options(parser: argparse.ArgumentParser) -> None:
-    """`--out` and `--overwrite` of a run."""
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """What a verb that makes an artifact takes: source, `--out`, `--overwrite`, `--sign-key`, recipe, output."""
+    add_source(parser)
     parser.add_argument("--out", metavar="DIR", help="directory for the artifact (default: runs/<name of the data>)")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is there")
-
-
-def add_sign_key(parser: argparse.ArgumentParser) -> None:
-    """`--sign-key` of a run."""
     parser.add_argument("--sign-key", metavar="KEY", help="sign the artifact with this private key (PEM)")
+    add_recipe_options(parser)
+    add_output_options(parser)
 
 
 def add_public_key(parser: argparse.ArgumentParser) -> None:

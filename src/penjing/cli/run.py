@@ -5,14 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from penjing.cli.options import (
-    add_output_options,
-    add_recipe_options,
-    add_sign_key,
-    add_source,
-    add_target_options,
-    overrides_of,
-)
+from penjing.cli.options import add_run_options, overrides_of
 
 if TYPE_CHECKING:
     from penjing.cli.console import Console
@@ -22,11 +15,7 @@ BUDGET_NOT_MET = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `run`."""
-    add_source(parser)
-    add_target_options(parser)
-    add_sign_key(parser)
-    add_recipe_options(parser)
-    add_output_options(parser)
+    add_run_options(parser)
 
 
 def run(args: argparse.Namespace, console: Console) -> int:

@@ -5,14 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from penjing.cli.options import (
-    add_output_options,
-    add_recipe_options,
-    add_sign_key,
-    add_source,
-    add_target_options,
-    overrides_of,
-)
+from penjing.cli.options import add_run_options, overrides_of
 
 if TYPE_CHECKING:
     from penjing.cli.console import Console
@@ -20,11 +13,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `train`."""
-    add_source(parser)
-    add_target_options(parser)
-    add_sign_key(parser)
-    add_recipe_options(parser)
-    add_output_options(parser)
+    add_run_options(parser)
 
 
 def train(args: argparse.Namespace, console: Console) -> int:
