@@ -163,3 +163,27 @@ def test_what_cannot_be_understood_is_refused(data, message):
 )
 def test_languages(texts, language):
     assert detect_language(texts).language == language
+
+
+def test_prices_with_commas_are_numbers():
+    prices = [f"{price:,}" for price in np.random.default_rng(0).integers(500, 90_000, 2_000)]
+    data = table(text=sentences(2_000), label=prices)
+    found = infer(data, ColumnsConfig())
+    assert (found.task_kind, found.label.kind) == ("text-regression", "numbers")
+    assert any("numbers with commas between thousands" in note for note in found.explanation)
+    conformed = conform(data, found).table
+    assert conformed.rows[0]["label"] == float(prices[0].replace(",", ""))
+    apart = infer(data, ColumnsConfig(label_separator=","))
+    assert apart.task_kind == "text-classification"  # the user's word wins
+
+
+def test_codes_with_commas_are_labels():
+    codes = ["034,101", "101", "034", "101,205", "205", "034,205"] * 20
+    found = understand(text=sentences(120), label=codes)
+    assert (found.label.kind, found.label.separator) == ("sets", ",")
+
+
+@pytest.mark.parametrize("mark", ["%s%%", "¥%s", "$%s"])
+def test_labels_are_read_as_features_are(mark):
+    found = understand(text=sentences(N), label=[mark % (i + 0.5) for i in range(N)])
+    assert found.task_kind == "text-regression"

@@ -13,7 +13,8 @@ from penjing.core.errors import DataError
 from penjing.core.task import Table
 from penjing.data.infer import Inference
 from penjing.data.labels import label_name, split_labels
-from penjing.data.profile import is_blank, parse_number, parse_spans
+from penjing.data.numbers import parse_number
+from penjing.data.profile import is_blank, parse_spans
 
 _SHOWN = 3
 

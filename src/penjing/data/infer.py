@@ -163,6 +163,8 @@ def _about(profile: ColumnProfile) -> str:
 
 def _label_words(filled: Sequence[Any], shape: LabelShape) -> str:
     if shape.kind == "numbers":
+        if any("," in str(value) for value in filled):
+            return "numbers with commas between thousands (labels instead: data.columns.label_separator)"
         return "numbers"
     if shape.kind == "sets":
         written = f", written with {shape.separator!r} between them" if shape.separator else ""

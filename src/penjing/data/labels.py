@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from penjing.core.errors import DataError
-from penjing.data.profile import is_blank, parse_number
+from penjing.data.numbers import parse_number
+from penjing.data.profile import is_blank
 
 SEPARATORS = ("|", ";", ",", "，", "、", "/")
 _MAX_INTEGER_CLASSES = 200
@@ -32,7 +33,7 @@ class LabelShape:
 
 
 def label_shape(values: Sequence[Any], *, separator: str | None, tabular: bool) -> LabelShape:
-    """Decide from the filled cells of a label column.
+    """Decide from the filled cells of a label column; numbers come first, since "1,234" has a separator in it too.
 
     Args:
         values: cells that are not blank.

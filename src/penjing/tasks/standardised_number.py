@@ -11,7 +11,7 @@ import numpy as np
 
 from penjing.core.errors import CapabilityError, DataError
 from penjing.core.task import Metric, Prediction, Row, Stats
-from penjing.tasks.tabular_schema import parse_number
+from penjing.data.numbers import parse_number
 from penjing.tasks.text_labels import label_cell
 
 

@@ -9,7 +9,6 @@ here: statistics of the label belong to the model, which can be cross-fitted.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import numpy as np
 
 from penjing.core.errors import DataError
 from penjing.core.task import Batch, Roles, TensorSpec
+from penjing.data.numbers import parse_number
 
 MAX_CATEGORIES = 40
 MIN_CATEGORY_ROWS = 3
@@ -29,7 +29,6 @@ MAX_VALUE_CHARS = 200
 MISSING = frozenset({"", "na", "n/a", "nan", "null"})
 # "none" is an answer in a column of words ("other debtors: none"), and a gap in a column of numbers.
 MISSING_NUMBER = MISSING | {"none", "nil", "missing", "unknown", "?", "-", "--", "无", "未知", "缺失"}
-_NUMBER = re.compile(r"[+-]?(\d{1,3}(,\d{3})+|\d+|(?=\.\d))(\.\d*)?([eE][+-]?\d{1,3})?")
 _DAY_ONE = date(1970, 1, 1).toordinal()
 DATE_PARTS = ("days", "month", "weekday")
 Kind = Literal["numeric", "categorical", "date"]
@@ -138,20 +137,6 @@ def is_missing(value: Any, words: frozenset[str] = MISSING) -> bool:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
     return isinstance(value, str) and value.strip().lower() in words
-
-
-def parse_number(value: Any) -> float | None:
-    """A finite number from a number, a bool, or text such as "1,200.5", "12%", "¥300"; None if it is none."""
-    if isinstance(value, (bool, int, float, np.number)):
-        number = float(value)
-        return number if math.isfinite(number) else None
-    text = str(value).strip()
-    scale = 0.01 if text.endswith("%") else 1.0
-    text = text.removesuffix("%").removeprefix("¥").removeprefix("$").removeprefix("€").strip()
-    if len(text) > 40 or not _NUMBER.fullmatch(text):
-        return None
-    number = float(text.replace(",", "")) * scale
-    return number if math.isfinite(number) else None
 
 
 def parse_day(value: Any) -> float | None:
