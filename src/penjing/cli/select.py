@@ -36,16 +36,13 @@ def _show(console: Console, found: Selection) -> None:
     from penjing.cli.summary import words_of
     from penjing.evaluate.page.words import MISSING, interval, metric, number
 
-    def score(value: float | None) -> str:
-        return metric(value, percent=value is not None and 0 <= value <= 1)
-
     rows = [
         (
             one.name,
             number(None if one.parameters is None else one.parameters / 1e6),
             number(one.logme),
-            score(one.probe),
-            interval(one.probe_low, one.probe_high, one.probe is not None and 0 <= one.probe <= 1),
+            metric(one.probe, found.percent),
+            interval(one.probe_low, one.probe_high, found.percent),
             number(one.p95_ms),
             number(one.rows_per_s),
             number(one.size_mb),

@@ -20,6 +20,7 @@ def train(args: argparse.Namespace, console: Console) -> int:
     """Train and export; the sealed test is written, never read."""
     from penjing.evaluate.page.words import metric
     from penjing.pipeline.run import train as train_pipeline
+    from penjing.predict.task_file import read_task
 
     artifact = train_pipeline(
         args.source,
@@ -34,8 +35,9 @@ def train(args: argparse.Namespace, console: Console) -> int:
         console.document({"out": str(artifact.path), "digest": artifact.digest, "training": training})
         return 0
     console.line(str(artifact.path))
+    known = read_task(artifact.path).metrics
     rows = [
-        (name, metric(value, percent=value is not None and 0 <= value <= 1))
+        (name, metric(value, percent=name in known and known[name].percent))
         for name, value in training["valid"].items()
     ]
     console.table((console.say("validation", "验证集"), ""), rows, right=(1,))

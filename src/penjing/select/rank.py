@@ -36,6 +36,7 @@ class Selection:
         why: the reason in English; see `sentences`.
         why_zh: the same in Chinese.
         primary: the metric compared.
+        percent: whether it is shown in percent.
         language: of the texts.
         fits: whether the winner fits the budget.
         rows: labelled rows that were looked at, at most.
@@ -46,6 +47,7 @@ class Selection:
     why: str
     why_zh: str
     primary: str
+    percent: bool
     language: str
     fits: bool
     rows: int
@@ -146,6 +148,7 @@ def rank(found: Sequence[Examined], question: Question) -> Selection:
         why="\n".join(english),
         why_zh="\n".join(chinese),
         primary=about.primary,
+        percent=metric.percent,
         language=question.language,
         fits=bool(fitting),
         rows=max(len(one.judged.positions) for one in measured if one.judged is not None),
@@ -220,4 +223,4 @@ def _train_config(train: Any) -> Any:
 def _without_model(kind: str, splits: Splits) -> Selection:
     why = f"A {kind} task learns from the table itself: no pretrained model is needed, so there is none to choose."
     zh = "这类任务直接从表格学习，不需要预训练模型，因此没有可选的模型。"
-    return Selection(None, (), why, zh, "", "other", True, len(splits.train))
+    return Selection(None, (), why, zh, "", False, "other", True, len(splits.train))
