@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from penjing.core.report import Comparison, DataSummary, ModelSummary, Report
     from penjing.core.task import Table, Task
     from penjing.data.check import CheckReport
+    from penjing.data.config import DataConfig
     from penjing.data.prepare import Prepared
     from penjing.select.config import SelectConfig
     from penjing.select.quote import Quote
@@ -176,9 +177,9 @@ def evaluate(
     from penjing.predict.predictor import Predictor
 
     opened = open_artifact(artifact, public_key)
-    recipe = _recipe_of(opened, overrides)
+    recipe = recipe_of(opened, overrides)
     predictor = Predictor(opened)
-    table, about = _rows_to_score(opened, predictor.task, data, test, columns or {}, listener)
+    table, about = _rows_to_score(opened, predictor.task, recipe.stage("data"), data, test, columns or {}, listener)
     predictions = []
     for _, prediction in predictor.stream(table.rows):
         predictions.append(prediction)
@@ -238,8 +239,16 @@ def compare(
     return compare_artifacts(a, b, test, listener=listener, public_key=public_key)
 
 
-def _recipe_of(artifact: Artifact, overrides: Mapping[str, Any] | None) -> Recipe:
-    """The recipe the artifact was made with; the default one where it carries none."""
+def recipe_of(artifact: Artifact, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe the artifact was made with; the default one where it carries none.
+
+    Args:
+        artifact: an opened artifact.
+        overrides: dotted recipe keys → values, put over it.
+
+    Raises:
+        RecipeError: the recipe or an override is wrong.
+    """
     from penjing.core.recipe import RECIPE, parse_recipe
     from penjing.pipeline.plan import resolve
 
@@ -250,6 +259,7 @@ def _recipe_of(artifact: Artifact, overrides: Mapping[str, Any] | None) -> Recip
 def _rows_to_score(
     artifact: Artifact,
     task: Task,
+    settings: DataConfig,
     data: Path | str | None,
     test: Path | str | None,
     columns: Mapping[str, str],
@@ -264,7 +274,7 @@ def _rows_to_score(
         name, digest = sealed_entry(artifact)
         fingerprint = str(artifact.manifest.get("data_fingerprint", ""))
     else:
-        table = labelled_rows(task, str(data), columns, listener)
+        table = labelled_rows(task, str(data), columns, settings, listener)
         name, digest, fingerprint = str(data), None, ""
     about = DataSummary(
         source=name,
@@ -277,13 +287,16 @@ def _rows_to_score(
     return table, about
 
 
-def labelled_rows(task: Task, source: str, columns: Mapping[str, str], listener: Listener = ignore) -> Table:
+def labelled_rows(
+    task: Task, source: str, columns: Mapping[str, str], settings: DataConfig, listener: Listener = ignore
+) -> Table:
     """Rows of any source, read as the task's own rows were.
 
     Args:
         task: what they are for.
         source: a file, folder, SQL URL, hub:ID or demo name.
         columns: role → column in the source, where it differs from the artifact's.
+        settings: how the task's own rows were read (format, query, limits, label separator); its source is replaced.
         listener: told of progress.
 
     Raises:
@@ -295,12 +308,14 @@ def labelled_rows(task: Task, source: str, columns: Mapping[str, str], listener:
     from penjing.data.infer import infer
     from penjing.data.sources import read_table
 
-    table = read_table(DataConfig.of(source), listener)
+    table = read_table(DataConfig.of(source, settings), listener)
     roles = task.roles
     renamed = {given: str(getattr(roles, role)) for role, given in columns.items() if getattr(roles, role)}
     table = Table([rename(row, renamed) for row in table.rows], table.row_ids, table.name)
     named = {role: getattr(roles, role) for role in ("text", "text_pair", "label", "spans")}
-    inference = infer(table, ColumnsConfig(**named, features=roles.features or None), task.kind)
+    separator = settings.columns.label_separator
+    wanted = ColumnsConfig(**named, features=roles.features or None, label_separator=separator)
+    inference = infer(table, wanted, task.kind)
     found = conform(table, inference).table
     if not len(found):
         raise DataError("no row has both an input and a label", where=table.name, next_step="fill the label column")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,13 @@ from typing import Any
 
 import pytest
 
+from penjing.api import labelled_rows
 from penjing.cli import main
+from penjing.core.artifact import MANIFEST, seal
+from penjing.core.recipe import parse_recipe
 from penjing.core.task import TextSettings
 from penjing.models.pretrained import Pretrained
+from penjing.pipeline.run import RECIPE
 from tiny_artifacts import make_artifact, make_task
 
 Made = dict[str, Path]
@@ -114,3 +119,38 @@ def test_csv_on_standard_output(artifacts, capsys):
     header, row = capsys.readouterr().out.splitlines()
     assert header.startswith('"text","predicted_label"')
     assert row.startswith('"\'=1+1"')
+
+
+def test_a_file_is_read_as_the_artifacts_own_data_was(artifacts, tmp_path, capsys, monkeypatch):
+    """Names of columns and the delimiter come from the artifact's recipe."""
+    directory = tmp_path / "artifact"
+    made = artifacts["text-classification"]
+    shutil.copytree(made, directory)
+    recipe = parse_recipe({"data": {"source": "old.csv", "format": {"delimiter": "^", "header": ["number", "text"]}}})
+    (directory / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
+    manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    (directory / MANIFEST).unlink()
+    seal(directory, kind=manifest["kind"], capabilities=manifest["capabilities"], batch_invariant=True)
+    data = tmp_path / "rows.csv"
+    data.write_text("1^good, and quick\n2^bad, and late\n", encoding="utf-8")
+    found = predictions(["predict", str(directory), str(data)], capsys)
+    assert [entry["input"]["text"] for entry in found] == ["good, and quick", "bad, and late"]
+
+
+def test_labels_are_separated_as_the_artifacts_own_were(task_rows, text_settings, tmp_path):
+    rows, roles = task_rows("text-classification/multi-label")
+    task = make_task("text-classification/multi-label", rows, roles, text_settings)
+    data = tmp_path / "rows.csv"
+    data.write_text("text,labels\ngood,pleased#refund\nbad,angry\n", encoding="utf-8")
+    settings = parse_recipe({"data": {"columns": {"label_separator": "#"}}}).stage("data")
+    assert [row["labels"] for row in labelled_rows(task, str(data), {}, settings).rows] == [
+        ["pleased", "refund"],
+        ["angry"],
+    ]
+
+
+def test_nan_in_json_lines_is_refused_at_its_line(artifacts, capsys, monkeypatch):
+    rows = b'{"text": "good", "n": 1}\n{"text": "bad", "n": NaN}\n'
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(rows)))
+    assert main(["predict", str(artifacts["text-classification"]), "-", "--stdin-format", "jsonl", "--json"]) == 2
+    assert "standard input, line 2: not JSON (NaN is no JSON number" in capsys.readouterr().err

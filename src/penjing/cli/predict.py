@@ -59,6 +59,7 @@ def predict(args: argparse.Namespace, console: Console) -> int:
 
 
 def _rows(args: argparse.Namespace, predictor: Predictor, console: Console) -> Rows:
+    from penjing.api import recipe_of
     from penjing.cli import predict_rows
 
     roles = predictor.task.roles
@@ -66,7 +67,8 @@ def _rows(args: argparse.Namespace, predictor: Predictor, console: Console) -> R
         return predict_rows.given(args.input, roles)
     if args.data == "-":
         return predict_rows.of_stdin(sys.stdin.buffer, args.stdin_format, roles, args.text)
-    return predict_rows.of_source(args.data, roles, args.text, console.listen)
+    settings = recipe_of(predictor.artifact).stage("data")
+    return predict_rows.of_source(args.data, settings, roles, args.text, console.listen)
 
 
 def _write(args: argparse.Namespace, predictor: Predictor, rows: Rows, console: Console) -> int:

@@ -77,14 +77,21 @@ def given(texts: Sequence[str], roles: Roles) -> Rows:
     return Rows((f"--input {i}", dict(zip(names, group, strict=True))) for i, group in enumerate(groups, 1))
 
 
-def of_source(source: str, roles: Roles, text: str | None, listener: Listener) -> Rows:
+def of_source(source: str, settings: DataConfig, roles: Roles, text: str | None, listener: Listener) -> Rows:
     """Rows of a file or any other data source, in constant memory.
+
+    Args:
+        source: as in a recipe.
+        settings: how the artifact's own rows were read; its source is replaced.
+        roles: the columns the artifact reads.
+        text: the column with the text, where the source calls it otherwise.
+        listener: told of downloads.
 
     Raises:
         DataError: it cannot be read, or lacks a column the artifact needs.
     """
     try:
-        tables = stream_rows(source, DataConfig.of(source), listener=listener)
+        tables = stream_rows(source, DataConfig.of(source, settings), listener=listener)
         pairs = ((row_id, row) for table in tables for row_id, row in zip(table.row_ids, table.rows, strict=True))
         return _checked(pairs, roles, text, source)
     except DataError as error:
@@ -134,12 +141,16 @@ def _objects(stream: IO[bytes]) -> Iterator[tuple[str, Row]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise DataError(f"not JSON ({error})", where=place) from None
         if not isinstance(row, dict):
             raise DataError(f"a JSON {type(row).__name__}", where=place, expected="an object: column → value")
         yield place, row
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number; write null where a value is not known")
 
 
 def _checked(pairs: Iterator[tuple[str, Row]], roles: Roles, text: str | None, where: str) -> Rows:

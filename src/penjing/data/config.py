@@ -106,14 +106,18 @@ class DataConfig(BaseModel):
     limits: LimitsConfig = Field(default_factory=LimitsConfig, description="Bounds while reading.")
 
     @classmethod
-    def of(cls, source: str) -> DataConfig:
+    def of(cls, source: str, like: DataConfig | None = None) -> DataConfig:
         """For a source named outside a recipe.
+
+        Args:
+            source: as in a recipe.
+            like: settings of earlier data, which hold for this source too; the defaults where None.
 
         Raises:
             RecipeError: it holds a password; the message does not repeat it.
         """
         try:
-            return cls(source=source)
+            return (like or cls()).model_copy(update={"source": cls(source=source).source})
         except ValidationError as error:
             finding = error.errors(include_input=False)[0]["msg"].removeprefix("Value error, ")
             raise RecipeError(finding, where="the data source") from None
