@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from penjing.core.task import Prediction, Roles, Splits, Table
-from penjing.select.probe import judge
+from penjing.evaluate.bootstrap import bootstrap
+from penjing.select.probe import RESAMPLES, judge
 from penjing.select.sample import draw_pool
 from penjing.select.stopwatch import Stopwatch
 from tiny_artifacts import make_task
@@ -73,6 +74,15 @@ def test_rows_in_time_are_judged_by_the_past_alone(setting):
     assert {judged for _, judged in fits} == {40}
     assert [learned for learned, _ in fits] == [200, 100, 50, 25]
     assert len(found.positions) == 40 and len(found.curve.replicates) == 10
+
+
+def test_the_interval_draws_groups_whole(setting):
+    task, splits, _, predictor = setting
+    pool = draw_pool(splits(group="who"), max_rows=1_000, num_folds=5, seed=0)
+    found = judge(task, pool, predictor(pool), watch=Stopwatch(60), level=0.95, seed=0)
+    owners = [pool.table.rows[i]["who"] for i in found.positions]
+    wanted = bootstrap(task, found.stats, resamples=RESAMPLES, level=0.95, seed=0, groups=owners)[task.primary]
+    assert (found.low, found.high) == (wanted.low, wanted.high)
 
 
 def test_when_time_is_up_one_model_is_fitted_at_the_full_size(setting):

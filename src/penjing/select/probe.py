@@ -138,7 +138,8 @@ def judge(
         by_fold = [[stats.take(cut) for stats in by_fold[0]] for cut in cuts if len(cut)]
         judged_parts = [judged_parts[0][cut] for cut in cuts if len(cut)]
     whole = [_joined([fold[k] for fold in by_fold]) for k in range(len(sizes))]
-    return summarise(task, whole, by_fold, np.concatenate(judged_parts), sizes, level, seed)
+    positions = np.concatenate(judged_parts)
+    return summarise(task, whole, by_fold, positions, sizes, level, seed, pool.groups(positions))
 
 
 def _parts(pool: Pool) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -166,6 +167,7 @@ def summarise(
     sizes: Sequence[int],
     level: float,
     seed: int,
+    groups: Sequence[object] | None = None,
 ) -> Judged:
     """Score, interval and curve from statistics.
 
@@ -177,7 +179,10 @@ def summarise(
         sizes: [S] rows learned from.
         level: of the interval.
         seed: of the bootstrap.
+        groups: [M] group of each judged row, where rows are not independent; they are drawn whole, as in reports.
     """
+    if groups is not None and len(groups) != len(whole[-1]):
+        groups = None  # the task's units are not rows
     floor = 0.5 / len(positions)  # no sample of n rows shows an error of 0
 
     def error(stats: Stats) -> float:
@@ -188,7 +193,8 @@ def summarise(
         for left_out in range(len(folds)):
             rest = [fold for k, fold in enumerate(folds) if k != left_out]
             replicates.append(tuple(error(_joined([fold[k] for fold in rest])) for k in range(len(sizes))))
-    interval = bootstrap(_Primary(task), whole[-1], resamples=RESAMPLES, level=level, seed=seed)[task.primary]
+    found = bootstrap(_Primary(task), whole[-1], resamples=RESAMPLES, level=level, seed=seed, groups=groups)
+    interval = found[task.primary]
     score = interval.value if interval.value is not None else float("nan")
     low = score if interval.low is None else interval.low
     high = score if interval.high is None else interval.high

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -29,12 +29,21 @@ class Pool:
         fold: [N] int, the fold in which a row is judged; -1 for rows that are only learned from.
         num_folds: how many folds there are.
         crossed: whether a model judged on one fold learns from the others (else from the rows of fold -1).
+        group: the column whose rows belong together, where there is one.
     """
 
     table: Table
     fold: np.ndarray
     num_folds: int
     crossed: bool
+    group: str | None = None
+
+    def groups(self, positions: np.ndarray) -> list[object] | None:
+        """[M] group of each of [M] rows, a row without one being its own; None where rows are independent."""
+        if self.group is None:
+            return None
+        known = [(int(i), self.table.rows[i].get(self.group)) for i in positions]
+        return [i if name is None else str(name) for i, name in known]
 
     def parts(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """(positions to learn from, positions to judge) of one fold, each in random order."""
@@ -45,7 +54,7 @@ class Pool:
         """The first rows, which are a random sample; of rows that are not crossed, learned and judged in proportion."""
         if count >= len(self.table):
             return self
-        return Pool(self.table.take(range(count)), self.fold[:count], self.num_folds, self.crossed)
+        return Pool(self.table.take(range(count)), self.fold[:count], self.num_folds, self.crossed, self.group)
 
 
 def draw_pool(splits: Splits, *, max_rows: int, num_folds: int, seed: int) -> Pool:
@@ -65,7 +74,7 @@ def draw_pool(splits: Splits, *, max_rows: int, num_folds: int, seed: int) -> Po
     rng = np.random.default_rng(seed)
     train, valid = splits.train, splits.valid
     if len(valid) and (splits.roles.time is not None or len(valid) >= MIN_VALID_ROWS):
-        return _held_out(train, valid, splits.roles.label, max_rows, rng)
+        return replace(_held_out(train, valid, splits.roles.label, max_rows, rng), group=splits.roles.group)
     table = Table([*train.rows, *valid.rows], [*train.row_ids, *valid.row_ids], train.name)
     table = table.take(_order(table, splits.roles.label, max_rows, rng))
     column = splits.roles.group
@@ -73,7 +82,7 @@ def draw_pool(splits: Splits, *, max_rows: int, num_folds: int, seed: int) -> Po
         fold, num_folds = _dealt(table, splits.roles, num_folds)
     else:
         fold, num_folds = _grouped(table, splits.roles, num_folds)
-    return Pool(table, fold, num_folds, crossed=True)
+    return Pool(table, fold, num_folds, crossed=True, group=column)
 
 
 def _classes(table: Table, column: str | None) -> np.ndarray:

@@ -131,7 +131,9 @@ def judge_short_run(
             f"{pretrained.name} trains {run.samples_per_s:.1f} rows/s, too slow to be tried in {watch.seconds:.0f} s",
             next_step="allow more time (select.model_seconds, select.quote_seconds) or shorten rows (train.max_length)",
         )
-    return summarise(task, [run.stats], [[run.stats]], run.judged, [len(run.learn)], level, seed), run.samples_per_s
+    groups = pool.groups(run.judged)
+    judged = summarise(task, [run.stats], [[run.stats]], run.judged, [len(run.learn)], level, seed, groups)
+    return judged, run.samples_per_s
 
 
 _QUIET = {"early_stopping": None, "evaluations": 1, "checkpoint_seconds": NEVER}
