@@ -11,6 +11,7 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from reprlib import Repr
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 RECIPE = "recipe.yaml"  # in an artifact: what it was made with
 MAX_RECIPE_BYTES = 1_000_000
+MAX_SHOWN_CHARS = 200
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 1_000  # whole addresses, so that a password in one is found
 _PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@\s]+@")
 _PASSWORD_KEY = re.compile(r"([?&;](?:password|passwd|pwd)=)[^&;\s'\"]+", re.IGNORECASE)
 
@@ -101,6 +105,10 @@ def read_recipe(path: Path) -> Recipe:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         detail = " ".join(str(error).split())
         raise RecipeError(f"not valid YAML: {detail}", where=str(path), next_step="correct the YAML") from None
+    except RecursionError:
+        raise RecipeError(
+            "nested too deeply", where=str(path), expected="a mapping of keys as in docs/recipe.md"
+        ) from None
     return parse_recipe({} if values is None else values, where=str(path))
 
 
@@ -114,7 +122,9 @@ def _explain(detail: ErrorDetails, root: type[BaseModel]) -> str:
         hint = f", did you mean '{near}'?" if near else f", accepted: {', '.join(accepted)}"
         return f"unknown key '{key}'{hint}"
     # What was given may be an address with a password, and a message ends up in logs.
-    given = _PASSWORD_KEY.sub(r"\1***", _PASSWORD.sub(r"\1***@", repr(detail["input"])))
+    # Aliases let a few bytes of YAML stand for megabytes: reprlib writes only the beginning of each part.
+    given = _PASSWORD_KEY.sub(r"\1***", _PASSWORD.sub(r"\1***@", _SHORT.repr(detail["input"])))
+    given = given if len(given) <= MAX_SHOWN_CHARS else given[:MAX_SHOWN_CHARS] + "..."
     return f"'{key}' = {given}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
 
 
