@@ -1,6 +1,7 @@
 """Tabular tasks: columns to features, labels, metrics, state."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,11 @@ def test_reads_numbers(text, number):
 @pytest.mark.parametrize("text", ["", "e5", "1,23", "nan", "inf", "0x10", "1_000", ".", "1e999", "034,101", "١٢" * 30])
 def test_refuses_what_is_no_number(text):
     assert parse_number(text) is None
+
+
+def test_a_moment_is_the_same_day_as_text_and_as_datetime():
+    text = "2024-05-01T01:00:00+08:00"
+    assert parse_day(text) == parse_day(datetime.fromisoformat(text)) == parse_day("2024-04-30")
 
 
 @given(st.text(max_size=60))

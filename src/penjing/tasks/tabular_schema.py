@@ -140,7 +140,10 @@ def is_missing(value: Any, words: frozenset[str] = MISSING) -> bool:
 
 
 def parse_day(value: Any) -> float | None:
-    """Days since 1970-01-01 of an ISO date or date-time ("2024-05-01", "2024/05/01 13:00"); None if it is none."""
+    """Days since 1970-01-01 of an ISO date or date-time ("2024-05-01", "2024/05/01 13:00"); None if it is none.
+
+    The day is the one in UTC where a time zone is given, of text and of `datetime` alike.
+    """
     if isinstance(value, datetime):
         value = value.astimezone(UTC).date() if value.tzinfo else value.date()
     if isinstance(value, date):
@@ -151,7 +154,7 @@ def parse_day(value: Any) -> float | None:
         moment = datetime.fromisoformat(value.strip().replace("/", "-"))
     except ValueError:
         return None
-    return float(moment.date().toordinal() - _DAY_ONE)
+    return parse_day(moment)
 
 
 def _value(row: Mapping[str, Any], name: str, index: int) -> Any:
