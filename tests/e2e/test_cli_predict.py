@@ -153,4 +153,5 @@ def test_nan_in_json_lines_is_refused_at_its_line(artifacts, capsys, monkeypatch
     rows = b'{"text": "good", "n": 1}\n{"text": "bad", "n": NaN}\n'
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(rows)))
     assert main(["predict", str(artifacts["text-classification"]), "-", "--stdin-format", "jsonl", "--json"]) == 2
-    assert "standard input, line 2: not JSON (NaN is no JSON number" in capsys.readouterr().err
+    error = json.loads(capsys.readouterr().out)
+    assert error["where"] == "standard input, line 2" and "NaN is no JSON number" in error["what"]
