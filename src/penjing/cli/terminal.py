@@ -14,12 +14,6 @@ def printable(text: object) -> str:
     return _CONTROLS.sub(lambda found: found.group().encode("unicode_escape").decode("ascii"), str(text))
 
 
-def shorten(text: object, width: int) -> str:
-    """At most `width` characters, printable."""
-    shown = printable(text)
-    return shown if len(shown) <= width else shown[: width - 1] + "…"
-
-
 def duration(seconds: float) -> str:
     """Seconds as "45 s", "3:20" or "1:02:03"."""
     whole = round(seconds)

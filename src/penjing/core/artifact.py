@@ -60,10 +60,6 @@ class Artifact:
             raise ArtifactError(f"has no file {name!r}", where=str(self.path))
         return self.path / name
 
-    def read_json(self, name: str) -> Any:
-        """A JSON file of the artifact."""
-        return json.loads(self.file(name).read_text(encoding="utf-8"))
-
 
 def seal(
     directory: Path,

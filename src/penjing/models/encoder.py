@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,10 +45,6 @@ class EncoderConfig:
     def from_dict(cls, values: dict[str, Any]) -> EncoderConfig:
         """Pick the sizes out of a `config.json`."""
         return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 class Layer(nn.Module):

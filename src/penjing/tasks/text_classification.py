@@ -56,11 +56,6 @@ class TextClassification(Supervised[TextInput, SingleLabel | MultiLabel]):
     trainer: ClassVar[str] = "penjing.train.gradient.sequence:SequenceTrainer"
     reads_pairs: ClassVar[bool] = False
 
-    @property
-    def multi_label(self) -> bool:
-        """Whether a row may have several labels."""
-        return isinstance(self.decision, MultiLabel)
-
     @classmethod
     def supports(cls, rows: Sequence[Row], roles: Roles) -> str | None:
         """Texts, and at least two classes (or lists of labels)."""
