@@ -172,7 +172,7 @@ def evaluate(
     from penjing.evaluate.evaluate import evaluate as score
     from penjing.evaluate.evaluate import recorded_group
     from penjing.evaluate.hardware import describe_hardware
-    from penjing.evaluate.verdict import verdicts
+    from penjing.evaluate.verdict import verdicts_alone
     from penjing.predict.measure import measure
     from penjing.predict.predictor import Predictor
 
@@ -207,7 +207,7 @@ def evaluate(
             "evaluation": evaluation,
             "cost": cost,
             "hardware": describe_hardware(),
-            "verdicts": verdicts(recipe.budget.model_copy(update={"drop": None}), evaluation, cost),
+            "verdicts": verdicts_alone(recipe.budget, evaluation, cost),
         }
     )
 

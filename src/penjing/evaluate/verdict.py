@@ -40,6 +40,11 @@ def verdicts(budget: Budget, evaluation: Evaluation, cost: Cost, reference: Comp
     return found
 
 
+def verdicts_alone(budget: Budget, evaluation: Evaluation, cost: Cost) -> list[Verdict]:
+    """Verdicts of a model with nothing beside it: all but `drop`, which is judged where one is made from another."""
+    return verdicts(budget.model_copy(update={"drop": None}), evaluation, cost)
+
+
 def overall(found: list[Verdict]) -> State | None:
     """FAIL if any fails, else INCONCLUSIVE if any is, else PASS; None without a budget."""
     states = {verdict.state for verdict in found}

@@ -28,7 +28,7 @@ from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.evaluate import evaluate
 from penjing.evaluate.hardware import describe_hardware
 from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
-from penjing.evaluate.verdict import verdicts
+from penjing.evaluate.verdict import verdicts_alone
 from penjing.predict.measure import measure
 from penjing.predict.predictor import Predictor
 
@@ -198,8 +198,7 @@ def _verdicts(report: Report, artifact: Artifact, found: Evaluation) -> list[Ver
     """What the recipe's budget says of the metrics found again, and of the costs reported, which are judged apart."""
     if RECIPE not in artifact.manifest["files"]:
         return []
-    budget = read_recipe(artifact.file(RECIPE)).budget
-    return verdicts(budget.model_copy(update={"drop": None}), found, report.cost)
+    return verdicts_alone(read_recipe(artifact.file(RECIPE)).budget, found, report.cost)
 
 
 def _pages(report: Report, artifact: Artifact, present: Hardware, *, holds: bool) -> list[Figure]:

@@ -8,15 +8,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from penjing.core.artifact import Artifact
-from penjing.core.budget import Budget
 from penjing.core.recipe import Recipe
-from penjing.core.report import Cost, CurvePoint, DataSummary, Evaluation, ModelSummary, Report, Verdict
+from penjing.core.report import Cost, CurvePoint, DataSummary, Evaluation, ModelSummary, Report
 from penjing.core.task import Roles, Task
 from penjing.data.prepare import Prepared
 from penjing.evaluate.assemble import files_digest
 from penjing.evaluate.hardware import describe_hardware
 from penjing.evaluate.page.words import Language
-from penjing.evaluate.verdict import verdicts
+from penjing.evaluate.verdict import verdicts_alone
 from penjing.models.pretrained import Pretrained
 from penjing.pipeline.training import Trained
 
@@ -59,13 +58,8 @@ def build_report(
         cost=cost,
         hardware=describe_hardware(),
         curves=curves(trained.history, f"valid_{task.primary}"),
-        verdicts=budget_verdicts(recipe.budget, evaluation, cost),
+        verdicts=verdicts_alone(recipe.budget, evaluation, cost),
     )
-
-
-def budget_verdicts(budget: Budget, evaluation: Evaluation, cost: Cost) -> list[Verdict]:
-    """Verdicts on every limit; `drop` needs a reference model and is the compress stage's."""
-    return verdicts(budget.model_copy(update={"drop": None}), evaluation, cost)
 
 
 def model_summary(pretrained: Pretrained | None, trained: Trained) -> ModelSummary:
