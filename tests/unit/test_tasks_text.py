@@ -260,7 +260,7 @@ def test_metrics_that_units_leave_undefined_are_nan_not_errors(kind, task_rows, 
 def test_temperature_softens_probabilities_and_keeps_labels(task_rows, text_settings):
     for kind in ("text-classification", "text-classification/multi-label"):
         task, _ = _task(kind, task_rows, text_settings)
-        if task.multi_label:
+        if task.calibration == "sigmoid":
             task = task.with_thresholds([0.2, 0.5, 0.7, 0.4, 0.6])
         outputs = {"logits": _logits(8, 200, len(task.labels))}
         sharp, soft = (t.predict(lambda b, o=outputs: o, {}) for t in (task, task.with_temperature(3.0)))
