@@ -196,6 +196,9 @@ def test_bash_completes(tmp_path):
 
 def test_init_writes_a_recipe_that_is_read_again(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    assert main(["init", "reviews.csv"]) == 2
+    assert "no such file" in capsys.readouterr().err and not Path("recipe.yaml").exists()
+    Path("reviews.csv").write_text("text,label\ngood,1\n", encoding="utf-8")
     assert main(["init", "reviews.csv"]) == 0
     text = Path("recipe.yaml").read_text(encoding="utf-8")
     assert parse_recipe(yaml.safe_load(text)) == parse_recipe({"data": {"source": "reviews.csv"}})
@@ -203,8 +206,10 @@ def test_init_writes_a_recipe_that_is_read_again(tmp_path, capsys, monkeypatch):
     assert "exists already" in capsys.readouterr().err
 
 
-def test_init_without_its_comment_marks_is_the_default_recipe(tmp_path):
+def test_init_without_its_comment_marks_is_the_default_recipe(tmp_path, monkeypatch):
     """Every commented line is a valid key with its default, indented as it must be."""
+    monkeypatch.chdir(tmp_path)
+    Path("reviews.csv").write_text("text,label\ngood,1\n", encoding="utf-8")
     target = tmp_path / "all.yaml"
     assert main(["init", "reviews.csv", "--out", str(target)]) == 0
     lines = []

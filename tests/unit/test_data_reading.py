@@ -318,7 +318,15 @@ def test_hub_data_set_from_a_local_clone(tmp_path, monkeypatch):
     table = read("hub:owner/set")
     assert [row["split"] for row in table.rows] == ["train"] * 4 + ["test"]
     assert table.rows[0] == {**ROWS[0], "split": "train"} and table.row_ids[-1] == "hub:owner/set:test:1"
-    with pytest.raises(FetchError, match="hub:owner/gone: the hub data set could not be opened"):
+    with pytest.raises(FetchError, match="hub:owner/gone: the hub data set could not be read"):
         read("hub:owner/gone")
     with pytest.raises(DataError, match="is not a data set id"):
         read("hub:../../etc/passwd")
+
+    def broken(_):
+        yield ROWS[0]
+        raise ConnectionError("the line went dead")
+
+    monkeypatch.setattr("datasets.IterableDataset.__iter__", broken)
+    with pytest.raises(FetchError, match="hub:owner/set: the hub data set could not be read .*the line went dead"):
+        read("hub:owner/set")

@@ -115,6 +115,7 @@ def test_the_catalog_goes_to_the_hub_when_the_index_fails(hub, environ, tmp_path
     assert found["directory"] == str(tmp_path / "cache" / "models" / "e5-small-multilingual-hub")
     assert found["prefix"] == "query: "
     assert any("trying the model hub" in note for note in found["notes"])
+    assert any("knows no sha256 of intfloat/multilingual-e5-small" in note for note in found["notes"])
     again = resolve_elsewhere("e5-small-multilingual", environ | {"HF_HUB_OFFLINE": "1"})
     assert again["directory"] == found["directory"] and again["notes"] == []
 

@@ -26,6 +26,8 @@ def init(args: argparse.Namespace, console: Console) -> int:
     """Write the recipe; every key but the source is a comment, so that defaults may improve."""
     from penjing.core.artifact import write_atomic
     from penjing.core.recipe import parse_recipe
+    from penjing.data.config import DataConfig
+    from penjing.data.sources import open_source
 
     out = Path(args.out)
     if out.exists() and not args.overwrite:
@@ -34,6 +36,7 @@ def init(args: argparse.Namespace, console: Console) -> int:
         raise RecipeError("no such directory", where=str(out.parent), next_step="make it, or give another --out")
     if args.source is not None:
         parse_recipe({"data": {"source": args.source}}, where="DATA")
+        open_source(args.source, DataConfig(source=args.source))  # refuses what does not exist or is not read
     write_atomic(out, recipe_text(args.source))
     if console.json:
         console.document({"out": str(out)})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from penjing.core.errors import DataError, FetchError, MissingExtraError
@@ -33,19 +34,12 @@ def read_hub(identifier: str, limits: LimitsConfig) -> Iterator[tuple[str, dict[
     except ImportError:
         raise MissingExtraError("datasets", "hub") from None
     name, _, configuration = identifier.partition("#")
-    try:
+    with _explained(identifier):
         loaded = datasets.load_dataset(name, configuration or None, streaming=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        detail = " ".join(str(error).split())[:200]
-        raise FetchError(
-            f"the hub data set could not be opened ({type(error).__name__}: {detail})",
-            where=f"hub:{identifier}",
-            next_step="check the id and the network, or download the data and give the file",
-        ) from None
     for split, rows in loaded.items():
         features = rows.features or {}
         named = {column: f for column, f in features.items() if isinstance(f, datasets.ClassLabel)}
-        for number, raw in enumerate(rows, start=1):
+        for number, raw in enumerate(_fetched(rows, identifier), start=1):
             row = {column: plain_value(value) for column, value in raw.items()}
             for column, feature in named.items():
                 # The hub writes -1 where a label is withheld.
@@ -53,3 +47,30 @@ def read_hub(identifier: str, limits: LimitsConfig) -> Iterator[tuple[str, dict[
                 row[column] = feature.int2str(index) if index is not None and index >= 0 else None
             row.setdefault("split", SPLIT_VALUES.get(split.lower(), split))
             yield f"{split}:{number}", check_row(row, f"hub:{identifier}, {split} row {number}", limits)
+
+
+def _fetched(rows: Iterable[dict[str, Any]], identifier: str) -> Iterator[dict[str, Any]]:
+    """The rows as they come over the network, which may fail at any of them."""
+    iterator = iter(rows)
+    while True:
+        with _explained(identifier):
+            row = next(iterator, None)
+        if row is None:
+            return
+        yield row
+
+
+@contextmanager
+def _explained(identifier: str) -> Iterator[None]:
+    """Turn what the client raises into a `FetchError` of one line."""
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, HTTPError) as error:
+        detail = " ".join(str(error).split())[:200]
+        raise FetchError(
+            f"the hub data set could not be read ({type(error).__name__}: {detail})",
+            where=f"hub:{identifier}",
+            next_step="check the id and the network, or download the data and give the file",
+        ) from None
