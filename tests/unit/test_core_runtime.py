@@ -191,7 +191,7 @@ def test_the_report_names_what_may_be_used(monkeypatch):
 
 @pytest.mark.parametrize(("given", "expected"), [(None, "128"), ("64", "64")])
 def test_few_compiled_products_are_kept_from_the_first_one_on(given, expected):
-    """Read by torch's wrapper of oneDNN once, so it stands in the environment before `detect` as much as imports torch."""
+    """Read once by torch's wrapper of oneDNN, so it must stand in the environment before torch is imported."""
     pytest.importorskip("torch")
     code = """
 import os, sys

@@ -328,5 +328,5 @@ def test_hub_data_set_from_a_local_clone(tmp_path, monkeypatch):
         raise ConnectionError("the line went dead")
 
     monkeypatch.setattr("datasets.IterableDataset.__iter__", broken)
-    with pytest.raises(FetchError, match="hub:owner/set: the hub data set could not be read .*the line went dead"):
+    with pytest.raises(FetchError, match=r"hub:owner/set: the hub data set could not be read .*the line went dead"):
         read("hub:owner/set")
