@@ -45,8 +45,8 @@ class Runtime:
             CapabilityError: OMP_NUM_THREADS is set and no number of threads.
         """
         # Every shape of a batch has its products compiled. oneDNN keeps 1,024 of them and torch's wrapper of it (ideep)
-        # 1,024 more, each with scratch memory, unless told otherwise before the first one. Banking77 in bf16, 400 steps:
-        # 92 ms a step and 1.75 GB as they are, 92 ms and 1.54 GB with 128 of the wrapper's, 106 ms and 1.1 GB with 32 of
+        # 1,024 more, each with scratch memory, unless told otherwise before the first one. Banking77, bf16, 400 steps:
+        # 92 ms a step and 1.75 GB as they are, 92 ms and 1.54 GB with 128 of the latter, 106 ms and 1.1 GB with 32 of
         # both, for then a length that comes again is compiled again.
         os.environ.setdefault("LRU_CACHE_CAPACITY", "128")
         import torch
