@@ -131,6 +131,19 @@ def test_tables_are_checked_by_column(tmp_path):
     assert "label errors" in report.skipped
 
 
+def test_rows_of_few_categories_are_neither_copies_nor_leaks(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"plan": f"p{rng.integers(3)}", "paid": f"y{rng.integers(2)}", "outcome": f"o{rng.integers(2)}"}
+        for _ in range(300)
+    ]
+    for i, row in enumerate(rows):
+        row["split"] = "test" if i % 5 == 0 else "train"
+    config = save(tmp_path / "a.jsonl", rows)
+    report = check_source(config.model_copy(update={"columns": ColumnsConfig(label="outcome")}))
+    assert report.ok and not {"leakage", "duplicate-text", "conflicting-label"} & {f.code for f in report.findings}
+
+
 def edited(rng, text, width):
     """One word of English, or one character of Chinese, replaced."""
     words = text.split(" ") if width > 1 else list(text)

@@ -107,6 +107,43 @@ def test_time_puts_the_newest_last(tmp_path):
         prepare(DataConfig(source=write_csv(tmp_path / "a.csv", rows), columns=ColumnsConfig(time="day")))
 
 
+def few_combinations(count):
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "day": f"2026-{1 + i // 100:02}-{1 + i % 28:02}",
+            "plan": str(rng.choice(["basic", "plus", "max"])),
+            "region": str(rng.choice(["north", "east", "south", "west"])),
+            "paid": str(rng.choice(["yes", "no"])),
+            "churn": f"c{i % 2}",
+        }
+        for i in range(count)
+    ]
+
+
+FEATURES = ("plan", "region", "paid")
+
+
+def test_rows_of_few_categories_are_no_copies_of_each_other(tmp_path):
+    source = write_csv(tmp_path / "a.csv", few_combinations(1_000))
+    prepared = prepare(DataConfig(source=source, columns=ColumnsConfig(label="churn", features=FEATURES)))
+    seen = [{tuple(row[name] for name in FEATURES) for row in part.rows} for part in parts(prepared).values()]
+    assert [len(part) for part in parts(prepared).values()] == [720, 80, 200]
+    assert len(seen[0]) == 24 and seen[0] >= seen[1] | seen[2]
+    assert not any("repeat the content" in note for note in prepared.explanation)
+    in_time = ColumnsConfig(label="churn", features=FEATURES, time="day")
+    prepared = prepare(DataConfig(source=source, columns=in_time))
+    assert sum(map(len, parts(prepared).values())) == 1_000
+
+
+def test_a_table_of_measurements_written_twice_stays_together(tmp_path):
+    rows = [{"age": i % 60, "income": 1_000 + 7 * i, "churn": f"c{i % 2}"} for i in range(300)]
+    prepared = prepare(DataConfig(source=write_csv(tmp_path / "a.csv", rows + rows[:90])))
+    seen = [{row["income"] for row in part.rows} for part in parts(prepared).values()]
+    assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
+    assert any(note.startswith("90 rows repeat") for note in prepared.explanation)
+
+
 def test_given_parts_are_kept_and_leaks_are_said(tmp_path):
     rows = make_rows(120)
     config = DataConfig(source=write_csv(tmp_path / "a.csv", rows[:100]), test=write_csv(tmp_path / "t.csv", rows[90:]))

@@ -208,6 +208,8 @@ def _unlabelled(own: Table, config: DataConfig, inference: Inference, listener: 
 
 def _not_held_out(unlabelled: Table, splits: Splits, notes: list[str]) -> Table:
     """Without the texts of validation and test rows, which no part of training may read."""
+    if splits.roles.text is None:
+        return unlabelled
     held = {content_key(row, splits.roles) for part in (splits.valid, splits.sealed_test) for row in part.rows}
     keep = [i for i, row in enumerate(unlabelled.rows) if content_key(row, splits.roles) not in held]
     if len(keep) == len(unlabelled):

@@ -1,7 +1,6 @@
 """Train, valid and test: as given, stratified, grouped or by time; the same seed gives the same split.
 
-Rows with the same text always stay together, so no text is learned and then tested; where a given split breaks that,
-it is said.
+Copies of a row always stay together, so none is learned and then tested; where a given split breaks that, it is said.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from penjing.data.infer import Inference
 from penjing.data.naming import SPLIT_VALUES
 from penjing.data.profile import parse_time
 from penjing.data.stratify import stratified_parts
-from penjing.data.textkey import content_key, fingerprint
+from penjing.data.textkey import are_copies, content_key, fingerprint
 
 _TRAIN, _TEST, _VALID = 0, 1, 2
 _NUMBER_BINS = 10
@@ -75,7 +74,7 @@ def split_table(
     train, test, valid = _complete(table, given["test"], given["valid"], inference, config, strategy, seed, notes)
     if any(part is not None for part in given.values()):
         train, valid = _given_leaks(train, valid, test, inference, config, notes)
-    elif strategy == "time":
+    elif strategy == "time" and inference.roles.text is not None:  # features come again without being a copy
         train, valid = _drop_seen(train, valid, test, inference, notes)
     for name, part in (("training", train), ("validation", valid), ("test", test)):
         if not len(part):
@@ -150,10 +149,11 @@ def _at_random(
         raise DataError("no group column", where="data.columns.group", expected="the column whose rows stay together")
     keys = [content_key(row, inference.roles) for row in table.rows]
     groups = [row.get(group) for row in table.rows] if strategy == "grouped" and group is not None else None
+    tied = are_copies(keys, inference.roles)
     repeated = len(keys) - len(set(keys))
-    if repeated:
+    if repeated and tied:
         notes.append(f"{repeated:,} rows repeat the content of another row; copies stay in one part")
-    units = _units(keys, groups)
+    units = _units(len(table), *([keys] if tied else []), *([groups] if groups is not None else []))
     labels = _strata(targets(table.rows, inference))
     parts = stratified_parts(labels, units, fractions, np.random.default_rng(seed))
     if any(not (parts == part + 1).any() for part in range(len(fractions))):
@@ -166,9 +166,9 @@ def _at_random(
     return parts
 
 
-def _units(keys: Sequence[bytes], groups: Sequence[Any] | None) -> np.ndarray:
-    """Number of the connected set (by equal content, by equal group) of each row."""
-    parent = list(range(len(keys)))
+def _units(count: int, *ties: Sequence[Any]) -> np.ndarray:
+    """Number of the connected set of each row; rows with an equal value in one of the ties (content, group) connect."""
+    parent = list(range(count))
 
     def root(i: int) -> int:
         while parent[i] != i:
@@ -176,13 +176,13 @@ def _units(keys: Sequence[bytes], groups: Sequence[Any] | None) -> np.ndarray:
             i = parent[i]
         return i
 
-    for values in (keys, groups) if groups is not None else (keys,):
+    for values in ties:
         first: dict[Any, int] = {}
         for i, value in enumerate(values):
             if value is None:
                 continue
             parent[root(i)] = root(first.setdefault(value if isinstance(value, bytes) else str(value), i))
-    return np.array([root(i) for i in range(len(keys))])
+    return np.array([root(i) for i in range(count)])
 
 
 def _strata(labels: Sequence[Any]) -> list[list[str]]:
@@ -235,8 +235,11 @@ def _given_leaks(
     train: Table, valid: Table, test: Table, inference: Inference, config: SplitConfig, notes: list[str]
 ) -> tuple[Table, Table]:
     """A given split is kept as it is, unless the user wants leaks dropped: from training, and from validation."""
-    tested = {content_key(row, inference.roles) for row in test.rows}
-    held = tested | {content_key(row, inference.roles) for row in valid.rows}
+    keys = [[content_key(row, inference.roles) for row in part.rows] for part in (train, valid, test)]
+    if not are_copies([key for part in keys for key in part], inference.roles):
+        return train, valid
+    tested = set(keys[2])
+    held = tested | set(keys[1])
     train = _without_leaks(train, held, ("training", "of a held-out row"), inference, config, notes)
     return train, _without_leaks(valid, tested, ("validation", "of a test row"), inference, config, notes)
 

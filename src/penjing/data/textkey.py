@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -30,6 +30,14 @@ def content_key(row: Mapping[str, Any], roles: Roles) -> bytes:
     else:
         content = json.dumps([row.get(name) for name in roles.features], ensure_ascii=False, default=str)
     return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def are_copies(keys: Sequence[bytes], roles: Roles) -> bool:
+    """Whether rows of equal content are copies of each other: texts always; of a table, where most rows differ.
+
+    Rows of a few categories meet by chance, and held together they would leave no more units than combinations.
+    """
+    return roles.text is not None or 2 * len(set(keys)) > len(keys)
 
 
 def fingerprint(tables: Iterable[Table], roles: Roles) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 
 from penjing.core.errors import MissingExtraError
 from penjing.core.task import Roles, Splits, Table
-from penjing.data.textkey import content_key
+from penjing.data.textkey import are_copies, content_key
 
 MIN_VALID_ROWS = 1_000
 PSEUDO_FOLDS = 10
@@ -109,11 +110,10 @@ def _order(table: Table, column: str | None, count: int, rng: np.random.Generato
 
 def _dealt(table: Table, roles: Roles, num_folds: int) -> tuple[np.ndarray, int]:
     """[N] folds and their number: contents of each class are dealt evenly, and copies of one stay together."""
-    has_content = roles.text is not None or roles.text_pair is not None or bool(roles.features)
-    keys = [content_key(row, roles) for row in table.rows] if has_content else list(range(len(table)))
+    keys: list[Any] = [content_key(row, roles) for row in table.rows]
+    if len(set(keys)) < 2 or not are_copies(keys, roles):
+        keys = list(range(len(table)))
     first = {key: i for i, key in reversed(list(enumerate(keys)))}
-    if len(first) < 2:
-        keys, first = list(range(len(table))), {i: i for i in range(len(table))}
     num_folds = max(2, min(num_folds, len(first)))
     classes = _classes(table, roles.label)
     dealt = sorted(first, key=lambda key: (classes[first[key]], first[key]))

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from penjing.core.task import Table
 from penjing.data.check.report import MAX_EXAMPLES, Example, Finding, Material, excerpt, texts_of
 from penjing.data.minhash import near_duplicates
-from penjing.data.textkey import content_key, normalise_text
+from penjing.data.textkey import are_copies, content_key, normalise_text
 
 
 def repeated(material: Material) -> Iterator[Finding]:
     """Rows with the content of another row, and those of them that disagree on the label."""
+    keys = material.keys()
+    if not are_copies(keys, material.inference.roles):
+        return
     places: dict[bytes, list[int]] = defaultdict(list)
-    for i, key in enumerate(material.keys()):
+    for i, key in enumerate(keys):
         places[key].append(i)
     groups = sorted((group for group in places.values() if len(group) > 1), key=len, reverse=True)
     if not groups:
@@ -60,25 +64,21 @@ def leaks(material: Material) -> Iterator[Finding]:
     """Content that is both learned and held out, where the split is fixed."""
     if not material.divided:
         return
-    keys = material.keys()
-    train = set(keys[: material.num_train])
+    keys, roles = material.keys(), material.inference.roles
+    sealed = material.sealed if material.sealed is not None else Table([], [])
+    sealed_keys = [content_key(row, roles) for row in sealed.rows]
+    if not are_copies(keys + sealed_keys, roles):
+        return
+    train, learned = set(keys[: material.num_train]), set(keys)
     valid = [i for i, key in enumerate(keys[material.num_train :], start=material.num_train) if key in train]
     ids = [material.table.row_ids[i] for i in valid]
-    total = len(keys) - material.num_train
-    if material.sealed is not None:
-        learned = set(keys)
-        total += len(material.sealed)
-        roles = material.inference.roles
-        ids += [
-            row_id
-            for row, row_id in zip(material.sealed.rows, material.sealed.row_ids, strict=True)
-            if content_key(row, roles) in learned
-        ]
+    ids += [row_id for key, row_id in zip(sealed_keys, sealed.row_ids, strict=True) if key in learned]
+    total = len(keys) - material.num_train + len(sealed)
     if ids:
         share = len(ids) / max(1, total)
         yield Finding(
             "leakage",
-            "error" if share > 0.05 else "warning",
+            "error" if share > 0.05 and roles.text is not None else "warning",  # rows of a table may meet by chance
             f"{len(ids):,} held-out rows have the content of a training row, so they are remembered, not predicted",
             len(ids),
             share,
