@@ -1,16 +1,19 @@
 """Roles, task kinds and languages from names and contents; the user's word wins."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from penjing.core.errors import DataError
+from penjing.core.recipe import read_recipe
 from penjing.core.task import Table
 from penjing.data.config import ColumnsConfig
 from penjing.data.conform import conform
 from penjing.data.infer import infer
 from penjing.data.language import detect_language
+from penjing.data.sources import read_table
 
 SENTENCE = "the delivery was late and nobody answered my calls about this order again today please help"
 WORDS = SENTENCE.split()
@@ -103,6 +106,27 @@ def test_conform_gives_each_kind_its_type():
     numbers = table(text=sentences(N), label=[f"{i / 7:.3f}" for i in range(N - 1)] + ["n/a"])
     with pytest.raises(DataError, match=r"t\.csv:61, column 'label': the label is 'n/a'. Expected a number"):
         conform(numbers, infer(numbers, ColumnsConfig()))
+
+
+def test_empty_cells_of_several_labels():
+    data = table(text=sentences(N), label=["joy|fear", "fear|anger", "joy|anger", "joy", None, "  "] * 10)
+    guessed = infer(data, ColumnsConfig())
+    assert len(conform(data, guessed).unlabelled) == 20
+    assert any("20 empty cells mean not labelled yet" in note for note in guessed.explanation)
+    said = infer(data, ColumnsConfig(label_separator="|"))
+    assert [row["label"] for row in conform(data, said).table.rows[3:6]] == [["joy"], [], []]
+    assert any("20 empty cells mean none of the labels" in note for note in said.explanation)
+
+
+def test_the_lines_of_the_multi_label_recipe(tmp_path):
+    recipe = Path(__file__).parents[2] / "recipes/text-classification-multi-label.yaml"
+    shown = [line.removeprefix("#   ") for line in recipe.read_text().splitlines() if line.startswith("#   ")]
+    path = tmp_path / "complaints.csv"
+    path.write_text("\n".join(shown) + "\n")
+    data = read_recipe(recipe).stage("data").model_copy(update={"source": str(path)})
+    rows = read_table(data)
+    done = conform(rows, infer(rows, data.columns, "text-classification"))
+    assert [row["labels"] for row in done.table.rows] == [["delivery", "packaging"], []]
 
 
 def test_spans():

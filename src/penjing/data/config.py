@@ -54,7 +54,10 @@ class ColumnsConfig(BaseModel):
     row_id: str | None = Field(None, description="The row's own key.")
     split: str | None = Field(None, description="A column that says train, valid or test.")
     label_separator: str | None = Field(
-        None, min_length=1, max_length=3, description="Between the labels of a multi-label cell, such as a comma."
+        None,
+        min_length=1,
+        max_length=3,
+        description="Between the labels of a multi-label cell; empty cells then mean none.",
     )
 
 

@@ -76,10 +76,10 @@ def _target(value: Any, inference: Inference, row: dict[str, Any], row_id: str) 
     if inference.label is None:
         return _spans(value, inference, row, row_id)
     if inference.label.kind == "sets":
-        # An empty list says "none of the labels"; an empty cell says nothing.
-        if isinstance(value, (list, tuple)):
-            return split_labels(value, None)
-        return None if is_blank(value) else split_labels(value, inference.label.separator)
+        # An empty list always says "none of the labels".
+        if is_blank(value) and not inference.label.empty_is_none:
+            return None
+        return split_labels(value, inference.label.separator)
     if is_blank(value):
         return None
     if inference.label.kind == "classes":

@@ -78,6 +78,8 @@ def infer(table: Table, columns: ColumnsConfig, task: str = "auto") -> Inference
             f"{'text' if i == 0 else 'second text'}: column {t!r} ({_about(profiles[t])})" for i, t in enumerate(texts)
         ]
     notes.append(f"label: column {label!r}, {_label_words(filled, shape)}")
+    if shape.kind == "sets" and len(filled) < len(table):
+        notes.append(_empty_words(len(table) - len(filled), shape))
     notes.append(f"task: {kind}" + (" (as you said)" if task != "auto" else ""))
     return Inference(roles, kind, shape, tuple(notes))
 
@@ -159,6 +161,14 @@ def _check_texts(texts: Sequence[str], profiles: Profiles, where: str) -> None:
 
 def _about(profile: ColumnProfile) -> str:
     return f"{profile.chars:,.0f} characters on average"
+
+
+def _empty_words(count: int, shape: LabelShape) -> str:
+    if shape.empty_is_none:
+        return f"label: {count:,} empty cells mean none of the labels"
+    if shape.separator is None:
+        return f"label: {count:,} empty cells mean not labelled yet; an empty list says none of the labels"
+    return f"label: {count:,} empty cells mean not labelled yet (data.columns.label_separator makes them mean none)"
 
 
 def _label_words(filled: Sequence[Any], shape: LabelShape) -> str:

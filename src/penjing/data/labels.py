@@ -26,10 +26,12 @@ class LabelShape:
     Args:
         kind: classes (one a row), sets (any number a row), numbers (regression).
         separator: between the labels of a cell, where sets are written as text.
+        empty_is_none: whether an empty cell says "none of the labels", rather than "not labelled yet".
     """
 
     kind: LabelKind
     separator: str | None = None
+    empty_is_none: bool = False
 
 
 def label_shape(values: Sequence[Any], *, separator: str | None, tabular: bool) -> LabelShape:
@@ -43,7 +45,7 @@ def label_shape(values: Sequence[Any], *, separator: str | None, tabular: bool) 
     if any(isinstance(value, (list, tuple)) for value in values):
         return LabelShape("sets")
     if separator is not None:
-        return LabelShape("sets", separator)
+        return LabelShape("sets", separator, empty_is_none=True)
     numbers = [parse_number(value) for value in values]
     present = [number for number in numbers if number is not None]
     if len(present) >= 0.95 * len(values):
