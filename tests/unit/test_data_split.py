@@ -193,6 +193,18 @@ def test_split_column(tmp_path):
     assert {row["split"] for row in prepared.splits.valid.rows} == {"dev"} and len(prepared.splits.train) == 30
 
 
+def test_a_column_called_set_that_says_something_else_is_no_split(tmp_path):
+    rows = make_rows(90, set=lambda i: ["kitchen", "garden"][i % 2])
+    prepared = prepare(DataConfig(source=write_csv(tmp_path / "a.csv", rows)))
+    assert prepared.splits.roles.split is None and len(prepared.splits.sealed_test) == 18
+    rows = make_rows(90, split=lambda i: "tset" if i == 3 else ["train", "dev", "test"][i % 3])
+    source = write_csv(tmp_path / "b.csv", rows)
+    with pytest.raises(DataError, match=r"b\.csv:5: .*says 'tset'.*Next: correct it, or set data.split.strategy"):
+        prepare(DataConfig(source=source))
+    anew = prepare(DataConfig(source=source, split=SplitConfig(strategy="stratified")))
+    assert len(anew.splits.sealed_test) == 18
+
+
 def test_regression_parts_have_the_same_spread(tmp_path):
     rng = np.random.default_rng(0)
     values = rng.lognormal(size=500)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from penjing.data.naming import SPLIT_VALUES
 from penjing.data.numbers import parse_number
 
 SAMPLE_ROWS = 5_000
@@ -38,6 +39,7 @@ class ColumnProfile:
         spanned: share of filled values that are lists of labelled spans.
         tokens: mean number of words, or of Han, kana and Hangul characters.
         chars: mean number of characters.
+        divided: share of filled values that say train, valid or test.
         coded: whether every value is one short ASCII word, and digits or a fixed length make them look like keys.
     """
 
@@ -52,6 +54,7 @@ class ColumnProfile:
     spanned: float
     tokens: float
     chars: float
+    divided: float
     coded: bool
 
     @property
@@ -100,6 +103,7 @@ def _profile(name: str, values: Sequence[Any]) -> ColumnProfile:
         spanned=sum(parse_spans(value) is not None for value in filled[:500]) / min(count, 500),
         tokens=float(np.mean([len(_TOKEN.findall(text[:2_000])) for text in texts])) if texts else 0.0,
         chars=float(np.mean([len(text) for text in texts])) if texts else 0.0,
+        divided=sum(str(value).strip().lower() in SPLIT_VALUES for value in filled) / count,
         coded=_coded(texts),
     )
 

@@ -102,6 +102,7 @@ def by_column(table: Table, column: str) -> tuple[Table, dict[str, Table]]:
                 f"the split column {column!r} says {str(row.get(column))[:40]!r}",
                 where=table.row_ids[i],
                 expected="train, valid or test",
+                next_step="correct it, or set data.split.strategy: stratified to divide the rows anew",
             )
         places[SPLIT_VALUES[word]].append(i)
     if not places["train"]:

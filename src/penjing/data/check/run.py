@@ -63,7 +63,7 @@ def check_source(
     table = read_table(config, listener)
     inference = infer(table, config.columns, task)
     held = {name: read_table(config, listener, s) for name in ("valid", "test") if (s := getattr(config, name))}
-    if inference.roles.split is not None:
+    if inference.roles.split is not None and config.split.strategy in {"auto", "given"}:
         table, marked = by_column(table, inference.roles.split)
         held = {**marked, **held}
     done = conform(table, inference)
