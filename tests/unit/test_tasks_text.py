@@ -11,6 +11,7 @@ import pytest
 
 from penjing.core.errors import ArtifactError, CapabilityError, DataError
 from penjing.core.task import Prediction, Roles, Task
+from penjing.models.tokenizer import TextEncoder
 from penjing.tasks.text_classification import TextClassification
 from penjing.tasks.text_labels import label_list, label_text, sort_labels
 from penjing.tasks.text_multi_label import MultiLabel, best_thresholds, sigmoid
@@ -100,6 +101,18 @@ def test_a_missing_text_is_empty_and_a_missing_column_is_an_error(task_rows, tex
     assert batch["attention_mask"][2].sum() > 2
     with pytest.raises(DataError, match="row 1: has no column 'text'"):
         task.encode([{"text": "a"}, {"body": "b"}])
+
+
+@pytest.mark.parametrize("kind", ["text-classification", "text-pair"])
+def test_rows_that_come_again_are_not_tokenized_again(kind, task_rows, text_settings, monkeypatch):
+    task, rows = _task(kind, task_rows, text_settings)
+    plain = task.encode(rows)
+    task.encode(rows[:3], training=True)
+    once = task.encode([*rows, rows[0]], training=True)
+    monkeypatch.setattr(TextEncoder, "tokens", None)
+    again = task.encode(rows, training=True)
+    for name, array in plain.items():
+        assert np.array_equal(array, again[name]) and np.array_equal(once[name], array[[*range(len(rows)), 0]])
 
 
 def test_segments_are_an_input_only_of_pairs_whose_tokenizer_has_two(task_rows, text_settings, tiny_tokenizers):

@@ -82,3 +82,15 @@ def test_gradients_pass_through_the_kept_elements_alone():
     outputs = PooledDropout(0.5).train()(inputs)
     outputs.sum().backward()
     assert torch.equal(inputs.grad, outputs.detach())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_adding_to_a_residual_is_dropout_then_a_sum(training):
+    residual, tensor = torch.randn(64, 50), torch.randn(64, 50, requires_grad=True)
+    drop = PooledDropout(0.3).train(training)
+    torch.manual_seed(5)
+    expected = residual + drop(tensor)
+    torch.manual_seed(5)
+    found = drop.add(residual, tensor)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(of.sum(), tensor)[0] for of in (found, expected)))

@@ -10,7 +10,7 @@ from unit_training import train_tiny
 from penjing.core.errors import CapabilityError
 from penjing.train.config import TrainConfig
 from penjing.train.gradient.sequence import SequenceTrainer
-from penjing.train.optim import Ema, Lion, Masters, ParameterGroup, build_optimizer
+from penjing.train.optim import Ema, Lion, Masters, ParameterGroup, build_optimizer, divides_gradients
 from penjing.train.precision import LossScale
 from penjing.train.schedule import factor
 
@@ -175,6 +175,27 @@ def test_averaged_weights_follow_the_formula():
         with torch.no_grad():
             weight.fill_(float(step))
         ema.update(masters, step)
-        decay = min(0.9, (1 + step) / (10 + step))
-        expected = decay * expected + (1 - decay) * step
+        if step < 100 or step % 4 == 0:
+            decay = min(0.9, (1 + step) / (10 + step)) ** (1 if step < 100 else 4)
+            expected = decay * expected + (1 - decay) * step
     assert ema.values[0].tolist() == pytest.approx([expected] * 4, rel=1e-5)
+
+
+def test_adamw_divides_gradients_as_if_they_had_been_scaled():
+    settings = TrainConfig(learning_rate=1e-2)
+    results = []
+    for scaled_before in (True, False):
+        _, masters, groups = one_weight(torch.float32, 1.0)
+        optimizer = build_optimizer(groups, masters, settings, 1e-2)
+        assert divides_gradients(optimizer)
+        for step in range(3):
+            masters.full[0].grad = torch.full((4,), 8.0 + step) * (0.25 if scaled_before else 1.0)
+            if not scaled_before:
+                optimizer.grad_scale = torch.tensor(4.0)
+            optimizer.step()
+        results.append(masters.full[0].tolist())
+    assert results[0] == results[1] and results[0] != [1.0] * 4
+    others = [
+        build_optimizer(groups, masters, TrainConfig(optimizer=name), 1e-2) for name in ("sgd", "adafactor", "lion")
+    ]
+    assert not any(map(divides_gradients, others))

@@ -35,6 +35,12 @@ class PooledDropout(nn.Module):
             return tensor
         return tensor * self._mask(tensor)
 
+    def add(self, residual: Tensor, tensor: Tensor) -> Tensor:
+        """The residual plus the tensor after dropout, in one pass over both."""
+        if not self.training or not self.probability:
+            return residual + tensor
+        return torch.addcmul(residual, tensor, self._mask(tensor))
+
     def _mask(self, tensor: Tensor) -> Tensor:
         count = tensor.numel()
         # Whole pools, twice the tensor at least. The length depends on this tensor alone: were it that of the pool so

@@ -74,9 +74,9 @@ class Layer(nn.Module):
             scores_BNLL = scores_BNLL + bias_B11L
         mixed_BNLD = torch.matmul(self.drop(scores_BNLL.softmax(-1)), value_BNLD)
         mixed_BLH = mixed_BNLD.transpose(1, 2).reshape(B, L, H)
-        hidden_BLH = self.attention_norm(hidden_BLH + self.drop(self.attention_out(mixed_BLH)))
+        hidden_BLH = self.attention_norm(self.drop.add(hidden_BLH, self.attention_out(mixed_BLH)))
         transformed_BLH = self.down(F.gelu(self.up(hidden_BLH)))
-        return self.output_norm(hidden_BLH + self.drop(transformed_BLH))
+        return self.output_norm(self.drop.add(hidden_BLH, transformed_BLH))
 
 
 class WordEmbedding(nn.Embedding):

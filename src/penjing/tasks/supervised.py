@@ -127,7 +127,7 @@ class Supervised(ABC, Generic[InputT, DecisionT]):
         Raises:
             DataError: a cell that cannot be read, with its row.
         """
-        batch = self.input.encode(rows)
+        batch = self.input.encode(rows, again=training)
         if training:
             assert self.label_column is not None
             batch["targets"] = self.decision.targets(rows, self.label_column)

@@ -92,8 +92,8 @@ class TabularSchema:
         """[N] ones: every row costs the same."""
         return np.ones(len(rows), np.int64)
 
-    def encode(self, rows: Sequence[Mapping[str, Any]]) -> Batch:
-        """Rows → `features`, see `matrix`."""
+    def encode(self, rows: Sequence[Mapping[str, Any]], *, again: bool = False) -> Batch:
+        """Rows → `features`, see `matrix`; nothing is gained by remembering rows that come `again`."""
         return {"features": self.matrix(rows)}
 
     def files(self) -> dict[str, Path]:

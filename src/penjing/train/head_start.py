@@ -19,9 +19,9 @@ from penjing.train.gradient.objective import Objective
 from penjing.train.loop import to_tensors
 from penjing.train.lower_states import LowerStates
 
-MAX_START_ROWS = 4_096
+MAX_START_ROWS = 2_048
 """Rows a head starts from, at most. From 9,503 rows of Banking77 the head starts at 90.2% of the validation rows, from
-4,096 of them at 89.4%, and after the first pass nothing is left of the difference."""
+4,096 of them at 89.4%, and after the first pass nothing is left of the difference; 2,048 save two seconds more."""
 _MAX_ITERATIONS = 100
 
 

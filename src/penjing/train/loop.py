@@ -26,7 +26,7 @@ from penjing.core.task import Batch, Table, Task
 from penjing.train.batching import plan_epoch
 from penjing.train.checkpoint import Position
 from penjing.train.config import TrainConfig
-from penjing.train.optim import Ema, Masters
+from penjing.train.optim import Ema, Masters, divides_gradients
 from penjing.train.precision import LossScale
 from penjing.train.protocol import GradientTrainer
 from penjing.train.schedule import factor
@@ -175,9 +175,13 @@ class Loop:
         grads = [m.grad for m in self.masters.full if m.grad is not None]
         mean = 1.0 / (weight * self.scale.value)
         norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads)))) * mean
-        # Both factors in one pass over the gradients, which are as large as the model.
         clipping = 1.0 if self.config.clip is None else min(1.0, self.config.clip / (norm + 1e-6))
-        torch._foreach_mul_(grads, mean * clipping)
+        # Gradients are as large as the model, so a pass over them costs: both factors in one, and none where the
+        # optimizer's own pass can divide.
+        if divides_gradients(self.optimizer):
+            self.optimizer.grad_scale = torch.tensor(1.0 / (mean * clipping or 1.0), device=self.runtime.device)
+        else:
+            torch._foreach_mul_(grads, mean * clipping)
         return norm
 
     def _set_learning_rate(self) -> float:

@@ -60,7 +60,7 @@ def compute_lower_states(model: nn.Module, task: Task, table: Table, device: str
     flat_TH: Tensor | None = None
     done = 0
     for positions in cut(order, lengths, batch_rows=64, batch_tokens=8192):
-        batch = to_tensors(task.encode([table.rows[i] for i in positions]), device)
+        batch = to_tensors(task.encode([table.rows[i] for i in positions], training=True), device)
         with torch.no_grad():
             states_BLH = model.encoder.lower(
                 batch["input_ids"], batch.get("attention_mask"), batch.get("token_type_ids")
