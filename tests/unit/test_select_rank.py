@@ -213,6 +213,16 @@ def test_folds_of_groups_have_the_classes_in_proportion():
     assert draw_pool(splits_of(rare, roles, 100, 40), max_rows=1_000, num_folds=5, seed=0).num_folds == 5
 
 
+@pytest.mark.parametrize("num_groups", [1, 2, 3])
+def test_few_groups_of_numbers_are_learned_from_and_judged_in_every_fold(num_groups):
+    for seed in range(8):
+        rows = [{"x": i, "y": i * 1.5, "who": f"{seed} {i % num_groups}"} for i in range(30)]
+        splits = splits_of(rows, Roles(features=("x",), label="y", group="who"), 20, 10)
+        pool = draw_pool(splits, max_rows=100, num_folds=5, seed=seed)
+        parts = [pool.parts(fold) for fold in range(pool.num_folds)]
+        assert all(len(learn) and len(judged) for learn, judged in parts)
+
+
 @pytest.mark.slow
 def test_a_local_model_and_scratch_are_measured_for_real(tmp_path, monkeypatch, tiny_pretrained, task_rows):
     monkeypatch.setenv("PENJING_CACHE", str(tmp_path))

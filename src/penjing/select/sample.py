@@ -124,16 +124,22 @@ def _dealt(table: Table, roles: Roles, num_folds: int) -> tuple[np.ndarray, int]
 def _grouped(table: Table, roles: Roles, num_folds: int) -> tuple[np.ndarray, int]:
     """[N] folds and their number: rows of a group stay together, and each fold has the classes as nearly as that lets.
 
+    A single group cannot stay together and be judged: its rows are dealt as if there were none.
+
     Raises:
         MissingExtraError: scikit-learn is not installed.
     """
     assert roles.group is not None
     known = [row.get(roles.group) for row in table.rows]
     names = [f"row {i}" if group is None else f"= {group}" for i, group in enumerate(known)]  # without one: on its own
-    groups = np.unique(names, return_inverse=True)[1]
-    classes, num_folds = _classes(table, roles.label), max(2, min(num_folds, len(set(names))))
+    found, groups = np.unique(names, return_inverse=True)
+    if len(found) < 2:
+        return _dealt(table, roles, num_folds)
+    classes, num_folds = _classes(table, roles.label), max(2, min(num_folds, len(found)))
     if not classes.any():
-        return np.array([_hash(name) % num_folds for name in names]), num_folds
+        # In turn, not by the hash itself: that may put all of a few groups into one fold, with nothing to learn from.
+        turn = {name: k % num_folds for k, name in enumerate(sorted(found, key=_hash))}
+        return np.array([turn[name] for name in names]), num_folds
     try:
         from sklearn.model_selection import StratifiedGroupKFold
     except ImportError:
