@@ -272,6 +272,17 @@ def test_a_text_model_is_quoted_by_export_probe_and_short_run(messages, tiny_pre
 
 
 @pytest.mark.slow
+def test_a_model_for_spans_is_quoted_by_a_short_run(tiny_pretrained, task_rows, monkeypatch, tmp_path):
+    monkeypatch.setenv("PENJING_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("penjing.select.gather.MAX_RUN_SECONDS", 300.0)
+    path = tmp_path / "spans.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in task_rows("token-classification")[0] * 4), encoding="utf-8")
+    promised = quote(prepare(DataConfig(source=str(path)), seed=1), tiny_pretrained, deadline_s=3_000, seed=1)
+    assert promised.task == "token-classification" and promised.evidence.basis == "run"
+    assert promised.costs["train_minutes"].expected > 0
+
+
+@pytest.mark.slow
 def test_with_little_time_torch_is_timed_and_it_is_said(messages, tiny_pretrained, monkeypatch, tmp_path):
     monkeypatch.setenv("PENJING_CACHE", str(tmp_path / "cache"))
     begun = time.process_time()

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from penjing.core.budget import Budget
-from penjing.core.errors import FetchError, RecipeError
+from penjing.core.errors import CapabilityError, FetchError, RecipeError
 from penjing.core.task import Metric, Prediction, Roles, Splits, Table
+from penjing.models.pretrained import Pretrained
 from penjing.select.candidate import Candidate, excesses, speaks
 from penjing.select.config import SelectConfig
 from penjing.select.examine import Examined, Question
@@ -166,6 +167,37 @@ def test_offline_with_a_cold_cache_names_every_model(tmp_path, monkeypatch, task
         select(splits_of(rows, roles), "text-classification", config=SelectConfig(offline=True, model_seconds=5))
 
 
+def test_a_model_that_cannot_be_measured_is_left_out_and_the_others_compared(question, examined, monkeypatch):
+    """Where no pretrained one is left, its own error says what to do."""
+    pretrained = object.__new__(Pretrained)
+    monkeypatch.setattr("penjing.select.examine._obtain", lambda name, *rest: pretrained)
+
+    def measured(name, *rest):
+        if name in broken:
+            raise CapabilityError(f"{name} cannot be exported", next_step="use another model")
+        return examined(name, 0.8, 2.0, pretrained=name != "scratch")
+
+    monkeypatch.setattr("penjing.select.examine._measured", measured)
+
+    def choose(*names):
+        config = SelectConfig(candidates=names)
+        return select(question.splits, question.kind, config=config, language="mixed", listener=heard.append)
+
+    heard, broken = [], {"heavy"}
+    found = choose("heavy", "small")
+    assert found.chosen == "small"
+    assert found.candidates[1].standing == "unavailable"
+    assert "heavy: unavailable (heavy cannot be exported)." in found.why
+    assert "heavy：不可用（heavy cannot be exported）。" in found.why_zh
+    assert [event.level for event in heard] == ["warning"] and "use another model" in heard[0].text
+    assert choose("heavy", "scratch").chosen == "scratch"
+    broken |= {"small", "scratch"}
+    with pytest.raises(CapabilityError, match="heavy cannot be exported.*use another model"):
+        choose("heavy", "small")
+    with pytest.raises(CapabilityError, match="scratch cannot be exported"):
+        choose("scratch")
+
+
 def test_an_unknown_name_is_an_error_with_the_closest(task_rows):
     pytest.importorskip("torch")
     rows, roles = task_rows("text-classification")
@@ -237,6 +269,19 @@ def test_a_local_model_and_scratch_are_measured_for_real(tmp_path, monkeypatch, 
         assert candidate.rows_per_s > 0 and candidate.size_mb > 0.1 and candidate.ram_mb > 30
         assert candidate.probe_low <= candidate.probe <= candidate.probe_high
     assert len(list((tmp_path / "serving").glob("*.json"))) == 2
+
+
+@pytest.mark.slow
+def test_a_model_for_spans_is_measured_by_a_short_run(tmp_path, monkeypatch, tiny_pretrained, task_rows):
+    """Its task has no vector a row to fit a probe on."""
+    monkeypatch.setenv("PENJING_CACHE", str(tmp_path))
+    rows, roles = task_rows("token-classification")
+    config = SelectConfig(candidates=(str(tiny_pretrained.directory), "scratch"), model_seconds=600)
+    found = select(splits_of(rows * 4, roles, 80, 20), "token-classification", config=config, language="mixed")
+    assert {candidate.standing for candidate in found.candidates} == {"chosen", "fits"}
+    for candidate in found.candidates:
+        assert candidate.logme is None and candidate.probe_low <= candidate.probe <= candidate.probe_high
+        assert candidate.train_minutes > 0
 
 
 @pytest.mark.parametrize("num_valid", [200, 1500])

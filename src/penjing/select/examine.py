@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penjing.core.budget import Budget
-from penjing.core.errors import ArtifactError, CapabilityError, FetchError
+from penjing.core.errors import ArtifactError, CapabilityError, FetchError, PenjingError
 from penjing.core.events import Listener, Notice
 from penjing.core.runtime import Runtime
 from penjing.core.task import Splits, Task
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 PASSES_A_STEP = 3.0
 ENCODE_SHARE, PROBE_SHARE, RUN_SHARE = 0.4, 0.4, 0.6
 LEVEL = 0.95
+# What tells against one model, not against the data or the installation.
+UNFIT = (FetchError, ArtifactError, CapabilityError)
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,13 @@ class Examined:
         candidate: the row of the table.
         judged: scores on held-out rows; None where it was not measured.
         task: the task with this candidate's tokenizer; None likewise.
+        error: why a model that is at hand was not measured, where that was tried.
     """
 
     candidate: Candidate
     judged: Judged | None = field(default=None, repr=False)
     task: Task | None = field(default=None, repr=False)
+    error: PenjingError | None = field(default=None, repr=False)
 
 
 def examine(question: Question, listener: Listener) -> list[Examined]:
@@ -95,12 +99,21 @@ def _obtain(name: str, question: Question, directory: Path, listener: Listener) 
         if name == SCRATCH:
             return make_scratch(question.splits, directory, seed=question.seed)
         return resolve(name, listener=listener, offline=question.config.offline)
-    except (FetchError, ArtifactError, CapabilityError) as error:
-        listener(Notice("select", f"{name} is left out: {error.message}", "warning"))
-        return Candidate(name, "unavailable", (error.what,))
+    except UNFIT as error:
+        return _unavailable(name, error, listener)
 
 
 def _measure(
+    name: str, pretrained: Pretrained, question: Question, pool: Pool, runtime: Runtime, listener: Listener
+) -> Examined:
+    """Score and cost; one model that does not work here does not end the comparison of the others."""
+    try:
+        return _measured(name, pretrained, question, pool, runtime, listener)
+    except UNFIT as error:
+        return Examined(_unavailable(name, error, listener), error=error)
+
+
+def _measured(
     name: str, pretrained: Pretrained, question: Question, pool: Pool, runtime: Runtime, listener: Listener
 ) -> Examined:
     task = make_task(question.splits, question.kind, pretrained, question.train.max_length)
@@ -116,6 +129,11 @@ def _measure(
     )
     candidate, judged, rate = measure(candidate, task, pool, pretrained, question, runtime, watch, listener)
     return Examined(_with_cost(candidate, task, pool, pretrained, question, runtime, rate, watch), judged, task)
+
+
+def _unavailable(name: str, error: PenjingError, listener: Listener) -> Candidate:
+    listener(Notice("select", f"{name} is left out: {error.message}", "warning"))
+    return Candidate(name, "unavailable", (error.what,))
 
 
 def _judge_pretrained(

@@ -87,6 +87,8 @@ def select(
 
     Raises:
         FetchError: no candidate that speaks the language can be had.
+        ArtifactError: none of those that can be had is readable.
+        CapabilityError: none of them can be measured in time, or exported.
         RecipeError: a candidate's name is unknown.
         MissingExtraError: torch is not installed.
     """
@@ -97,7 +99,7 @@ def select(
     question = Question(splits, kind, budget, config, _train_config(train), language, seed)
     found = examine(question, listener)
     measured = [one for one in found if one.judged is not None]
-    if not any(one.candidate.pretrained for one in measured) and not _asked_for_scratch(config):
+    if not measured or not (any(one.candidate.pretrained for one in measured) or _asked_for_scratch(config)):
         _nothing_left(found, language)
     return rank(found, question)
 
@@ -205,6 +207,9 @@ def _asked_for_scratch(config: SelectConfig) -> bool:
 
 
 def _nothing_left(found: Sequence[Examined], language: str) -> None:
+    for one in found:
+        if one.error is not None:  # it says what to do about a model that is here; others were told of in notices
+            raise one.error
     reasons = "; ".join(
         f"{one.candidate.name}: {', '.join(one.candidate.reasons)}" for one in found if one.judged is None
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _STANDINGS = {
     "over budget": "超出预算",
     "wrong language": "语言不符",
-    "unavailable": "无法获取",
+    "unavailable": "不可用",
 }
 
 
