@@ -128,7 +128,8 @@ def _measured(
         reasons=(ABOUT,) if name == SCRATCH else (),
     )
     candidate, judged, rate = measure(candidate, task, pool, pretrained, question, runtime, watch, listener)
-    return Examined(_with_cost(candidate, task, pool, pretrained, question, runtime, rate, watch), judged, task)
+    candidate = _with_cost(candidate, task, pool, pretrained, question, runtime, rate, watch, listener)
+    return Examined(candidate, judged, task)
 
 
 def _unavailable(name: str, error: PenjingError, listener: Listener) -> Candidate:
@@ -223,6 +224,7 @@ def _with_cost(
     runtime: Runtime,
     rate: float | None,
     watch: Stopwatch,
+    listener: Listener,
 ) -> Candidate:
     """Latency, throughput, memory and bytes, and a rough training time."""
     from penjing.train.defaults import resolve_train
@@ -236,6 +238,7 @@ def _with_cost(
         concurrency=question.budget.concurrency,
         rows_per_s=rate,
         watch=watch,
+        listener=listener,
     )
     rate = serving.rows_per_s if rate is None else rate
     num_rows = len(question.splits.train)

@@ -94,6 +94,7 @@ def gather_gradient(
         concurrency=budget.concurrency,
         rows_per_s=rate,
         watch=watch.part(SERVE_SHARE),
+        listener=listener,
     )
     run_watch = Stopwatch(min(MAX_RUN_SECONDS, RUN_SHARE * watch.left))
     sizes = len(splits.train), len(splits.sealed_test)
@@ -224,7 +225,7 @@ def gather_direct(
         write_task(task, Path(name))
         rows, path = pool.table.rows, Path(name) / MODEL_FILE
         serving = measure_directory(
-            task, Path(name), rows, concurrency=budget.concurrency, watch=watch.part(SERVE_SHARE)
+            task, Path(name), rows, concurrency=budget.concurrency, watch=watch.part(SERVE_SHARE), listener=listener
         ) or time_library(task, model.run, rows, path, watch.part(SERVE_SHARE))
     quick = train.direct.model_copy(update={"trials": 1, "num_seeds": 1, "folds": 3})
 

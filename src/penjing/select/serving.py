@@ -24,6 +24,7 @@ import psutil
 
 from penjing.core.artifact import seal, size_bytes, write_atomic
 from penjing.core.errors import CapabilityError
+from penjing.core.events import Listener, Notice
 from penjing.core.fetch import cache_dir
 from penjing.core.task import Row, Run, Task
 from penjing.evaluate.hardware import describe_hardware
@@ -38,6 +39,7 @@ MAX_INPUTS = 256
 MEASURE_SECONDS = 1.0
 WARM_UP_ROWS, MIN_TIMED_ROWS = 2, 12
 CACHE_VERSION = 2
+KILLED = 9  # SIGKILL, which Windows has no name for
 # Medians of onnxruntime over torch for the same fp32 model, batch 1 and batch 32 (MiniLM-L6, 2 cores, torch 2.13,
 # onnxruntime 1.32), for when nothing can be exported in time.
 TORCH_LATENCY_RATIO = 0.37
@@ -89,11 +91,12 @@ def measure_export(
     concurrency: int,
     rows_per_s: float | None,
     watch: Stopwatch,
+    listener: Listener,
 ) -> Serving:
     """Export, run and measure; remembered in the cache directory by model, machine, libraries and lengths of the rows.
 
-    Figures of a machine that was busy with other work are not remembered. Where the time does not suffice, the model is
-    timed in torch instead.
+    Figures of a machine that was busy with other work are not remembered. Where time or memory does not suffice, the
+    model is timed in torch instead.
 
     Args:
         task: its schema decides the size of the head.
@@ -104,6 +107,7 @@ def measure_export(
         concurrency: callers at the same time, for latency.
         rows_per_s: as `time_torch`.
         watch: the time allowed.
+        listener: told where a process was killed, or nothing can be remembered.
 
     Raises:
         CapabilityError: the model cannot be exported.
@@ -123,20 +127,29 @@ def measure_export(
             "threads": threads,
         }
         found = None
-        if _in_process("penjing.select.export_process", job, watch) is not None:
-            found = measure_directory(task, directory, sample, concurrency=concurrency, watch=watch)
+        if _in_process("penjing.select.export_process", job, watch, listener) is not None:
+            found = measure_directory(task, directory, sample, concurrency=concurrency, watch=watch, listener=listener)
     if found is None:
         return time_torch(task, rows, pretrained, config, rows_per_s=rows_per_s, watch=watch)
     if not machine_busy():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(kept, json.dumps(found.to_json()) + "\n")
+        _remember(found, kept, listener)
     return found
 
 
+def _remember(found: Serving, kept: Path, listener: Listener) -> None:
+    """Keep figures for the next time; a cache that cannot be written (read-only, full) costs no more than that."""
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(kept, json.dumps(found.to_json()) + "\n")
+    except OSError as error:
+        text = f"what predicting costs is not remembered, and measured again next time: {kept}: {error.strerror}"
+        listener(Notice("select", text, "warning"))
+
+
 def measure_directory(
-    task: Task, directory: Path, rows: Sequence[Row], *, concurrency: int, watch: Stopwatch
+    task: Task, directory: Path, rows: Sequence[Row], *, concurrency: int, watch: Stopwatch, listener: Listener
 ) -> Serving | None:
-    """Seal a directory with task and `model.onnx`, and measure it in a fresh predicting process; None: no time left."""
+    """Seal a directory with task and `model.onnx`, and measure it in a fresh predicting process; None: killed."""
     capabilities = {"predict_files": predict_files(task)}
     artifact = seal(directory, kind=task.kind, capabilities=capabilities, batch_invariant=True)
     columns = [name for name in (task.roles.text, task.roles.text_pair, *task.roles.features) if name is not None]
@@ -148,7 +161,7 @@ def measure_directory(
         "threads": None,
         "seconds": min(MEASURE_SECONDS, max(0.2, watch.left / 8)),
     }
-    output = _in_process("penjing.predict.fresh_process", job, watch)
+    output = _in_process("penjing.predict.fresh_process", job, watch, listener)
     if output is None:
         return None
     found = json.loads(output.splitlines()[-1])
@@ -164,8 +177,8 @@ def measure_directory(
     )
 
 
-def _in_process(module: str, job: dict[str, Any], watch: Stopwatch) -> str | None:
-    """Run a module in a fresh interpreter; None where it had to be killed."""
+def _in_process(module: str, job: dict[str, Any], watch: Stopwatch, listener: Listener) -> str | None:
+    """Run a module in a fresh interpreter; None where it was killed, because time was up or by the system."""
     if watch.left <= 0:
         return None
     try:
@@ -178,6 +191,12 @@ def _in_process(module: str, job: dict[str, Any], watch: Stopwatch) -> str | Non
             check=False,
         )
     except subprocess.TimeoutExpired:
+        return None
+    if done.returncode < 0:
+        text = f"what predicting costs is estimated, not measured: signal {-done.returncode} ended {module}" + (
+            ", as the system does where memory runs out" if done.returncode == -KILLED else ""
+        )
+        listener(Notice("select", text, "warning"))
         return None
     if done.returncode:
         if done.returncode == CapabilityError.exit_code:
