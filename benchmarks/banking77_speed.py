@@ -22,8 +22,8 @@ ABOUT = """
 Each side trains minilm-l6-en on the training rows of Banking77 in a fresh process; the sides take turns, and the
 figures are medians over the turns. penjing makes its whole default run on all of them, the one whose accuracy
 banking77_accuracy.md gives: all its epochs, and **whatever it does before the first step (starting the head from a
-probe, running frozen layers once) counts** in its samples a second. The HF Trainer with like lengths trains one epoch of
-the same rows; the two slow sides a part of one, on a random draw from the rows. Theirs are counted from the end of a
+probe, running frozen layers once) counts** in its samples a second. The HF Trainer with like lengths trains one epoch
+of the same rows; the two slow sides a part of one, on a random draw from the rows. Theirs are counted from the end of a
 short warm-up to the last step.
 Importing, loading, tokenising up front, evaluating and saving count for nobody; wall time counts everything, from
 spawning the process to its end. The HF Trainer has bf16, batches of like length (the option that was once called
