@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from evaluate_cases import as_predictions, digits
+from scipy.stats import binomtest
 
-from penjing.core.task import Stats
+from penjing.core.task import Metric, Stats
 from penjing.evaluate.bootstrap import bootstrap, resample_indices
 from penjing.tasks.text_single_label import SingleLabel
 
 
 class Share:
     """A task that aggregates to a mean."""
+
+    metrics: ClassVar = {"share": Metric(share=True)}
 
     def aggregate(self, stats: Stats) -> dict[str, float]:
         return {"share": float(stats.columns["hit"].mean())}
@@ -28,6 +32,41 @@ def test_95_percent_intervals_cover_the_true_share_about_95_percent_of_the_time(
         found = bootstrap(Share(), stats, resamples=300, seed=trial)["share"]
         covered += found.low <= 0.8 <= found.high
     assert 0.90 <= covered / 300 <= 0.985
+
+
+@pytest.mark.parametrize(("share", "num_units"), [(0.99, 20), (0.97, 60), (0.05, 40), (0.5, 8)])
+def test_intervals_cover_shares_near_the_edge_and_of_few_units(share, num_units):
+    rng = np.random.default_rng(3)
+    found = [
+        bootstrap(Share(), Stats({"hit": rng.random(num_units) < share}), resamples=100, seed=trial)["share"]
+        for trial in range(300)
+    ]
+    assert sum(one.low <= share <= one.high for one in found) / 300 >= 0.9
+
+
+@pytest.mark.parametrize("num_units", [12, 40, 1000])
+def test_more_right_rows_never_lower_the_bound_and_all_right_is_not_certain(num_units):
+    lows = [
+        bootstrap(Share(), Stats({"hit": np.arange(num_units) >= wrong}), resamples=400)["share"].low
+        for wrong in range(0, num_units, max(1, num_units // 40))
+    ]
+    assert lows == sorted(lows, reverse=True)
+    exact = binomtest(num_units, num_units).proportion_ci(method="wilson")
+    assert lows[0] == pytest.approx(exact.low) and exact.high == 1.0
+
+
+def test_groups_that_agree_count_as_one_unit():
+    hit, groups = np.ones(50), np.repeat(np.arange(10), 5).tolist()
+    found = bootstrap(Share(), Stats({"hit": hit}), groups=groups)["share"]
+    assert found.low == pytest.approx(binomtest(10, 10).proportion_ci(method="wilson").low)
+
+
+def test_a_metric_that_never_varied_has_a_figure_and_no_interval():
+    class Score(Share):
+        metrics: ClassVar = {"share": Metric()}
+
+    found = bootstrap(Score(), Stats({"hit": np.ones(12)}), resamples=100)["share"]
+    assert (found.value, found.low, found.high) == (1.0, None, None)
 
 
 def test_accuracy_interval_agrees_with_the_binomial_one_on_real_predictions():

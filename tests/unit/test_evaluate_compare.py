@@ -53,6 +53,9 @@ def test_a_model_does_not_differ_from_itself():
     found = compare_predictions(digits().test, contender("logistic"), contender("logistic"), QUICK)
     assert found.metrics["accuracy"].outcome == "undecided"
     assert found.metrics["accuracy"].p_value == 1.0 == found.mcnemar.p_value
+    # Not one row of so many differs: that bounds the share that would, and says nothing of macro-F1.
+    assert found.metrics["accuracy"].high == -found.metrics["accuracy"].low == pytest.approx(3.84 / found.n, rel=0.02)
+    assert found.metrics["macro_f1"].low is None and found.metrics["macro_f1"].difference == 0
 
 
 def test_pairing_is_sharper_than_two_intervals_side_by_side():
@@ -108,6 +111,18 @@ def test_a_floor_passes_fails_or_stays_open_with_the_rows_that_settle_it(block):
         assert found.state == state
         assert (found.rows_to_settle is not None) == (state == "INCONCLUSIVE")
     assert found.rows_to_settle > 10 * metric.n
+
+
+@pytest.mark.parametrize(("floor", "state"), [(99, "INCONCLUSIVE"), (70, "PASS")])
+def test_twelve_rows_all_right_do_not_prove_99_percent(floor, state):
+    case = digits()
+    few = case.test.take(range(12))
+    probs = np.full((12, 10), 0.001)
+    probs[np.arange(12), [int(row["digit"]) for row in few.rows]] = 0.991
+    found = evaluate(case.task, few, as_predictions(case.task, probs), QUICK)
+    assert found.primary == "accuracy" and found.metrics["accuracy"].value == 1.0
+    assert verdicts(Budget(metric=floor), found, Cost())[0].state == state
+    assert {row.f1_low for row in found.classes} == {None}
 
 
 def test_the_rows_said_to_settle_it_do_settle_it():

@@ -51,10 +51,12 @@ class Metric:
     Args:
         higher_is_better: the direction of improvement.
         percent: whether it lies in [0, 1] and is shown in percent.
+        share: whether it is the share of units that are entirely right, so that binomial intervals apply.
     """
 
     higher_is_better: bool = True
     percent: bool = True
+    share: bool = False
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from penjing.core.errors import CapabilityError, DataError
 from penjing.core.events import Listener, Progress, ignore
 from penjing.core.report import Comparison, Difference, McNemar
 from penjing.core.task import Metric, Prediction, Stats, Table, Task
-from penjing.evaluate.bootstrap import interval, resample_indices
+from penjing.evaluate.bootstrap import interval, resample_indices, wilson
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.evaluate import recorded_group, unit_groups
 from penjing.evaluate.outcomes import outcomes
@@ -74,6 +74,7 @@ def compare_predictions(table: Table, a: Contender, b: Contender, config: Evalua
         for name in names:
             draws[name].append(on_b[name] - on_a[name])
     whole_a, whole_b = a.task.aggregate(stats_a), b.task.aggregate(stats_b)
+    num_units = len(stats_a) if groups is None else len(set(groups))
     return Comparison(
         a=a.name,
         b=b.name,
@@ -82,7 +83,13 @@ def compare_predictions(table: Table, a: Contender, b: Contender, config: Evalua
         level=config.level,
         metrics={
             name: _difference(
-                a.task.metrics[name], whole_a[name], whole_b[name], np.array(draws[name]), len(stats_a), config.level
+                a.task.metrics[name],
+                whole_a[name],
+                whole_b[name],
+                np.array(draws[name]),
+                len(stats_a),
+                config.level,
+                num_units,
             )
             for name in names
         },
@@ -140,9 +147,14 @@ def compare_artifacts(
     return compare_predictions(table, sides[0], sides[1], config.model_copy(update={"group": group}))
 
 
-def _difference(metric: Metric, a: float, b: float, draws: np.ndarray, n: int, level: float) -> Difference:
+def _difference(
+    metric: Metric, a: float, b: float, draws: np.ndarray, n: int, level: float, num_units: int
+) -> Difference:
     found = interval(b - a, draws, level)
     low, high = found.low, found.high
+    if metric.share and not draws.any():  # a share differs at most by the units on which the two disagree
+        _, most = wilson(0.0, num_units, level)
+        low, high = -most, most
     outcome: Literal["better", "worse", "undecided"] = "undecided"
     rows = None
     if found.value is not None and low is not None and high is not None:

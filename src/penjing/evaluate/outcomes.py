@@ -5,6 +5,7 @@ Reads only the column names that `core.task.Stats` gives a fixed meaning, so no 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from penjing.core.report import ClassRow, Confusion
 from penjing.core.task import Stats
-from penjing.evaluate.bootstrap import resample_indices
+from penjing.evaluate.bootstrap import interval, resample_indices
 
 UNSEEN = "(other)"
 """Stands for a label of the test rows that training never saw."""
@@ -111,12 +112,11 @@ def class_rows(
     for i, index in enumerate(resample_indices(len(tp), resamples, seed, groups)):
         weights = np.bincount(index, minlength=len(tp)).astype(np.float32)
         draws[i] = _f1(weights @ tp, weights @ fp, weights @ fn)
-    tails = [(1 - level) / 2, (1 + level) / 2]
     rows = []
     for c, label in enumerate(found.labels):
         hits, wrong, missed = (float(total[c]) for total in totals)
-        defined = draws[:, c][np.isfinite(draws[:, c])]
-        low, high = np.quantile(defined, tails) if len(defined) >= 0.95 * resamples else (None, None)
+        f1 = 2 * hits / (2 * hits + wrong + missed) if hits + wrong + missed else math.nan
+        figure = interval(f1, draws[:, c], level)
         rows.append(
             ClassRow(
                 label=label,
@@ -124,9 +124,9 @@ def class_rows(
                 predicted=int(hits + wrong),
                 precision=hits / (hits + wrong) if hits + wrong else None,
                 recall=hits / (hits + missed) if hits + missed else None,
-                f1=2 * hits / (2 * hits + wrong + missed) if hits + wrong + missed else None,
-                f1_low=None if low is None else float(low),
-                f1_high=None if high is None else float(high),
+                f1=figure.value,
+                f1_low=figure.low,
+                f1_high=figure.high,
                 small=hits + missed < min_rows,
             )
         )

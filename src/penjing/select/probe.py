@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 
-from penjing.core.task import Prediction, Row, Stats, Task
+from penjing.core.task import Metric, Prediction, Row, Stats, Task
 from penjing.evaluate.bootstrap import bootstrap
 from penjing.select.features import Features
 from penjing.select.learning_curve import Curve
@@ -215,6 +215,11 @@ class _Primary:
     """The part of a task the bootstrap needs, reduced to one metric."""
 
     task: Task
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The task's."""
+        return self.task.metrics
 
     def aggregate(self, stats: Stats) -> dict[str, float]:
         return {self.task.primary: self.task.aggregate(stats)[self.task.primary]}

@@ -24,7 +24,7 @@ _METRICS = {
     "macro_f1": Metric(),
     "micro_f1": Metric(),
     "samples_f1": Metric(),
-    "subset_accuracy": Metric(),
+    "subset_accuracy": Metric(share=True),
     "log_loss": Metric(higher_is_better=False, percent=False),
 }
 

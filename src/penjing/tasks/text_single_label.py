@@ -25,7 +25,7 @@ NUM_TOP = 3
 # A probability of 0 for the true class would make one row's log loss infinite.
 MIN_PROBABILITY = 1e-7
 _METRICS = {
-    "accuracy": Metric(),
+    "accuracy": Metric(share=True),
     "macro_f1": Metric(),
     "mcc": Metric(percent=False),
     "log_loss": Metric(higher_is_better=False, percent=False),

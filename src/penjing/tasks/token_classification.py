@@ -72,7 +72,7 @@ class TokenClassification:
         "precision": Metric(),
         "recall": Metric(),
         "macro_f1": Metric(),
-        "exact_match": Metric(),
+        "exact_match": Metric(share=True),
     }
     primary: ClassVar[str] = "f1"
     calibration: ClassVar[None] = None
