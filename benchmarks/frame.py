@@ -109,7 +109,8 @@ class Benchmark:
             "title": self.title,
             "about": " ".join(self.about.split()),
             "settings": settings,
-            "environment": environment(),
+            # Of the steps: a page made again elsewhere was not measured there.
+            "environment": kept.get("environment") or environment(),
             "steps": kept.get("steps", {}),
         }
 
@@ -117,6 +118,8 @@ class Benchmark:
         """The stored result of a step, or that of measuring it now (JSON-able)."""
         steps = self.document["steps"]
         if key not in steps:
+            if steps:
+                self._require_same_environment()
             print(f"[{self.name}] {key} ...", flush=True)
             load, begun = os.getloadavg()[0], time.perf_counter()
             result = json.loads(json.dumps(measure(), allow_nan=False))
@@ -125,6 +128,17 @@ class Benchmark:
             self._write()
             print(f"[{self.name}] {key}: {seconds} s", flush=True)
         return steps[key]["result"]
+
+    def _require_same_environment(self) -> None:
+        """A page states one machine, its libraries and one set of defaults; steps of another do not belong to it."""
+        then, now = self.document["environment"], environment()
+        # The commit may be one that changed words only; "defaults" says whether it did.
+        differ = [name for name in now if name != "defaults_commit" and then.get(name) != now[name]]
+        if differ:
+            raise SystemExit(
+                f"{self.path} holds steps measured with other {', '.join(differ)} than here: go on where they were "
+                "measured, or give --fresh"
+            )
 
     def finish(self, figures: Sequence[Figure], tables: Sequence[TableOf] = (), notes: Sequence[str] = ()) -> None:
         """Write the JSON and the page."""

@@ -86,6 +86,53 @@ def test_a_killed_benchmark_goes_on_where_it_was(modules: dict[str, ModuleType],
     assert frame.Benchmark("b", "B", "About.", arguments).document["steps"] == {}
 
 
+@pytest.mark.parametrize(("name", "value"), [("cpu", "another"), ("libraries", {"torch": "9"}), ("defaults", "f" * 64)])
+def test_steps_of_another_machine_or_of_other_defaults_are_not_mixed(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    frame = modules["frame"]
+    first = frame.Benchmark("b", "B", "About.", options(tmp_path))
+    first.step("one", lambda: 1)
+    first.finish([])
+    page = (tmp_path / "b.json").read_text(encoding="utf-8")
+    there = {**first.document["environment"], name: value, "defaults_commit": "of other words"}
+    monkeypatch.setattr(frame, "environment", lambda: there)
+    again = frame.Benchmark("b", "B", "About.", options(tmp_path))
+    again.step("one", lambda: 1)
+    again.finish([])  # nothing was measured here, so the page still says where it was
+    assert (tmp_path / "b.json").read_text(encoding="utf-8") == page
+    with pytest.raises(SystemExit, match=f"other {name} than here"):
+        again.step("two", lambda: 2)
+    arguments = options(tmp_path)
+    arguments.fresh = True
+    fresh = frame.Benchmark("b", "B", "About.", arguments)
+    fresh.step("two", lambda: 2)
+    assert fresh.document["environment"] == there
+
+
+def test_defaults_are_the_same_until_their_code_changes(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provenance = modules["provenance"]
+    assert (
+        provenance.defaults_digest("HEAD") == provenance.environment()["defaults"]
+        or not provenance.source_state()["clean"]
+    )
+    assert provenance.defaults_digest("0" * 40) is None
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setattr(provenance, "_DEFAULTS", ("config.py",))
+    found = {}
+    for text in (
+        '"""A."""\nclass C:\n    """B."""\n    x = Field(1, description="C.")\n',
+        '"""D."""\nclass C:\n    """E."""\n    x = Field(1, description="F.")  # G\n',
+        '"""A."""\nclass C:\n    """B."""\n    x = Field(2, description="C.")\n',
+    ):
+        (tmp_path / "config.py").write_text(text, encoding="utf-8")
+        found[text] = provenance.defaults_digest()
+    first, reworded, changed = found.values()
+    assert first == reworded != changed
+
+
 def test_a_result_that_is_not_a_number_is_refused(modules: dict[str, ModuleType], tmp_path: Path) -> None:
     benchmark = modules["frame"].Benchmark("b", "B", "About.", options(tmp_path))
     with pytest.raises(ValueError, match="JSON compliant"):
