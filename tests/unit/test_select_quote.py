@@ -11,6 +11,7 @@ import pytest
 
 from penjing.core.budget import Budget
 from penjing.core.errors import ArtifactError
+from penjing.core.events import Progress, ignore
 from penjing.core.report import Cost, Evaluation, MetricValue
 from penjing.core.task import Metric, Stats, Table
 from penjing.data.config import DataConfig
@@ -18,7 +19,7 @@ from penjing.data.prepare import prepare
 from penjing.select.calibration import shipped
 from penjing.select.config import PriceConfig, SelectConfig
 from penjing.select.expectation import Evidence
-from penjing.select.gather import Findings, _Probed, _with_run, make_evidence
+from penjing.select.gather import Findings, _Probed, _timed_fit, _with_run, make_evidence
 from penjing.select.learning_curve import Curve
 from penjing.select.price import CNY_MONTH, SECONDS_A_MONTH, USD_MONTH, monthly_cost
 from penjing.select.probe import Judged
@@ -27,6 +28,7 @@ from penjing.select.sample import Pool
 from penjing.select.serving import TORCH_RATE_RATIO, Serving, time_torch
 from penjing.select.short_run import ShortRun
 from penjing.select.stopwatch import Stopwatch
+from penjing.train.direct.config import LINEAR, TREES, DirectConfig
 
 
 @pytest.fixture
@@ -251,6 +253,31 @@ def test_a_table_is_quoted_by_fitting_it(loans, monkeypatch, tmp_path):
     assert promised.evidence.basis == "direct" and promised.backend == "onnxruntime"
     assert promised.score.expected > 0.5
     assert promised.costs["size_mb"].expected < 5
+
+
+def test_minutes_of_a_table_count_what_both_searches_may_take(loans, monkeypatch):
+    """A clock that only fits move: settings of the trees take 10 s, linear ones 5 s, the final fit 2 s."""
+    now = [0.0]
+    monkeypatch.setattr("penjing.select.gather.time.monotonic", lambda: now[0])
+
+    class Trainer:
+        def fit(self, task, table, valid, config, *, seed, listener):
+            for unit, count, total, seconds in ((TREES, 2, 2, 10), (LINEAR, 4, 18, 5)):
+                for done in range(count):
+                    now[0] += seconds
+                    listener(Progress("train", done + 1, total, unit))
+            now[0] += 2
+            return "model"
+
+    def minutes(**settings):
+        watch = Stopwatch(1e6, lambda: now[0])
+        table = loans.splits.train
+        search = DirectConfig(**settings)
+        return _timed_fit(Trainer(), None, table, search, 0, watch, ignore, 3 * len(table))[1]
+
+    assert minutes(trials=10, seconds=1e6) == pytest.approx(3 * (10 * 10 + 18 * 5 + 2) / 60)
+    assert minutes(trials=10, seconds=100) == pytest.approx((75 + 3 * 10 + 3 * 5 + 3 * 2) / 60)
+    assert minutes(trials=1, seconds=100) == pytest.approx((3 * 10 + 70 + 3 * 5 + 3 * 2) / 60)
 
 
 @pytest.mark.slow

@@ -179,7 +179,8 @@ def test_time_limit_stops_the_search_and_says_so(wine):
     told = []
     hasty = QUICK.model_copy(update={"trials": 50, "seconds": 1e-9})
     BoostingTrainer().fit(task, train, EMPTY, hasty, seed=3, listener=told.append)
-    assert any(isinstance(event, Notice) and "stopped after 1 of" in event.text for event in told)
+    stops = [event.text for event in told if isinstance(event, Notice) and "stopped after 1 of" in event.text]
+    assert len(stops) == 2 and "settings" in stops[0] and "linear settings" in stops[1]
 
 
 def test_folds_judge_each_row_once_and_keep_classes_even():

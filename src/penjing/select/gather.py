@@ -31,6 +31,7 @@ from penjing.select.serving import Serving, measure_directory, measure_export, t
 from penjing.select.short_run import ShortRun, judge_short_run, short_run
 from penjing.select.stand_in import stand_in_predictor
 from penjing.select.stopwatch import Stopwatch
+from penjing.train.direct.config import LINEAR, TREE_SHARE, TREES
 
 if TYPE_CHECKING:
     from penjing.train.config import TrainConfig
@@ -40,7 +41,7 @@ MORE_LABELS = 50
 # Shares of what is left of the deadline when each step begins, in this order.
 ENCODE_SHARE, PROBE_SHARE, SERVE_SHARE, RUN_SHARE = 0.25, 0.25, 0.55, 0.8
 MAX_RUN_SECONDS = 15.0
-DIRECT_SHARES = (0.25, 0.5, 1.0)
+DIRECT_SHARES, DIRECT_SHARE = (0.25, 0.5, 1.0), 0.7
 
 
 @dataclass(frozen=True)
@@ -223,18 +224,21 @@ def gather_direct(
     with TemporaryDirectory(prefix="penjing-") as name:
         model.export_onnx(Path(name) / MODEL_FILE)
         write_task(task, Path(name))
-        rows, path = pool.table.rows, Path(name) / MODEL_FILE
+        sample, path = pool.table.rows, Path(name) / MODEL_FILE
         serving = measure_directory(
-            task, Path(name), rows, concurrency=budget.concurrency, watch=watch.part(SERVE_SHARE), listener=listener
-        ) or time_library(task, model.run, rows, path, watch.part(SERVE_SHARE))
-    quick = train.direct.model_copy(update={"trials": 1, "num_seeds": 1, "folds": 3})
+            task, Path(name), sample, concurrency=budget.concurrency, watch=watch.part(SERVE_SHARE), listener=listener
+        ) or time_library(task, model.run, sample, path, watch.part(SERVE_SHARE))
+    num_fits = len(DIRECT_SHARES) * pool.num_folds
+    seconds = min(search.seconds, DIRECT_SHARE * watch.left / num_fits)
+    quick = train.direct.model_copy(update={"trials": 1, "num_seeds": 1, "folds": 3, "seconds": seconds})
 
     def predict(learn: np.ndarray, judged: np.ndarray) -> list[Prediction]:
-        part, other = pool.table.take(learn), pool.table.take(judged)
-        fitted = trainer.fit(task, part, part.take([]), quick, seed=seed, listener=lambda event: None)
+        rows, other = pool.table.take(learn), pool.table.take(judged)
+        fitted = trainer.fit(task, rows, rows.take([]), quick, seed=seed, listener=lambda event: None)
         return task.predict(fitted.run, task.encode(other.rows))
 
-    found = judge(task, pool, predict, watch=watch.part(0.7), level=config.level, seed=seed, shares=DIRECT_SHARES)
+    part = watch.part(DIRECT_SHARE)
+    found = judge(task, pool, predict, watch=part, level=config.level, seed=seed, shares=DIRECT_SHARES)
     evidence = make_evidence(task, found, "direct", len(splits.train), len(splits.sealed_test))
     return Findings(task.primary, task.metrics[task.primary], evidence, serving, minutes, len(pool.table))
 
@@ -249,21 +253,26 @@ def _timed_fit(
     listener: Listener,
     num_rows: int,
 ) -> tuple[Any, float]:
-    """A fit with two settings tried, and the minutes of the whole search over all rows that follow from it."""
-    trials: list[float] = []
+    """A fit with two settings of the trees tried, and the minutes of the whole search over all rows that follow."""
+    ends: dict[str, list[float]] = {TREES: [], LINEAR: []}  # when each setting was done
+    totals: dict[str, float] = {}
 
     def timed(event: Event) -> None:
-        if isinstance(event, Progress) and event.unit == "settings":
-            trials.append(time.monotonic())
+        if isinstance(event, Progress) and event.unit in ends:
+            ends[event.unit].append(time.monotonic())
+            totals[event.unit] = event.total or 0.0
             listener(replace(event, stage="quote"))
 
     few = config.model_copy(update={"trials": min(2, config.trials), "seconds": min(config.seconds, 0.3 * watch.left)})
     begun = time.monotonic()
     model = trainer.fit(task, table, table.take([]), few, seed=seed, listener=timed)
     ended = time.monotonic()
-    scale = num_rows / len(table)
-    if not trials:
-        return model, scale * (ended - begun) / 60
-    one = scale * ((trials[-1] - begun) / len(trials))
-    rest = scale * (ended - trials[-1])
-    return model, (min(config.trials * one, config.seconds + one) + rest) / 60
+    totals[TREES] = config.trials
+    scale, seconds = num_rows / len(table), 0.0
+    for unit, share in ((TREES, TREE_SHARE), (LINEAR, 1.0)):
+        if not ends[unit]:  # a trainer that searches nothing of the kind
+            continue
+        one = scale * (ends[unit][-1] - begun) / len(ends[unit])
+        seconds += min(totals[unit] * one, max(0.0, share * config.seconds - seconds) + one)
+        begun = ends[unit][-1]
+    return model, (seconds + scale * (ended - begun)) / 60

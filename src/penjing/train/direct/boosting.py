@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,16 @@ from penjing.core.runtime import usable_threads
 from penjing.core.task import Batch, Table, Task
 from penjing.tasks.text_labels import label_names
 from penjing.train.direct.blend import Blend, fit_blend, half_loss
-from penjing.train.direct.config import DirectConfig
+from penjing.train.direct.config import LINEAR, TREE_SHARE, TREES, DirectConfig
 from penjing.train.direct.folds import Fold, holdout, stratified_folds
 from penjing.train.direct.linear import LinearModel, fit_linear
 from penjing.train.direct.model import TabularModel
 from penjing.train.direct.trees import TreeFitter, TreeTrial, draw_settings
 
-STRENGTHS = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 10.0)
+# The likeliest first: where time is short, the search ends early.
+STRENGTHS = (0.1, 0.03, 0.3, 0.01, 1.0, 0.003, 0.001, 10.0, 0.0003)
 STEPS = (0, 9)
+LINEAR_SETTINGS = tuple((strength, steps) for strength in STRENGTHS for steps in STEPS)
 MAX_LINEAR_ROWS = 50_000
 NUM_AVERAGED = 3
 MIN_ROWS = 10
@@ -58,17 +61,20 @@ class BoostingTrainer:
         if len(train) < MIN_ROWS:
             raise DataError(f"{len(train)} training rows", where=train.name or None, expected=f"at least {MIN_ROWS}")
         valid = _known(task, valid, listener)
+        begun = time.monotonic()
         batch = _joined(task.encode(train.rows, training=True), valid, task)
         # Left to itself, LightGBM takes every processor of the affinity, also those a container's quota withholds.
         threads = config.threads or usable_threads()
         fitter = TreeFitter(batch["features"], batch["targets"], len(task.labels), config.max_rounds, threads, seed)
         fit_rows = np.arange(len(train))
         folds = _plan(fitter, len(train), config, seed)
-        trials = _search_trees(fitter, folds, config, seed, listener)
+        clock = _Clock(begun, TREE_SHARE * config.seconds, listener)
+        trials = _search_trees(fitter, folds, config, seed, clock)
         if len(train) > config.small_rows:
             trials = trials[:1]
         tree_scores = np.mean([trial.scores for trial in trials], axis=0)
-        strength, steps, linear_scores = _search_linear(fitter, folds, tree_scores, seed)
+        clock = _Clock(begun, config.seconds, listener)
+        strength, steps, linear_scores = _search_linear(fitter, folds, tree_scores, seed, clock)
         judged = np.concatenate([fold.judge for fold in folds])
         blend = fit_blend(tree_scores[judged], linear_scores[judged], fitter.target[judged], fitter.num_classes)
         listener(Notice("train", _describe(trials, blend, strength, steps, len(judged))))
@@ -116,42 +122,63 @@ def _plan(fitter: TreeFitter, num_train: int, config: DirectConfig, seed: int) -
     return holdout(fitter.target, fitter.num_classes, seed)
 
 
+@dataclass(frozen=True)
+class _Clock:
+    """Ends a search when its time is over, but not before one setting is tried.
+
+    Args:
+        begun: when the fit began, in monotonic seconds.
+        seconds: from then.
+        listener: told of every setting, and of an end before the last.
+    """
+
+    begun: float
+    seconds: float
+    listener: Listener
+
+    def is_over(self, done: int, total: int, unit: str, values: dict[str, float]) -> bool:
+        """After each setting: whether it was the last."""
+        self.listener(Progress("train", done, total, unit, values=values))
+        if done == total or time.monotonic() - self.begun <= self.seconds:
+            return done == total
+        text = f"stopped after {done} of {total} {unit}: {self.seconds:g} seconds are over"
+        self.listener(Notice("train", text))
+        return True
+
+
 def _search_trees(
-    fitter: TreeFitter, folds: list[Fold], config: DirectConfig, seed: int, listener: Listener
+    fitter: TreeFitter, folds: list[Fold], config: DirectConfig, seed: int, clock: _Clock
 ) -> list[TreeTrial]:
     """The few trials of least validation loss, best first.
 
     On small tables the best of many is best by luck; the mean of the best few is steadier than any of them.
     """
-    begin = time.monotonic()
     drawn = draw_settings(config.trials, len(fitter.target), seed)
     trials: list[TreeTrial] = []
     for done, candidate in enumerate(drawn, start=1):
         trials.append(fitter.trial(candidate, folds))
         values = {"loss": trials[-1].loss, "best_loss": min(trial.loss for trial in trials)}
-        listener(Progress("train", done, len(drawn), "settings", values=values))
-        if time.monotonic() - begin > config.seconds and done < len(drawn):
-            text = f"stopped after {done} of {len(drawn)} settings: {config.seconds:g} seconds are over"
-            listener(Notice("train", text))
+        if clock.is_over(done, len(drawn), TREES, values):
             break
     return sorted(trials, key=lambda trial: trial.loss)[:NUM_AVERAGED]
 
 
 def _search_linear(
-    fitter: TreeFitter, folds: list[Fold], tree_scores: np.ndarray, seed: int
+    fitter: TreeFitter, folds: list[Fold], tree_scores: np.ndarray, seed: int, clock: _Clock
 ) -> tuple[float, int, np.ndarray]:
     """Penalty and steps that are worth most beside the trees, with the scores [N, K] of the judged rows (else NaN)."""
     best: tuple[float, float, int, np.ndarray] | None = None
     judged = np.concatenate([fold.judge for fold in folds])
-    for steps in STEPS:
-        for strength in STRENGTHS:
-            scores = np.full((len(fitter.target), fitter.num_outputs), np.nan)
-            for fold in folds:
-                model = _fit_linear(fitter, fold.fit, strength, steps, seed)
-                scores[fold.judge] = model.predict(fitter.features[fold.judge])
-            loss = half_loss(tree_scores[judged], scores[judged], fitter.target[judged], fitter.num_classes)
-            if best is None or loss < best[0]:
-                best = (loss, strength, steps, scores)
+    for done, (strength, steps) in enumerate(LINEAR_SETTINGS, start=1):
+        scores = np.full((len(fitter.target), fitter.num_outputs), np.nan)
+        for fold in folds:
+            model = _fit_linear(fitter, fold.fit, strength, steps, seed)
+            scores[fold.judge] = model.predict(fitter.features[fold.judge])
+        loss = half_loss(tree_scores[judged], scores[judged], fitter.target[judged], fitter.num_classes)
+        if best is None or loss < best[0]:
+            best = (loss, strength, steps, scores)
+        if clock.is_over(done, len(LINEAR_SETTINGS), LINEAR, {"loss": loss, "best_loss": best[0]}):
+            break
     assert best is not None
     return best[1:]
 
