@@ -308,11 +308,12 @@ def labelled_rows(
     from penjing.data.infer import infer
     from penjing.data.sources import read_table
 
-    table = read_table(DataConfig.of(source, settings), listener)
     roles = task.roles
+    named = {role: getattr(roles, role) for role in ("text", "text_pair", "label", "spans")}
+    read_as = ColumnsConfig(**{**named, **columns}, features=roles.features or None)
+    table = read_table(DataConfig.of(source, settings).model_copy(update={"columns": read_as}), listener)
     renamed = {given: str(getattr(roles, role)) for role, given in columns.items() if getattr(roles, role)}
     table = Table([rename(row, renamed) for row in table.rows], table.row_ids, table.name)
-    named = {role: getattr(roles, role) for role in ("text", "text_pair", "label", "spans")}
     separator = settings.columns.label_separator
     wanted = ColumnsConfig(**named, features=roles.features or None, label_separator=separator)
     inference = infer(table, wanted, task.kind)

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,23 @@ def test_a_file_is_read_as_the_artifacts_own_data_was(artifacts, tmp_path, capsy
     data.write_text("1^good, and quick\n2^bad, and late\n", encoding="utf-8")
     found = predictions(["predict", str(directory), str(data)], capsys)
     assert [entry["input"]["text"] for entry in found] == ["good, and quick", "bad, and late"]
+
+
+def test_a_header_is_known_by_the_column_the_artifact_or_the_user_names(
+    task_rows, text_settings, tiny_pretrained, tmp_path, capsys
+):
+    rows, roles = task_rows("text-classification")
+    renamed = [{"phrase": row["text"], "label": row["label"]} for row in rows]
+    artifact = tmp_path / "artifact"
+    task = make_task("text-classification", renamed, replace(roles, text="phrase"), text_settings)
+    make_artifact(task, renamed, tiny_pretrained, artifact)
+    data = tmp_path / "rows.csv"
+    data.write_text("phrase\ngood morning\nwhere is it\n", encoding="utf-8")
+    found = predictions(["predict", str(artifact), str(data)], capsys)
+    assert [entry["input"] for entry in found] == [{"phrase": "good morning"}, {"phrase": "where is it"}]
+    data.write_text("what,who\ngood morning,Ann\nwhere is it,Bo\n", encoding="utf-8")
+    found = predictions(["predict", str(artifact), str(data), "--text", "what"], capsys)
+    assert [entry["input"]["phrase"] for entry in found] == ["good morning", "where is it"]
 
 
 def test_labels_are_separated_as_the_artifacts_own_were(task_rows, text_settings, tmp_path):

@@ -11,7 +11,7 @@ import pytest
 
 from penjing.core.errors import DataError, FetchError, PenjingError, RecipeError
 from penjing.core.recipe import parse_recipe
-from penjing.data.config import DataConfig, FormatConfig, LimitsConfig
+from penjing.data.config import ColumnsConfig, DataConfig, FormatConfig, LimitsConfig
 from penjing.data.sources import open_source, read_table, stream_rows
 
 ROWS = [
@@ -167,6 +167,13 @@ def test_header_is_recognised(write, lines, header):
     assert len(table) == len(lines.splitlines()) - header
     opposite = read(write("h.csv", lines), format=FormatConfig(header=not header))
     assert len(opposite) == len(lines.splitlines()) - (not header)
+
+
+def test_a_first_row_that_names_a_wanted_column_is_a_header(write):
+    path = write("h.csv", "phrase\ngood morning\nwhere is it\n")
+    assert len(read(path)) == 3
+    named = read(path, columns=ColumnsConfig(text="phrase"))
+    assert [row["phrase"] for row in named.rows] == ["good morning", "where is it"]
 
 
 BAD = {

@@ -14,7 +14,7 @@ from penjing.api import rename
 from penjing.core.errors import DataError
 from penjing.core.events import Listener
 from penjing.core.task import Roles
-from penjing.data.config import DataConfig
+from penjing.data.config import ColumnsConfig, DataConfig
 from penjing.data.sources import stream_rows
 
 MAX_LINE_BYTES = 16_000_000
@@ -90,8 +90,10 @@ def of_source(source: str, settings: DataConfig, roles: Roles, text: str | None,
     Raises:
         DataError: it cannot be read, or lacks a column the artifact needs.
     """
+    columns = ColumnsConfig(text=text or roles.text, text_pair=roles.text_pair, features=roles.features or None)
     try:
-        tables = stream_rows(source, DataConfig.of(source, settings), listener=listener)
+        config = DataConfig.of(source, settings).model_copy(update={"columns": columns})
+        tables = stream_rows(source, config, listener=listener)
         pairs = ((row_id, row) for table in tables for row_id, row in zip(table.row_ids, table.rows, strict=True))
         return _checked(pairs, roles, text, source)
     except DataError as error:

@@ -60,6 +60,14 @@ class ColumnsConfig(BaseModel):
         description="Between the labels of a multi-label cell; empty cells then mean none.",
     )
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Every column named here."""
+        given = [value for role, value in self if role != "label_separator"]
+        return frozenset(
+            name for value in given if value for name in (value if isinstance(value, tuple) else (value,))
+        )
+
 
 class SplitConfig(BaseModel):
     """How rows are held out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,16 @@ class DelimitedLayout:
         return f"{self.encoding}, {mark}, {'first row is the header' if self.header else 'no header'}"
 
 
-def inspect_delimited(path: Path, form: FormatConfig, limits: LimitsConfig) -> DelimitedLayout:
+def inspect_delimited(
+    path: Path, form: FormatConfig, limits: LimitsConfig, wanted: Collection[str] = ()
+) -> DelimitedLayout:
     """Detect what the user did not say.
+
+    Args:
+        path: the file.
+        form: what the user said.
+        limits: bounds.
+        wanted: columns that will be looked for; a first row that names one is a header.
 
     Raises:
         DataError: the file is empty or binary, or column names repeat.
@@ -64,7 +72,7 @@ def inspect_delimited(path: Path, form: FormatConfig, limits: LimitsConfig) -> D
         rows = dialect.parse(lines)
     except csv.Error as error:
         raise DataError(f"cannot be parsed ({error})", where=str(path), next_step=_QUOTE_STEP) from None
-    names, header = _column_names(rows, form.header, path)
+    names, header = _column_names(rows, form.header, wanted, path)
     if len(names) > limits.max_columns:
         raise DataError(f"{len(names):,} columns", where=f"{path}:1", expected=f"at most {limits.max_columns:,}")
     return DelimitedLayout(encoding, dialect, names, header)
@@ -85,13 +93,13 @@ def _first_lines(path: Path, encoding: str, limits: LimitsConfig) -> list[str]:
 
 
 def _column_names(
-    rows: Sequence[Sequence[str]], given: bool | tuple[str, ...] | None, path: Path
+    rows: Sequence[Sequence[str]], given: bool | tuple[str, ...] | None, wanted: Collection[str], path: Path
 ) -> tuple[tuple[str, ...], bool]:
     width = Counter(len(row) for row in rows).most_common(1)[0][0]
     if isinstance(given, tuple):
         _check_duplicates(given, path)
         return given, len(rows[0]) == len(given) and tuple(cell.strip() for cell in rows[0]) == given
-    header = looks_like_header(rows) if given is None else given
+    header = looks_like_header(rows, wanted) if given is None else given
     if not header:
         return (("text",) if width == 1 else tuple(f"column_{i + 1}" for i in range(width))), False
     names = tuple(cell.strip() or f"column_{i + 1}" for i, cell in enumerate(rows[0]))

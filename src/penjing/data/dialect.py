@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,13 +114,15 @@ def _quotes_used(lines: Sequence[str], delimiter: str) -> bool:
     return False
 
 
-def looks_like_header(rows: Sequence[Sequence[str]]) -> bool:
+def looks_like_header(rows: Sequence[Sequence[str]], wanted: Collection[str] = ()) -> bool:
     """Whether the first row names the columns.
 
-    Known names decide; else numbers under a word speak for a header, a number or a repeated value in the first row
-    against it.
+    A column the reader wants decides, then names many people use; else numbers under a word speak for a header, a
+    number or a repeated value in the first row against it.
     """
     first, rest = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
+    if any(cell.strip() in wanted for cell in first):
+        return True
     if not any(cell.strip() for cell in first):
         return False
     if any(_is_number(cell) for cell in first):

@@ -194,5 +194,5 @@ def _open_text(path: Path, config: DataConfig) -> Opened:
             reader = {"jsonl": read_jsonl, "array": read_json_array, "object": read_json_object}[shape]
             words = {"jsonl": "JSON Lines", "array": "a JSON array", "object": "a JSON object"}[shape]
             return Opened(path.name, f"{words}, {encoding}", reader(path, encoding, limits), path)
-    layout = inspect_delimited(path, form, limits)
+    layout = inspect_delimited(path, form, limits, config.columns.names)
     return Opened(path.name, layout.describe(), read_delimited(path, layout, limits), path)
