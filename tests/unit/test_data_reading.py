@@ -150,6 +150,15 @@ def test_quotes_in_tsv_are_characters_unless_they_enclose(write):
     assert read(write("b.tsv", enclosed)).rows[3]["column_1"] == 'He said "no" 3'
 
 
+def test_cells_of_several_lines_and_stray_quotes_are_read(write):
+    rows = 'label,text\n1,"one\ntwo ""2""\nthree, 3"\n0,"a "good" one"\n1,"x"\n' + '1,"a, b"\n' * 40
+    assert [row["text"] for row in read(write("a.csv", rows)).rows[:3]] == [
+        'one\ntwo "2"\nthree, 3',
+        'a good" one"',
+        "x",
+    ]
+
+
 @pytest.mark.parametrize(
     ("lines", "header"),
     [
@@ -192,7 +201,17 @@ BAD = {
     "open quote": (
         "a.csv",
         b"text,label\n" + b'"a, b",1\n' * 3_000 + b'"never closed,1\n' + b"ok,1\n" * 100,
-        "a.csv:3002: the row has 1 field",
+        "a.csv:3002: the row that starts here cannot be parsed (unexpected end of data)",
+    ),
+    "open quote, text last": (
+        "a.csv",
+        b"label,text\n" + b'1,"a, b"\n' * 3_000 + b'1,"never closed\n' + b"1,ok\n" * 3,
+        "a.csv:3002: the row that starts here cannot be parsed (unexpected end of data)",
+    ),
+    "open quote before a quoted text": (
+        "a.csv",
+        b"label,text\n" + b'1,"a, b"\n' * 3_000 + b'1,"never closed\n' + b'1,"a, b"\n' * 3,
+        "a.csv:3002: the row that starts here cannot be parsed (',' expected after '\"')",
     ),
     "far quote": (
         "a.csv",

@@ -64,9 +64,7 @@ class ColumnsConfig(BaseModel):
     def names(self) -> frozenset[str]:
         """Every column named here."""
         given = [value for role, value in self if role != "label_separator"]
-        return frozenset(
-            name for value in given if value for name in (value if isinstance(value, tuple) else (value,))
-        )
+        return frozenset(name for value in given if value for name in (value if isinstance(value, tuple) else (value,)))
 
 
 class SplitConfig(BaseModel):

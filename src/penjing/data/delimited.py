@@ -141,10 +141,21 @@ def read_delimited(path: Path, layout: DelimitedLayout, limits: LimitsConfig) ->
 
 
 def _csv_records(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
-    reader = dialect.reader(lines)
+    written: list[str] = []  # lines of the record at hand
+
+    def kept() -> Iterator[str]:
+        for line in lines:
+            written.append(line)
+            yield line
+
+    reader = dialect.reader(kept())
     start = 1
     try:
         for fields in reader:
+            # Within a line a stray quote does no harm; over several, it has swallowed the rows that follow.
+            if len(written) > 1:
+                list(dialect.reader(written, strict=True))
+            written.clear()
             if fields:
                 yield start, fields
             start = reader.line_num + 1
@@ -158,13 +169,12 @@ def _ragged(path: Path, number: int, fields: Sequence[str], layout: DelimitedLay
     width = len(layout.names)
     mark = layout.dialect.delimiter
     few = len(fields) < width
-    swallowed = any(cell.count("\n") > 20 for cell in fields)  # an opening quote that nothing closes
     step = "complete the row" if few else f"enclose fields that hold {mark!r} in double quotes"
     return DataError(
         f"the row has {len(fields)} field{'s' if len(fields) != 1 else ''}",
         where=f"{path}:{number}",
         expected=f"{width} ({', '.join(layout.names[:6])}{', ...' if width > 6 else ''})",
-        next_step=_QUOTE_STEP if swallowed else f"{step}, or name the right data.format.delimiter",
+        next_step=f"{step}, or name the right data.format.delimiter",
     )
 
 

@@ -42,11 +42,11 @@ class Dialect:
             return [[line.rstrip("\r\n")] for line in lines if line.strip()]
         return [row for row in self.reader(lines) if row]
 
-    def reader(self, lines: Iterable[str]) -> Reader:
-        """A `csv.reader` with this delimiter and these quotes."""
+    def reader(self, lines: Iterable[str], *, strict: bool = False) -> Reader:
+        """A `csv.reader` with this delimiter and these quotes; strict refuses misplaced and open quotes."""
         assert self.delimiter is not None, "a line that is one field needs no reader"
         if self.quoted:
-            return csv.reader(lines, delimiter=self.delimiter)
+            return csv.reader(lines, delimiter=self.delimiter, strict=strict)
         return csv.reader(lines, delimiter=self.delimiter, quoting=csv.QUOTE_NONE)
 
 
