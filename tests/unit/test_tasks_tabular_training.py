@@ -19,7 +19,7 @@ from penjing.train.direct import boosting
 from penjing.train.direct.blend import fit_blend, row_losses, spread
 from penjing.train.direct.boosting import BoostingTrainer
 from penjing.train.direct.config import DirectConfig
-from penjing.train.direct.folds import stratified_folds
+from penjing.train.direct.folds import plan_folds, stratified_folds
 from penjing.train.direct.linear import LinearModel, fit_linear
 from penjing.train.direct.model import TabularModel
 from penjing.train.direct.onnx_graph import round_down
@@ -194,6 +194,52 @@ def test_folds_judge_each_row_once_and_keep_classes_even():
         assert 1 <= (target[fold.judge] == 1).sum() <= 2
     numbers = stratified_folds(np.arange(100.0), 0, 5, seed=0)
     assert [abs(float(fold.judge.mean()) - 49.5) < 5 for fold in numbers] == [True] * 5
+
+
+def plan(rows, roles, *, num_train=None, num_classes=2, **settings):
+    table = Table(rows, [str(i) for i in range(len(rows))])
+    target = np.array([row["y"] for row in rows])
+    num_train = len(rows) if num_train is None else num_train
+    config = DirectConfig(folds=5, **settings)
+    return plan_folds(table, roles, target, num_classes, num_train=num_train, config=config, seed=0)
+
+
+@pytest.mark.parametrize("small_rows", [1000, 10])
+@pytest.mark.parametrize("num_classes", [2, 0])
+def test_rows_of_a_group_and_copies_are_judged_by_models_that_have_not_seen_them(small_rows, num_classes):
+    rows = [{"x": i, "who": i % 40, "y": (i % 40) // 30} for i in range(120)]
+    grouped = plan(rows, Roles(label="y", features=("x",), group="who"), num_classes=num_classes, small_rows=small_rows)
+    rows = [{"x": i if i < 100 else i - 100, "y": i % 2} for i in range(120)]
+    copied = plan(rows, Roles(label="y", features=("x",)), num_classes=num_classes, small_rows=small_rows)
+    for folds, period in ((grouped, 40), (copied, 100)):
+        assert len(folds) == (5 if small_rows == 1000 else 1)
+        for fold in folds:
+            assert not set(fold.fit % period) & set(fold.judge % period)
+            assert len(fold.judge) and len(fold.fit) + len(fold.judge) == 120
+    if num_classes:
+        judged = [rows_of.judge for rows_of in grouped]
+        assert all(0 < np.mean((rows % 40) // 30) < 0.5 for rows in judged)
+
+
+def test_classes_that_live_in_one_group_are_known_to_every_model_where_that_is_possible():
+    roles = Roles(label="y", features=("x",), group="who")
+    rows = [{"x": i, "who": i % 12, "y": 2 if i == 5 else i % 2} for i in range(60)]
+    folds = plan(rows, roles, num_classes=3)
+    assert all(5 in fold.fit for fold in folds) and len(folds) == 5
+    folds = plan([{"x": i, "who": i % 2, "y": i % 2} for i in range(20)], roles)
+    assert [len(fold.fit) for fold in folds] == [len(fold.judge) for fold in folds] == [10, 10]
+    alone = plan([{"x": i, "who": 1, "y": i % 2} for i in range(20)], roles)
+    assert len(alone) == 5, "a single group is dealt row by row"
+
+
+def test_the_past_is_never_judged_by_the_future():
+    roles = Roles(label="y", features=("x",), time="when")
+    days = np.random.default_rng(0).permutation(50)
+    rows = [{"x": i, "y": i % 2, "when": f"2026-01-01T{day // 60:02}:{day % 60:02}"} for i, day in enumerate(days)]
+    (fold,) = plan(rows, roles)
+    assert len(fold.judge) == 10 and days[fold.fit].max() < days[fold.judge].min()
+    (fold,) = plan(rows, roles, num_train=35)
+    assert fold.judge.tolist() == list(range(35, 50))
 
 
 def test_blend_leaves_half_only_for_what_is_clearly_better_and_rescales():

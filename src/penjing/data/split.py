@@ -154,7 +154,7 @@ def _at_random(
     repeated = len(keys) - len(set(keys))
     if repeated and tied:
         notes.append(f"{repeated:,} rows repeat the content of another row; copies stay in one part")
-    units = _units(len(table), *([keys] if tied else []), *([groups] if groups is not None else []))
+    units = connected(len(table), *([keys] if tied else []), *([groups] if groups is not None else []))
     labels = _strata(targets(table.rows, inference))
     parts = stratified_parts(labels, units, fractions, np.random.default_rng(seed))
     if any(not (parts == part + 1).any() for part in range(len(fractions))):
@@ -167,7 +167,7 @@ def _at_random(
     return parts
 
 
-def _units(count: int, *ties: Sequence[Any]) -> np.ndarray:
+def connected(count: int, *ties: Sequence[Any]) -> np.ndarray:
     """Number of the connected set of each row; rows with an equal value in one of the ties (content, group) connect."""
     parent = list(range(count))
 
@@ -276,14 +276,20 @@ def _moment(row: Mapping[str, Any], column: str, row_id: str) -> float:
         DataError: no date.
     """
     value = row.get(column)
+    moment = moment_of(value)
+    if moment is None:
+        raise DataError(
+            f"column {column!r} holds {str(value)[:40]!r}", where=row_id, expected="a date such as 2026-05-11T09:30"
+        )
+    return moment
+
+
+def moment_of(value: Any) -> float | None:
+    """Seconds of a date, or the number itself, also as text; None where it is neither."""
     moment = parse_time(value)
     if moment is None and isinstance(value, str):
         try:
             moment = float(value)
         except ValueError:
-            moment = None
-    if moment is None:
-        raise DataError(
-            f"column {column!r} holds {str(value)[:40]!r}", where=row_id, expected="a date such as 2026-05-11T09:30"
-        )
+            return None
     return moment

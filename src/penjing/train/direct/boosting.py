@@ -16,7 +16,7 @@ from penjing.core.task import Batch, Table, Task
 from penjing.tasks.text_labels import label_names
 from penjing.train.direct.blend import Blend, fit_blend, half_loss
 from penjing.train.direct.config import LINEAR, TREE_SHARE, TREES, DirectConfig
-from penjing.train.direct.folds import Fold, holdout, stratified_folds
+from penjing.train.direct.folds import Fold, plan_folds
 from penjing.train.direct.linear import LinearModel, fit_linear
 from penjing.train.direct.model import TabularModel
 from penjing.train.direct.trees import TreeFitter, TreeTrial, draw_settings
@@ -34,7 +34,8 @@ class BoostingTrainer:
     """Direct trainer of tabular tasks.
 
     Small tables are cross-validated on train and valid together, for settings alone; the model is then fitted on train.
-    Large ones are fitted on train and judged on valid (or on a fifth of train, where valid is empty).
+    Large ones, and those in time, are fitted on train and judged on valid (or on a fifth of train, where valid is
+    empty).
     """
 
     def honours(self, task: Task) -> frozenset[str]:
@@ -67,7 +68,15 @@ class BoostingTrainer:
         threads = config.threads or usable_threads()
         fitter = TreeFitter(batch["features"], batch["targets"], len(task.labels), config.max_rounds, threads, seed)
         fit_rows = np.arange(len(train))
-        folds = _plan(fitter, len(train), config, seed)
+        folds = plan_folds(
+            Table([*train.rows, *valid.rows], [*train.row_ids, *valid.row_ids]),
+            task.roles,
+            fitter.target,
+            fitter.num_classes,
+            num_train=len(train),
+            config=config,
+            seed=seed,
+        )
         clock = _Clock(begun, TREE_SHARE * config.seconds, listener)
         trials = _search_trees(fitter, folds, config, seed, clock)
         if len(train) > config.small_rows:
@@ -111,15 +120,6 @@ def _joined(batch: Batch, valid: Table, task: Task) -> Batch:
         return batch
     more = task.encode(valid.rows, training=True)
     return {name: np.concatenate([batch[name], more[name]]) for name in batch}
-
-
-def _plan(fitter: TreeFitter, num_train: int, config: DirectConfig, seed: int) -> list[Fold]:
-    num_rows = len(fitter.target)
-    if num_train <= config.small_rows:
-        return stratified_folds(fitter.target, fitter.num_classes, config.folds, seed)
-    if num_train < num_rows:
-        return [Fold(np.arange(num_train), np.arange(num_train, num_rows))]
-    return holdout(fitter.target, fitter.num_classes, seed)
 
 
 @dataclass(frozen=True)
