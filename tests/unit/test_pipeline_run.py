@@ -138,6 +138,41 @@ def test_a_run_does_not_replace_another(messages, tmp_path, overrides):
     assert open_artifact(out).digest == second.digest != first
 
 
+class Stopped(Exception):
+    """The run was left in the middle."""
+
+
+@pytest.mark.parametrize("changed", ["release", "unlabelled", "model"])
+def test_overwriting_discards_an_interrupted_run_that_cannot_be_gone_on_with(
+    messages, tmp_path, overrides, tiny_pretrained, monkeypatch, changed
+):
+    """What the message advises has to work, whatever of the run's beginnings has changed."""
+    model, more = tmp_path / "model", tmp_path / "more.txt"
+    shutil.copytree(tiny_pretrained.directory, model)
+    more.write_text("Is the shop open on Sundays?\nCan I pay by card?\n", encoding="utf-8")
+    overrides = {**overrides, "train.epochs": 1, "model": str(model), "data.unlabelled": str(more)}
+    overrides["train.pretrain.epochs"] = 1
+    stage = "pretrain" if changed == "unlabelled" else "train"
+
+    def stop(event):
+        if isinstance(event, Progress) and event.stage == stage and event.done == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(messages, out=tmp_path / "out", overrides=overrides, listener=stop)
+    if changed == "release":
+        monkeypatch.setattr("penjing.train.fit.version", lambda name: "99.0")
+        monkeypatch.setattr("penjing.train.pretrain.version", lambda name: "99.0")
+        monkeypatch.setattr("penjing.pipeline.run.library_versions", lambda: {"penjing": "99.0"})
+    elif changed == "unlabelled":
+        more.write_text(more.read_text(encoding="utf-8") + "Do you sell gift cards?\n", encoding="utf-8")
+    else:
+        (model / "config.json").write_text((model / "config.json").read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    with pytest.raises(ArtifactError, match="--overwrite to discard it"):
+        train(messages, out=tmp_path / "out", overrides=overrides)
+    assert train(messages, out=tmp_path / "out", overrides=overrides, overwrite=True).path == tmp_path / "out"
+
+
 def test_an_occupied_directory_is_refused_before_the_source_is_read(tmp_path, overrides):
     for occupied, said in (("finished", "a finished run"), ("files", "files that are not a run")):
         (tmp_path / occupied).mkdir()

@@ -86,6 +86,25 @@ def test_an_error_leaves_what_can_be_resumed_and_nothing_else(out):
         assert work.resumed
 
 
+def test_what_was_made_from_another_model_is_no_part_of_the_run(out):
+    """The files of a local model may change while the recipe stays the same."""
+    with open_workdir(out, "one", overwrite=False) as work:
+        work.started_from({"config.json": "old"}, overwrite=False)
+        work.training.mkdir()
+        (work.training / "checkpoint.safetensors").write_bytes(b"weights")
+        (work.partial / "quote.json").write_text("of the old one")
+    with open_workdir(out, "one", overwrite=False) as work:
+        work.started_from({"config.json": "old"}, overwrite=False)
+        assert (work.training / "checkpoint.safetensors").is_file()
+        with pytest.raises(ArtifactError, match=r"model files.*--overwrite to discard it"):
+            work.started_from({"config.json": "new"}, overwrite=False)
+        assert (work.training / "checkpoint.safetensors").is_file()
+        work.started_from({"config.json": "new"}, overwrite=True)
+        assert not work.training.exists() and not (work.partial / "quote.json").exists()
+    with open_workdir(out, "one", overwrite=False) as work:
+        work.started_from({"config.json": "new"}, overwrite=False)
+
+
 def test_directories_made_for_a_refused_run_go_with_it(tmp_path):
     with pytest.raises(DataError), open_workdir(tmp_path / "runs" / "deep" / "x", "one", overwrite=False):
         raise DataError("wrong")

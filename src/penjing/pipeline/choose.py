@@ -14,6 +14,7 @@ from penjing.models.catalog import resolve
 from penjing.models.pretrained import Pretrained
 from penjing.models.scratch import make_scratch
 from penjing.pipeline.training import is_direct
+from penjing.pipeline.workdir import QUOTE
 from penjing.select.quote import Quote, quote, read_quote, write_quote
 from penjing.select.rank import select
 
@@ -57,7 +58,7 @@ def quote_run(
 
     Where nothing can be quoted in time, the run goes on without, and says why.
     """
-    kept = partial / "quote.json"
+    kept = partial / QUOTE
     if kept.is_file():
         return read_quote(kept)
     try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penjing.core.artifact import MANIFEST, Artifact, seal, write_atomic
+from penjing.core.artifact import MANIFEST, Artifact, library_versions, seal, write_atomic
 from penjing.core.events import Listener, Notice, ignore
 from penjing.core.memory import release_freed
 from penjing.core.recipe import RECIPE, Recipe
@@ -16,6 +17,7 @@ from penjing.core.report import Report
 from penjing.core.signing import read_private_key, sign
 from penjing.core.task import Task
 from penjing.data.prepare import Prepared, prepare
+from penjing.data.textkey import fingerprint
 from penjing.evaluate.assemble import cost_of, write_report_files
 from penjing.evaluate.evaluate import evaluate, temperature_for
 from penjing.evaluate.sealed_test import write_test
@@ -29,7 +31,7 @@ from penjing.pipeline.workdir import WorkDir, disk_errors, open_workdir, refuse_
 from penjing.predict.measure import measure
 from penjing.predict.predictor import Predictor
 from penjing.predict.task_file import predict_files, write_task
-from penjing.select.quote import Quote, came_true
+from penjing.select.quote import QUOTE_VERSION, Quote, came_true
 
 
 @dataclass(frozen=True)
@@ -112,13 +114,13 @@ def _run(
     prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
     recipe = recipe.model_copy(update={"task": prepared.task_kind})
     refuse_settings(recipe, prepared.task_kind)
-    identity = hashlib.sha256(f"{recipe.digest()} {prepared.splits.fingerprint}".encode()).hexdigest()
-    with disk_errors(target), open_workdir(target, identity, overwrite=overwrite) as work:
+    with disk_errors(target), open_workdir(target, _identity(recipe, prepared), overwrite=overwrite) as work:
         if work.resumed:
             listener(Notice("run", f"going on with the interrupted run in {work.partial}"))
         pretrained = choose_model(recipe, prepared, work.partial, listener)
         if pretrained is not None:
             recipe = recipe.model_copy(update={"model": pretrained.name})
+            work.started_from(pretrained.digests(), overwrite=overwrite)
         quote = quote_run(recipe, prepared, pretrained, work.partial, listener) if prove else None
         release_freed()
         artifact, report = _make(recipe, prepared, pretrained, work, quote, listener, prove=prove)
@@ -126,6 +128,13 @@ def _run(
             sign(artifact.path, artifact.manifest, key)
         work.finish(overwrite)
         return RunResult(work.out, Artifact(work.out, artifact.manifest), report, quote)
+
+
+def _identity(recipe: Recipe, prepared: Prepared) -> str:
+    """Digest of all that an interrupted run has to share with this one to be resumed, but for the model's files."""
+    rows = [prepared.splits.fingerprint, fingerprint([prepared.unlabelled], prepared.splits.roles)]
+    facts = [recipe.digest(), *rows, library_versions(), QUOTE_VERSION]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _make(

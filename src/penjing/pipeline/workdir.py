@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ from penjing.core.file_lock import try_lock
 
 IDENTITY = "run.json"
 LOCK = "run.lock"
+MODEL = "model.json"  # name → sha256 of the files that training starts from
+QUOTE = "quote.json"
 TRAINING = "training"
 
 
@@ -70,6 +72,25 @@ class WorkDir:
         """The test rows, beside the artifact."""
         return self.out.with_name(self.out.name + ".test.jsonl")
 
+    def started_from(self, files: Mapping[str, str], *, overwrite: bool) -> None:
+        """Note the model's files. What was made from other files (an edited local model, say) cannot be gone on with.
+
+        Args:
+            files: name → sha256.
+            overwrite: discard what was made from others.
+
+        Raises:
+            ArtifactError: an interrupted run had begun with others, and is not to be discarded.
+        """
+        kept, text = self.partial / MODEL, json.dumps(files, sort_keys=True) + "\n"
+        if kept.is_file() and kept.read_text(encoding="utf-8") != text:
+            if _worth_keeping(self.partial) and not overwrite:
+                raise _another_run(self.partial)
+            if self.training.exists():
+                shutil.rmtree(self.training)
+            (self.partial / QUOTE).unlink(missing_ok=True)
+        write_atomic(kept, text)
+
     def fresh_stage(self) -> Path:
         """An empty directory for the artifact; half-made ones of an interrupted run are dropped."""
         if self.stage.exists():
@@ -97,7 +118,7 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
 
     Args:
         out: where the artifact shall be.
-        identity: digest of recipe and data; an interrupted run is resumed only when it is equal.
+        identity: digest of recipe, data and libraries; an interrupted run is resumed only when it is equal.
         overwrite: replace a finished run, when this one is finished; discard an interrupted one with other settings.
 
     Raises:
@@ -111,11 +132,7 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
     if not resumed:
         _refuse_foreign_test(out)
     if found is not None and not resumed and not overwrite and _worth_keeping(partial):
-        raise ArtifactError(
-            "holds an interrupted run with other settings or data",
-            where=str(partial),
-            next_step="give another --out, the same recipe to resume it, or --overwrite to discard it",
-        )
+        raise _another_run(partial)
     made = tuple(directory for directory in partial.parents if not directory.exists())
     partial.mkdir(parents=True, exist_ok=True)
     lock = _claim(partial)
@@ -177,6 +194,14 @@ def _refuse_foreign_test(out: Path) -> None:
             where=str(path),
             next_step="move it away, or give another --out",
         )
+
+
+def _another_run(partial: Path) -> ArtifactError:
+    return ArtifactError(
+        "holds an interrupted run with other settings, data, model files or library versions",
+        where=str(partial),
+        next_step="give another --out, the same as then to resume it, or --overwrite to discard it",
+    )
 
 
 def _worth_keeping(partial: Path) -> bool:

@@ -257,9 +257,9 @@ def read_quote(path: Path) -> Quote:
                 f"quote version {values['version']}",
                 where=str(path),
                 expected=str(QUOTE_VERSION),
-                next_step="quote again",
+                next_step="delete it and quote again",
             )
         return Quote.model_validate(values)
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         detail = " ".join(str(error).split())[:300]
-        raise ArtifactError(f"not a quote ({detail})", where=str(path), next_step="quote again") from None
+        raise ArtifactError(f"not a quote ({detail})", where=str(path), next_step="delete it and quote again") from None

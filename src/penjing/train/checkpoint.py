@@ -108,7 +108,7 @@ def _require_same(facts: dict[str, Any], identity: str, path: Path) -> None:
         raise ArtifactError(
             "the checkpoint belongs to a run with other settings or data",
             where=str(path),
-            next_step="use another --out, or --overwrite to discard it",
+            next_step="delete it to train from the start",
         )
 
 
@@ -152,7 +152,7 @@ def _position(facts: dict[str, Any], path: Path) -> Position:
         raise ArtifactError(
             f"the checkpoint was written by another release ({error})",
             where=str(path),
-            next_step="use another --out, or --overwrite to discard it",
+            next_step="delete it to train from the start",
         ) from None
 
 

@@ -208,7 +208,7 @@ def _read_seconds(path: Path) -> float:
         raise ArtifactError(
             f"the time of the pretraining cannot be read ({error})",
             where=str(path),
-            next_step="run again with --overwrite",
+            next_step=f"delete {ENCODER} in the directory above to pretrain again",
         ) from None
 
 
@@ -219,7 +219,7 @@ def _require_same(target: Path, identity: str) -> None:
         raise ArtifactError(
             "was pretrained on other texts or with other settings",
             where=str(target),
-            next_step="use another --out, or --overwrite to discard it",
+            next_step="delete it to pretrain from the start",
         )
 
 
