@@ -171,7 +171,7 @@ def test_a_page_that_says_something_else_is_caught(texts, tmp_path, name):
     manifest = json.loads((path / "manifest.json").read_text())
     text = (path / name).read_text(encoding="utf-8")
     (path / name).write_text(text.replace("30", "99"), encoding="utf-8")
-    manifest["files"][name]["sha256"] = file_sha256(path / name)
+    manifest["files"][name] = {"sha256": file_sha256(path / name), "bytes": (path / name).stat().st_size}
     (path / "manifest.json").write_text(json.dumps(manifest))
     assert [figure.name for figure in verify(path, timings=False).figures if figure.ok is False] == [name]
     (path / name).unlink()

@@ -44,7 +44,7 @@ def _reseal(directory):
     """Make the manifest agree with the files again, as someone who tampers on purpose would."""
     manifest = json.loads((directory / MANIFEST).read_text())
     for name, entry in manifest["files"].items():
-        entry["sha256"] = file_sha256(directory / name)
+        entry |= {"sha256": file_sha256(directory / name), "bytes": (directory / name).stat().st_size}
     (directory / MANIFEST).write_text(json.dumps(manifest))
 
 
@@ -234,6 +234,33 @@ def test_a_changed_manifest_never_ends_in_anything_but_a_clear_error(copy, data)
 def test_a_nonsensical_manifest_is_refused(copy, content):
     (copy / MANIFEST).write_bytes(content)
     with pytest.raises(ArtifactError, match=r"manifest\.json is damaged"):
+        load(copy)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"capabilities": {}},
+        {"capabilities": None},
+        {"capabilities": {"predict_files": "model.onnx"}},
+        {"capabilities": {"predict_files": ["gone.onnx"]}},
+        {"capabilities": {"predict_files": [["model.onnx"]]}},
+        {"training": None},
+    ],
+)
+def test_a_manifest_without_what_is_read_of_it_is_refused(copy, change):
+    manifest = json.loads((copy / MANIFEST).read_text())
+    (copy / MANIFEST).write_text(json.dumps({**manifest, **change}))
+    with pytest.raises(ArtifactError, match=r"manifest\.json is damaged"):
+        load(copy)
+
+
+@pytest.mark.parametrize("num_bytes", [0, "12", None])
+def test_a_size_that_is_not_the_files_is_refused(copy, num_bytes):
+    manifest = json.loads((copy / MANIFEST).read_text())
+    manifest["files"]["model.onnx"]["bytes"] = num_bytes
+    (copy / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(ArtifactError, match="'model.onnx' is damaged or was changed"):
         load(copy)
 
 

@@ -139,7 +139,7 @@ def open_artifact(path: Path | str, public_key: Path | str | None = None) -> Art
         # Python reads more than JSON and UTF-8 can say (NaN, half a surrogate pair), which nobody can sign.
         json.dumps(manifest, ensure_ascii=False, allow_nan=False).encode("utf-8")
         found = int(manifest["format_version"])
-        files = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
+        files = {str(name): (entry["sha256"], entry["bytes"]) for name, entry in manifest["files"].items()}
         str(manifest["kind"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ArtifactError(f"manifest.json is damaged ({error!r})", where=str(path)) from None
@@ -155,26 +155,27 @@ def open_artifact(path: Path | str, public_key: Path | str | None = None) -> Art
         check_signature(directory, manifest, read_public_key(Path(public_key)))
     _check_files(directory, files)
     _refuse_unlisted(directory, files)
+    _require_parts(directory, manifest)
     return Artifact(directory, manifest)
 
 
-def _check_files(directory: Path, files: Mapping[str, str]) -> None:
+def _check_files(directory: Path, files: Mapping[str, tuple[Any, Any]]) -> None:
     root = directory.resolve()
-    for name, expected in files.items():
+    for name, (digest, num_bytes) in files.items():
         path = directory / name
         if "\0" in name or not path.resolve().is_relative_to(root) or Path(name).suffix not in ALLOWED_SUFFIXES:
             raise ArtifactError(f"manifest names a file that no artifact may hold: {name!r}", where=str(directory))
         if not path.is_file():
             raise ArtifactError(f"file {name!r} is missing", where=str(directory), next_step="copy it again")
-        if file_sha256(path) != expected:
+        if file_sha256(path) != digest or path.stat().st_size != num_bytes:
             raise ArtifactError(
-                f"file {name!r} is damaged or was changed (sha256 differs from the manifest)",
+                f"file {name!r} is damaged or was changed (sha256 or size differs from the manifest)",
                 where=str(directory),
                 next_step="restore the artifact from a good copy",
             )
 
 
-def _refuse_unlisted(directory: Path, files: Mapping[str, str]) -> None:
+def _refuse_unlisted(directory: Path, files: Mapping[str, Any]) -> None:
     """What lies among the files of an artifact is taken for a part of it: a page, say, that somebody else wrote.
 
     Raises:
@@ -189,6 +190,23 @@ def _refuse_unlisted(directory: Path, files: Mapping[str, str]) -> None:
             where=str(directory),
             next_step="move it elsewhere; whoever made the artifact did not put it there",
         )
+
+
+def _require_parts(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """What is read of a manifest without further ado has to be there.
+
+    Raises:
+        ArtifactError: a part is missing or malformed, or predicting needs a file that is not listed.
+    """
+    capabilities = manifest.get("capabilities")
+    needed = capabilities.get("predict_files") if isinstance(capabilities, dict) else None
+    if not isinstance(needed, list) or not all(isinstance(name, str) for name in needed):
+        raise ArtifactError("manifest.json is damaged (no list capabilities.predict_files)", where=str(directory))
+    unlisted = sorted(set(needed) - manifest["files"].keys())
+    if unlisted:
+        raise ArtifactError(f"manifest.json is damaged (no file {unlisted[0]!r} is listed)", where=str(directory))
+    if not isinstance(manifest.get("training", {}), dict):
+        raise ArtifactError("manifest.json is damaged ('training' is no object)", where=str(directory))
 
 
 def size_bytes(artifact: Artifact, names: Iterable[str] | None = None) -> int:
