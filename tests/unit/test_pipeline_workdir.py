@@ -10,7 +10,7 @@ import pytest
 
 from penjing.core.artifact import MANIFEST, file_sha256
 from penjing.core.errors import ArtifactError, DataError, PenjingError
-from penjing.pipeline.workdir import IDENTITY, disk_errors, open_workdir
+from penjing.pipeline.workdir import IDENTITY, disk_errors, open_workdir, refuse_occupied
 
 
 @pytest.fixture
@@ -145,6 +145,20 @@ def test_files_of_something_else_are_never_deleted(out, overwrite):
         assert (place / "thesis.docx").read_text() == "years of work"
         (place / "thesis.docx").unlink()
         place.rmdir()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_directory_with_nothing_in_it_is_free(out, overwrite):
+    out.mkdir(parents=True)
+    finished(out, overwrite=overwrite)
+    assert (out / "model.onnx").read_text() == "first"
+
+
+def test_a_mount_point_is_refused_at_once(out, monkeypatch):
+    out.mkdir(parents=True)
+    monkeypatch.setattr("os.path.ismount", lambda path: path == out)
+    with pytest.raises(ArtifactError, match="is a mount point.*give a directory inside it"):
+        refuse_occupied(out, overwrite=True)
 
 
 def _hold(out, ready, finish):

@@ -100,7 +100,9 @@ class WorkDir:
 
     def finish(self, overwrite: bool) -> None:
         """Put the finished artifact in its place; with `overwrite`, the one that is there goes only then."""
-        if self.out.exists() and overwrite:
+        if _is_empty(self.out):
+            self.out.rmdir()  # not every system renames onto a directory
+        elif self.out.exists() and overwrite:
             replaced = self.partial / "replaced"
             if replaced.exists():
                 shutil.rmtree(replaced)
@@ -150,14 +152,22 @@ def refuse_occupied(out: Path, *, overwrite: bool) -> None:
         overwrite: whether a finished run may be there.
 
     Raises:
-        ArtifactError: it holds a finished run, or it or `<out>.partial` holds files of something else.
+        ArtifactError: it holds a finished run, or it or `<out>.partial` holds files of something else, or it is a
+            mount point.
     """
-    if out.exists() and not overwrite:
+    if os.path.ismount(out):
+        raise ArtifactError(
+            "is a mount point, which cannot be replaced by the finished run",
+            where=str(out),
+            next_step="give a directory inside it as --out",
+        )
+    occupied = out.exists() and not _is_empty(out)
+    if occupied and not overwrite:
         holds = "a finished run" if (out / MANIFEST).is_file() else "files that are not a run of penjing"
         raise ArtifactError(
             f"already holds {holds}", where=str(out), next_step="give another --out, or --overwrite to replace it"
         )
-    if out.exists() and not (out / MANIFEST).is_file():
+    if occupied and not (out / MANIFEST).is_file():
         raise ArtifactError(
             "holds files that are not a run of penjing, which are never deleted",
             where=str(out),
@@ -207,6 +217,11 @@ def _another_run(partial: Path) -> ArtifactError:
 def _worth_keeping(partial: Path) -> bool:
     """Whether an interrupted run has saved anything that took long to make."""
     return any((partial / TRAINING).rglob("*.safetensors"))
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether this is a directory with nothing in it, as somebody makes one for a run to come."""
+    return path.is_dir() and not path.is_symlink() and not any(path.iterdir())
 
 
 def _is_fresh(partial: Path) -> bool:
