@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import json
 import multiprocessing
 import os
@@ -136,6 +137,18 @@ def test_a_run_does_not_replace_another(messages, tmp_path, overrides):
     assert not (tmp_path / "out.partial").exists()
     second = train(messages, out=out, overrides={**overrides, "seed": 7}, overwrite=True)
     assert open_artifact(out).digest == second.digest != first
+
+
+def test_a_disk_that_is_full_at_the_first_checkpoint_leaves_nothing(messages, tmp_path, overrides, monkeypatch):
+    def fail(path, *_):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("penjing.train.checkpoint.save_tensors", fail)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(PenjingError, match="the disk is full"):
+        train(messages, out=tmp_path / "runs" / "out", overrides=overrides)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 class Stopped(Exception):

@@ -105,6 +105,35 @@ def test_what_was_made_from_another_model_is_no_part_of_the_run(out):
         work.started_from({"config.json": "new"}, overwrite=False)
 
 
+def full_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_leaves_nothing_half_made(out, monkeypatch):
+    with pytest.raises(PenjingError, match="the disk is full"), disk_errors(out), open_workdir(
+        out, "one", overwrite=False
+    ) as work:  # fmt: skip
+        (work.fresh_stage() / "model.onnx").write_text("half")
+        full_disk()
+    assert not out.parent.exists()
+    monkeypatch.setattr("penjing.pipeline.workdir.write_atomic", full_disk)
+    with pytest.raises(PenjingError, match="the disk is full"), disk_errors(out):
+        open_workdir(out, "one", overwrite=False)
+    assert not out.parent.exists()
+
+
+def test_a_full_disk_leaves_what_can_be_resumed(out, monkeypatch):
+    interrupted(out)
+    with pytest.raises(OSError, match="No space left"), open_workdir(out, "one", overwrite=False):
+        full_disk()
+    monkeypatch.setattr("penjing.pipeline.workdir.write_atomic", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        open_workdir(out, "one", overwrite=False)
+    monkeypatch.undo()
+    with open_workdir(out, "one", overwrite=False) as work:
+        assert work.resumed and (work.training / "checkpoint.safetensors").is_file()
+
+
 def test_directories_made_for_a_refused_run_go_with_it(tmp_path):
     with pytest.raises(DataError), open_workdir(tmp_path / "runs" / "deep" / "x", "one", overwrite=False):
         raise DataError("wrong")

@@ -49,8 +49,9 @@ class WorkDir:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self.lock.close()
-        # Refused before anything was learned: there is nothing to resume, and nothing half-made is left.
-        if isinstance(error, PenjingError) and not self.resumed and not _worth_keeping(self.partial):
+        # Ended before anything was learned: there is nothing to resume, and nothing half-made is left.
+        ended = isinstance(error, PenjingError | OSError)
+        if ended and not self.resumed and not _worth_keeping(self.partial):
             shutil.rmtree(self.partial)
             for directory in self.made:
                 if any(directory.iterdir()):  # another run has begun there meanwhile
@@ -137,11 +138,15 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
         raise _another_run(partial)
     made = tuple(directory for directory in partial.parents if not directory.exists())
     partial.mkdir(parents=True, exist_ok=True)
-    lock = _claim(partial)
-    if not resumed:
-        _clear(partial)
-    write_atomic(partial / IDENTITY, json.dumps({"identity": identity, "pid": os.getpid()}) + "\n")
-    return WorkDir(out, partial, resumed, lock, made)
+    work = WorkDir(out, partial, resumed, _claim(partial), made)
+    try:
+        if not resumed:
+            _clear(partial)
+        write_atomic(partial / IDENTITY, json.dumps({"identity": identity, "pid": os.getpid()}) + "\n")
+    except OSError as error:
+        work.__exit__(type(error), error, error.__traceback__)
+        raise
+    return work
 
 
 def refuse_occupied(out: Path, *, overwrite: bool) -> None:
