@@ -186,7 +186,7 @@ def test_a_directory_with_nothing_in_it_is_free(out, overwrite):
 def test_a_mount_point_is_refused_at_once(out, monkeypatch):
     out.mkdir(parents=True)
     monkeypatch.setattr("os.path.ismount", lambda path: path == out)
-    with pytest.raises(ArtifactError, match="is a mount point.*give a directory inside it"):
+    with pytest.raises(ArtifactError, match=r"is a mount point.*give a directory inside it"):
         refuse_occupied(out, overwrite=True)
 
 

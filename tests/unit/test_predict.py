@@ -260,7 +260,7 @@ def test_a_size_that_is_not_the_files_is_refused(copy, num_bytes):
     manifest = json.loads((copy / MANIFEST).read_text())
     manifest["files"]["model.onnx"]["bytes"] = num_bytes
     (copy / MANIFEST).write_text(json.dumps(manifest))
-    with pytest.raises(ArtifactError, match="'model.onnx' is damaged or was changed"):
+    with pytest.raises(ArtifactError, match=r"'model\.onnx' is damaged or was changed"):
         load(copy)
 
 
