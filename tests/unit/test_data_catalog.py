@@ -25,11 +25,16 @@ def test_reviews_zh():
     assert table.row_ids[0] == "reviews-zh:pos.txt:1"
 
 
+def parts(prepared):
+    splits = prepared.splits
+    return splits.train, splits.valid, splits.sealed_test, prepared.unlabelled
+
+
 @pytest.mark.network
 def test_german_credit():
     prepared = prepare(DataConfig(source="german-credit"))
     assert prepared.task_kind == "tabular-classification"
-    assert prepared.source.num_rows == 1_000 and len(prepared.splits.roles.features) == 20
+    assert sum(map(len, parts(prepared))) == 1_000 and len(prepared.splits.roles.features) == 20
     assert Counter(row["creditability"] for row in prepared.splits.train.rows) == {"good": 504, "bad": 216}
 
 
@@ -67,7 +72,8 @@ def test_real_files_are_understood_without_a_word(name):
     heard = []
     prepared = prepare(DataConfig(source=str(DATA / name)), listener=heard.append)
     roles = prepared.splits.roles
-    assert (prepared.source.num_rows, prepared.task_kind, prepared.language, roles.text, roles.label) == EXPECTED[name]
+    num_rows = sum(map(len, parts(prepared))) + len(prepared.without_text)
+    assert (num_rows, prepared.task_kind, prepared.language, roles.text, roles.label) == EXPECTED[name]
     assert {event.text for event in heard if isinstance(event, Notice)} >= set(prepared.explanation)
     if name.startswith("goemotions"):
         assert prepared.inference.label.separator == ","

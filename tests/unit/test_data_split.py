@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penjing.core.errors import DataError
+from penjing.core.events import Progress
 from penjing.core.task import Table
 from penjing.data.config import ColumnsConfig, DataConfig, SplitConfig
 from penjing.data.prepare import prepare
@@ -168,6 +169,18 @@ def test_validation_rows_that_are_tested_too_are_said_or_dropped(tmp_path):
     dropped = prepare(config.model_copy(update={"split": SplitConfig(drop_leaks=True)}))
     assert len(dropped.splits.valid) == len(kept.splits.valid) - leaked
     assert f"dropped {leaked} validation rows with the content of a test row" in dropped.explanation
+
+
+def test_the_source_is_read_once(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "".join(f"message number {i},{'ab'[i % 2]}\n" for i in range(40)))
+
+    def listener(event):
+        if isinstance(event, Progress):  # the last row was read
+            path.unlink()
+
+    assert len(prepare(DataConfig(source=str(path)), listener=listener).splits.train) == 29
+    assert not path.exists()
 
 
 def test_spans_are_dealt_out_by_their_labels(tmp_path):

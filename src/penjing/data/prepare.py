@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-from penjing.core.artifact import file_sha256
 from penjing.core.errors import DataError
 from penjing.core.events import Listener, Notice, ignore
 from penjing.core.task import Roles, Splits, Table
@@ -15,32 +12,9 @@ from penjing.data.conform import Conformed, conform, explain_left_out, targets
 from penjing.data.infer import Inference, infer
 from penjing.data.labels import class_counts, require_learnable
 from penjing.data.language import Language, LanguageMix, detect_language
-from penjing.data.sources import open_source, read_table
+from penjing.data.sources import read_table
 from penjing.data.split import split_table
 from penjing.data.textkey import content_key
-
-
-@dataclass(frozen=True)
-class SourceSummary:
-    """Where the rows came from, for reports and model cards.
-
-    Args:
-        source: as the user named it.
-        description: how it was read (format, encoding, delimiter).
-        num_rows: rows read.
-        columns: column names.
-        sha256: of the file, where the source is one.
-    """
-
-    source: str
-    description: str
-    num_rows: int
-    columns: tuple[str, ...]
-    sha256: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self) | {"columns": list(self.columns)}
 
 
 @dataclass(frozen=True)
@@ -52,7 +26,6 @@ class Prepared:
         task_kind: a name of the task registry.
         language: of the texts; "other" for tables.
         explanation: what was decided and why, one sentence each.
-        source: where the rows came from.
         inference: how further tables of this kind are to be read (`conform`).
         unlabelled: rows with a text and no label, for continued pretraining.
         without_text: ids of rows left out.
@@ -63,7 +36,6 @@ class Prepared:
     task_kind: str
     language: Language
     explanation: tuple[str, ...]
-    source: SourceSummary
     inference: Inference = field(repr=False)
     unlabelled: Table = field(repr=False)
     without_text: tuple[str, ...] = field(repr=False)
@@ -118,13 +90,11 @@ def prepare(config: DataConfig, task: str = "auto", seed: int = 42, listener: Li
     for note in notes:
         warns = note.startswith(("warning", "left out", "dropped"))
         listener(Notice("data", note.removeprefix("warning: "), "warning" if warns else "info"))
-    summary = summarise(config, table)
     return Prepared(
         result.splits,
         inference.task_kind,
         mix.language,
         tuple(notes),
-        summary,
         inference,
         unlabelled,
         done.without_text,
@@ -138,16 +108,6 @@ def language_of(table: Table, roles: Roles) -> LanguageMix:
     if not names:
         return LanguageMix("other", {})
     return detect_language([" ".join(str(row.get(name) or "") for name in names) for row in table.rows])
-
-
-def summarise(config: DataConfig, table: Table) -> SourceSummary:
-    """Where a table came from."""
-    assert config.source is not None
-    opened = open_source(config.source, config)
-    names = tuple(dict.fromkeys(name for row in table.rows[:1_000] for name in row))
-    is_file = opened.path is not None and Path(opened.path).is_file()
-    digest = file_sha256(opened.path) if is_file and opened.path is not None else None
-    return SourceSummary(config.source, opened.description, len(table), names, digest)
 
 
 def _require_rows(done: Conformed, inference: Inference, where: str) -> None:

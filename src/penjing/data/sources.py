@@ -34,13 +34,11 @@ class Opened:
         name: short name, the first part of row ids.
         description: format, encoding and delimiter, for the person who asks how it was read.
         records: (key inside the source, row), read lazily.
-        path: the local file or folder, where there is one.
     """
 
     name: str
     description: str
     records: Records
-    path: Path | None = None
 
 
 def stream_rows(source: str, config: DataConfig, chunk: int = CHUNK, listener: Listener = ignore) -> Iterator[Table]:
@@ -119,9 +117,8 @@ def open_source(source: str, config: DataConfig, listener: Listener = ignore) ->
     if source.startswith("demo:") or not path.exists():
         return _open_demo(source, config, listener)
     if path.is_dir():
-        return Opened(
-            path.name or "folder", "a folder per class", read_folder(path, config.format.encoding, config.limits), path
-        )
+        rows = read_folder(path, config.format.encoding, config.limits)
+        return Opened(path.name or "folder", "a folder per class", rows)
     return _open_file(path, config)
 
 
@@ -168,11 +165,11 @@ def _open_file(path: Path, config: DataConfig) -> Opened:
     if form.kind == "parquet" or (form.kind == "auto" and suffix in _PARQUET):
         from penjing.data.columnar import read_parquet
 
-        return Opened(path.name, "Parquet", read_parquet(path, limits), path)
+        return Opened(path.name, "Parquet", read_parquet(path, limits))
     if form.kind == "excel" or (form.kind == "auto" and suffix in _EXCEL):
         from penjing.data.columnar import read_excel
 
-        return Opened(path.name, "Excel", read_excel(path, form.sheet, limits), path)
+        return Opened(path.name, "Excel", read_excel(path, form.sheet, limits))
     if form.kind == "auto" and suffix in _OTHER_BINARY:
         raise DataError(f"{suffix} files are not read", where=str(path), next_step=_OTHER_BINARY[suffix])
     return _open_text(path, config)
@@ -193,6 +190,6 @@ def _open_text(path: Path, config: DataConfig) -> Opened:
         if shape is not None and (form.kind != "auto" or plain in (*_JSON, ".txt", "")):
             reader = {"jsonl": read_jsonl, "array": read_json_array, "object": read_json_object}[shape]
             words = {"jsonl": "JSON Lines", "array": "a JSON array", "object": "a JSON object"}[shape]
-            return Opened(path.name, f"{words}, {encoding}", reader(path, encoding, limits), path)
+            return Opened(path.name, f"{words}, {encoding}", reader(path, encoding, limits))
     layout = inspect_delimited(path, form, limits, config.columns.names)
-    return Opened(path.name, layout.describe(), read_delimited(path, layout, limits), path)
+    return Opened(path.name, layout.describe(), read_delimited(path, layout, limits))

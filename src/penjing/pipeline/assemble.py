@@ -17,6 +17,7 @@ from penjing.evaluate.hardware import describe_hardware
 from penjing.evaluate.page.words import Language
 from penjing.evaluate.verdict import verdicts_alone
 from penjing.models.pretrained import Pretrained
+from penjing.pipeline.plan import source_of
 from penjing.pipeline.training import Trained
 
 
@@ -45,7 +46,7 @@ def build_report(
         recipe_digest=recipe.digest(),
         model=model_summary(pretrained, trained),
         data=DataSummary(
-            source=prepared.source.source,
+            source=source_of(recipe),
             fingerprint=splits.fingerprint,
             rows={"train": len(splits.train), "valid": len(splits.valid), "test": len(held)},
             roles=shown_roles(splits.roles),
