@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from penjing.core.task import Table, Task
     from penjing.data.check import CheckReport
     from penjing.data.config import DataConfig
+    from penjing.data.labels import LabelKind
     from penjing.data.prepare import Prepared
     from penjing.select.config import SelectConfig
     from penjing.select.quote import Quote
@@ -306,6 +308,7 @@ def labelled_rows(
     from penjing.data.config import ColumnsConfig, DataConfig
     from penjing.data.conform import conform
     from penjing.data.infer import infer
+    from penjing.data.labels import LabelShape
     from penjing.data.sources import read_table
 
     roles = task.roles
@@ -314,13 +317,23 @@ def labelled_rows(
     table = read_table(DataConfig.of(source, settings).model_copy(update={"columns": read_as}), listener)
     renamed = {given: str(getattr(roles, role)) for role, given in columns.items() if getattr(roles, role)}
     table = Table([rename(row, renamed) for row in table.rows], table.row_ids, table.name)
-    separator = settings.columns.label_separator
-    wanted = ColumnsConfig(**named, features=roles.features or None, label_separator=separator)
-    inference = infer(table, wanted, task.kind)
+    update = {**named, "features": roles.features or None}
+    how = {name: getattr(settings.columns, name) for name in ("label_separator", "empty_is_none")}
+    inference = infer(table, ColumnsConfig(**update, **how), task.kind)
+    kind = _label_kind(task)
+    if inference.label is not None and inference.label.kind != kind:  # few rows may look otherwise
+        inference = replace(inference, label=LabelShape(kind))
     found = conform(table, inference).table
     if not len(found):
         raise DataError("no row has both an input and a label", where=table.name, next_step="fill the label column")
     return found
+
+
+def _label_kind(task: Task) -> LabelKind:
+    """One label of several, any number of them, or a number."""
+    if not task.labels:
+        return "numbers"
+    return "sets" if task.calibration == "sigmoid" else "classes"
 
 
 def rename(row: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:

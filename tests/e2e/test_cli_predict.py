@@ -18,6 +18,8 @@ from penjing.cli import main
 from penjing.core.artifact import MANIFEST, seal
 from penjing.core.recipe import parse_recipe
 from penjing.core.task import TextSettings
+from penjing.data.config import DataConfig
+from penjing.data.prepare import prepare
 from penjing.models.pretrained import Pretrained
 from penjing.pipeline.run import RECIPE
 from tiny_artifacts import make_artifact, make_task
@@ -165,6 +167,34 @@ def test_labels_are_separated_as_the_artifacts_own_were(task_rows, text_settings
         ["pleased", "refund"],
         ["angry"],
     ]
+
+
+def test_a_file_with_one_combination_of_labels_is_read_as_the_task_learned_them(task_rows, text_settings, tmp_path):
+    several = tmp_path / "several.csv"
+    combined = ("pleased|refund", "angry|refund", "pleased|angry", "pleased", "angry", "refund", "")
+    cells = [f"message number {i},{combined[i % 7]}" for i in range(70)]
+    several.write_text("\n".join(["text,labels", *cells]), encoding="utf-8")
+    prepared = prepare(DataConfig(source=str(several)))
+    assert prepared.config.columns.label_separator == "|" and len(prepared.unlabelled) == 10
+    again = prepare(prepared.config)
+    assert (again.config, len(again.unlabelled)) == (prepared.config, 10)
+    task = make_task(
+        "text-classification/multi-label", prepared.splits.train.rows, prepared.splits.roles, text_settings
+    )
+    few = tmp_path / "few.csv"
+    few.write_text("text,labels\nThank you,pleased|refund\nThanks again,pleased|refund\n", encoding="utf-8")
+    assert [row["labels"] for row in labelled_rows(task, str(few), {}, prepared.config).rows] == [
+        ["pleased", "refund"]
+    ] * 2
+
+
+def test_labels_of_a_task_of_one_label_stay_whole(task_rows, text_settings, tmp_path):
+    rows, roles = task_rows("text-classification")
+    task = make_task("text-classification", rows, roles, text_settings)
+    data = tmp_path / "rows.csv"
+    data.write_text("text,label\nBack,refund/product\nWhere,product/refund\nSo,refund\nIt,product\n", encoding="utf-8")
+    found = labelled_rows(task, str(data), {}, DataConfig())
+    assert [row["label"] for row in found.rows] == ["refund/product", "product/refund", "refund", "product"]
 
 
 def test_nan_in_json_lines_is_refused_at_its_line(artifacts, capsys, monkeypatch):

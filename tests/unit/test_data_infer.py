@@ -11,7 +11,7 @@ from penjing.core.recipe import read_recipe
 from penjing.core.task import Table
 from penjing.data.config import ColumnsConfig
 from penjing.data.conform import conform
-from penjing.data.infer import infer
+from penjing.data.infer import infer, written_down
 from penjing.data.language import detect_language
 from penjing.data.sources import read_table
 
@@ -211,3 +211,17 @@ def test_codes_with_commas_are_labels():
 def test_labels_are_read_as_features_are(mark):
     found = understand(text=sentences(N), label=[mark % (i + 0.5) for i in range(N)])
     assert found.task_kind == "text-regression"
+
+
+@pytest.mark.parametrize("kind", ["text-classification", "text-pair", "token-classification", "tabular-classification"])
+def test_what_was_inferred_can_be_written_down_and_is_then_the_same(kind, task_rows):
+    rows, _ = task_rows(kind)
+    more = [
+        {"row_id": f"A-{i}", "customer": f"c{i // 3}", "created_at": f"2024-05-{i % 28 + 1:02}", **row}
+        for i, row in enumerate(rows)
+    ]
+    data = Table(more, [str(i) for i in range(len(more))], "rows")
+    found = infer(data, ColumnsConfig())
+    again = infer(data, written_down(found), found.task_kind)
+    assert (again.roles, again.label, again.task_kind) == (found.roles, found.label, kind)
+    assert written_down(again) == written_down(found)

@@ -126,6 +126,21 @@ def test_the_artifact_predicts_and_says_how_it_was_made(messages, tmp_path, over
     assert written["task"] == "text-classification" and written["train"]["batch_rows"] == 8
 
 
+def test_the_recipe_in_the_artifact_has_every_choice_and_repeats_the_run(messages, tmp_path, overrides):
+    keys = {**overrides, "train.precision": "auto", "train.learning_rate": None}
+    train(messages, out=tmp_path / "first", overrides=keys)
+    made = tmp_path / "first" / "recipe.yaml"
+    written = yaml.safe_load(made.read_text(encoding="utf-8"))
+    columns = written["data"]["columns"]
+    assert (columns["text"], columns["label"], written["language"]) == ("text", "label", "zh")
+    assert written["data"]["split"]["strategy"] == "stratified"
+    assert written["train"]["learning_rate"] == 2e-4 and written["train"]["precision"] in {"bf16", "fp32"}
+    train(made, out=tmp_path / "second")
+    assert (tmp_path / "second" / "recipe.yaml").read_text(encoding="utf-8") == made.read_text(encoding="utf-8")
+    for name in WEIGHTS:
+        assert file_sha256(tmp_path / "first" / name) == file_sha256(tmp_path / "second" / name), name
+
+
 def test_a_run_does_not_replace_another(messages, tmp_path, overrides):
     out = tmp_path / "out"
     first = train(messages, out=out, overrides=overrides).digest

@@ -59,12 +59,19 @@ class ColumnsConfig(BaseModel):
         max_length=3,
         description="Between the labels of a multi-label cell; empty cells then mean none.",
     )
+    empty_is_none: bool | None = Field(
+        None, description="Whether empty multi-label cells mean none; None: where label_separator is set."
+    )
 
     @property
     def names(self) -> frozenset[str]:
         """Every column named here."""
-        given = [value for role, value in self if role != "label_separator"]
-        return frozenset(name for value in given if value for name in (value if isinstance(value, tuple) else (value,)))
+        return frozenset(name for names in self.by_role().values() for name in names)
+
+    def by_role(self) -> dict[str, tuple[str, ...]]:
+        """Role → the columns named for it."""
+        given = {role: value for role, value in self if role not in {"label_separator", "empty_is_none"} and value}
+        return {role: value if isinstance(value, tuple) else (value,) for role, value in given.items()}
 
 
 class SplitConfig(BaseModel):

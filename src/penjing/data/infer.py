@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from penjing.core.errors import DataError, closest
@@ -65,6 +65,8 @@ def infer(table: Table, columns: ColumnsConfig, task: str = "auto") -> Inference
     if not filled:
         raise DataError(f"the label column {label!r} is empty", where=table.name, next_step="fill it, or name another")
     shape = label_shape(filled, separator=columns.label_separator, tabular=not texts)
+    if shape.kind == "sets" and columns.empty_is_none is not None:
+        shape = replace(shape, empty_is_none=columns.empty_is_none)
     roles = replace(
         roles, label=label, text=texts[0] if texts else None, text_pair=texts[1] if len(texts) > 1 else None
     )
@@ -84,11 +86,20 @@ def infer(table: Table, columns: ColumnsConfig, task: str = "auto") -> Inference
     return Inference(roles, kind, shape, tuple(notes))
 
 
+def written_down(inference: Inference) -> ColumnsConfig:
+    """The columns' part of a recipe with which `infer` decides the same again of the same rows and task."""
+    roles, shape = inference.roles, inference.label
+    several = shape is not None and shape.kind == "sets"
+    return ColumnsConfig(
+        **{**asdict(roles), "features": roles.features or None},
+        label_separator=shape.separator if shape is not None else None,
+        empty_is_none=shape.empty_is_none if shape is not None and several else None,
+    )
+
+
 def _check_named(columns: ColumnsConfig, profiles: Profiles, where: str) -> None:
-    for role, value in columns:
-        if role == "label_separator" or value is None:
-            continue
-        for name in value if isinstance(value, tuple) else (value,):
+    for role, names in columns.by_role().items():
+        for name in names:
             if name not in profiles:
                 near = closest(name, profiles)
                 raise DataError(

@@ -9,7 +9,7 @@ from penjing.core.events import Listener, Notice, ignore
 from penjing.core.task import Roles, Splits, Table
 from penjing.data.config import DataConfig
 from penjing.data.conform import Conformed, conform, explain_left_out, targets
-from penjing.data.infer import Inference, infer
+from penjing.data.infer import Inference, infer, written_down
 from penjing.data.labels import class_counts, require_learnable
 from penjing.data.language import Language, LanguageMix, detect_language
 from penjing.data.sources import read_table
@@ -30,6 +30,7 @@ class Prepared:
         unlabelled: rows with a text and no label, for continued pretraining.
         without_text: ids of rows left out.
         languages: language → share of the texts.
+        config: what was asked for, with every guess about columns and split written down.
     """
 
     splits: Splits
@@ -39,7 +40,8 @@ class Prepared:
     inference: Inference = field(repr=False)
     unlabelled: Table = field(repr=False)
     without_text: tuple[str, ...] = field(repr=False)
-    languages: dict[str, float] = field(default_factory=dict)
+    languages: dict[str, float]
+    config: DataConfig = field(repr=False)
 
 
 def prepare(config: DataConfig, task: str = "auto", seed: int = 42, listener: Listener = ignore) -> Prepared:
@@ -99,6 +101,12 @@ def prepare(config: DataConfig, task: str = "auto", seed: int = 42, listener: Li
         unlabelled,
         done.without_text,
         mix.shares,
+        config.model_copy(
+            update={
+                "columns": written_down(inference),
+                "split": config.split.model_copy(update={"strategy": result.strategy}),
+            }
+        ),
     )
 
 

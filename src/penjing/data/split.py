@@ -28,9 +28,10 @@ _MIN_ROWS = 4
 
 @dataclass(frozen=True)
 class SplitResult:
-    """Splits, and sentences about how they were made."""
+    """Splits, the strategy that made them, and sentences about how."""
 
     splits: Splits
+    strategy: str
     explanation: tuple[str, ...]
 
 
@@ -83,7 +84,7 @@ def split_table(
             )
     notes.append(f"split: {strategy}, {len(train):,} train, {len(valid):,} valid, {len(test):,} test")
     digest = fingerprint((train, valid, test), inference.roles)
-    return SplitResult(Splits(train, valid, test, inference.roles, digest), tuple(notes))
+    return SplitResult(Splits(train, valid, test, inference.roles, digest), strategy, tuple(notes))
 
 
 def _natural(inference: Inference, time_chosen: bool) -> str:

@@ -22,7 +22,7 @@ from penjing.evaluate.assemble import cost_of, write_report_files
 from penjing.evaluate.evaluate import evaluate, temperature_for
 from penjing.evaluate.sealed_test import write_test
 from penjing.models.pretrained import Pretrained
-from penjing.pipeline.assemble import build_report, finite
+from penjing.pipeline.assemble import build_report, finite, report_language
 from penjing.pipeline.choose import choose_model, quote_run
 from penjing.pipeline.invariance import is_batch_invariant
 from penjing.pipeline.plan import is_recipe_path, resolve, source_of
@@ -155,6 +155,13 @@ def _make(
     else:
         assert pretrained is not None, "gradient tasks start from a pretrained model"
         trained = train_gradient(recipe, prepared, task, pretrained, work.training, stage, listener)
+    recipe = recipe.model_copy(
+        update={
+            "language": report_language(recipe, prepared),
+            "data": prepared.config,
+            "train": trained.config or recipe.stage("train"),
+        }
+    )
     write_atomic(stage / RECIPE, recipe.to_yaml())
     test = write_test(prepared.splits.sealed_test, work.partial / work.out.name)  # `finish` puts it beside `out`
     facts: dict[str, Any] = {

@@ -18,6 +18,7 @@ from penjing.core.task import Task, TextSettings
 from penjing.data.prepare import Prepared
 from penjing.models.pretrained import Pretrained
 from penjing.predict.task_file import MODEL_FILE
+from penjing.train.config import TrainConfig
 from penjing.train.honours import refuse_ignored
 
 # Of the minutes a budget allows, the part that continued pretraining may take: what it gives is lost again where
@@ -36,6 +37,7 @@ class Trained:
         history: one entry an evaluation on the validation rows.
         valid: metrics of the validation rows.
         facts: for the report (method, parameters, parity of the export).
+        config: the train stage with every default resolved; None where nothing was left to resolve.
     """
 
     minutes: float
@@ -43,6 +45,7 @@ class Trained:
     history: list[dict[str, float]]
     valid: dict[str, float]
     facts: dict[str, Any] = field(default_factory=dict)
+    config: TrainConfig | None = None
 
 
 def build_task(prepared: Prepared, pretrained: Pretrained | None, max_length: int | None) -> Task:
@@ -129,7 +132,7 @@ def train_gradient(
         "peak_mb": round(result.peak_mb, 1),
         "parity": {"rows": parity.rows, "max_difference": parity.max_difference},
     }
-    return Trained(result.minutes, result.samples_per_s, result.history, result.metrics, facts)
+    return Trained(result.minutes, result.samples_per_s, result.history, result.metrics, facts, result.config)
 
 
 def refuse_settings(recipe: Recipe, task_kind: str) -> None:

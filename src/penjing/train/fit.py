@@ -223,7 +223,8 @@ def _finish(attempt: Attempt, out: Path) -> FitResult:
     metrics = evaluate_model(model, attempt.task, attempt.splits.valid, attempt.runtime.device)
     rate = position.rows / position.seconds if position.seconds else 0.0
     minutes = (position.seconds + position.other_seconds) / 60
-    return FitResult(model, metrics, minutes, rate, position.history, attempt.config, peak_rss_mb())
+    config = attempt.config.model_copy(update={"precision": position.precision})
+    return FitResult(model, metrics, minutes, rate, position.history, config, peak_rss_mb())
 
 
 def _lower_states(
