@@ -92,6 +92,38 @@ def test_the_budget_excludes_and_says_by_how_much(question, examined):
     assert "large: over budget (p95_ms 9, budget 5)" in found.why
 
 
+def test_training_that_will_be_shortened_to_the_budget_is_said_and_excludes_nothing(question, examined):
+    tight = replace(question, budget=Budget(train_minutes=2))
+    slow = examined("large", 0.9, 9.0, train_minutes=30.0)
+    found = rank([examined("small", 0.6, 2.0, train_minutes=1.0), slow], tight)
+    assert found.chosen == "large" and found.fits
+    assert found.candidates[0].reasons == ("its training, about 30 minutes, will be shortened to the budget's 2",)
+    assert found.candidates[1].reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "passes"),
+    [
+        ({}, 3 * 4 / 6),
+        ({"frozen_layers": 0}, 3),
+        ({"frozen_layers": 3}, 1.5),
+        ({"train_embeddings": True}, 3),
+        ({"method": "last-k", "last_k": 1}, 0.5),
+        ({"method": "lora"}, 3),
+        ({"method": "probe"}, 1),
+    ],
+)
+def test_training_costs_the_passes_its_method_makes(tmp_path, settings, passes):
+    pytest.importorskip("torch")
+    from penjing.select.examine import passes_a_row
+    from penjing.train.config import TrainConfig
+
+    pretrained = Pretrained("m", tmp_path, 64, 1_000, ("en",))
+    for about, expected in (({"num_hidden_layers": 6}, passes), ({}, 1 if settings.get("method") == "probe" else 3)):
+        (tmp_path / "config.json").write_text(json.dumps(about), encoding="utf-8")
+        assert passes_a_row(TrainConfig(**settings), pretrained) == pytest.approx(expected)
+
+
 def test_nothing_fits_gives_the_nearest_and_the_limit_to_relax(question, examined):
     tight = replace(question, budget=Budget(p95_ms=1))
     found = rank([examined("small", 0.6, 2.0), examined("large", 0.9, 9.0)], tight)
@@ -138,6 +170,7 @@ def test_every_limit_is_checked():
     assert {excess.limit for excess in excesses(candidate, budget, 80.0)} == set(budget.model_dump()) - {
         "drop",
         "concurrency",
+        "train_minutes",
     }
     assert excesses(candidate, Budget(), 80.0) == []
 

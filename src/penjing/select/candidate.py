@@ -35,7 +35,7 @@ class Candidate:
         rows_per_s: raw rows to labels a second, in batches.
         size_mb: bytes on disk that predicting needs.
         ram_mb: peak memory of a predicting process.
-        train_minutes: rough training time: three forward passes a row and epoch.
+        train_minutes: rough training time, counted in forward passes.
         backend: what the figures of cost were measured with.
     """
 
@@ -90,12 +90,13 @@ def excesses(candidate: Candidate, budget: Budget, score: float | None, about: M
 
     Args:
         candidate: with its figures.
-        budget: the limits; `drop` compares with another model and is not read.
+        budget: the limits; `drop` compares with another model and is not read, nor are `train_minutes`: training is
+            planned to end within them.
         score: expected primary metric, in points where it is shown in percent, or None.
         about: its direction and scale.
     """
     found = []
-    for limit in ("p95_ms", "size_mb", "ram_mb", "train_minutes"):
+    for limit in ("p95_ms", "size_mb", "ram_mb"):
         allowed, value = getattr(budget, limit), getattr(candidate, limit)
         if allowed is not None and value is not None and value > allowed:
             found.append(Excess(limit, allowed, value, value / allowed))

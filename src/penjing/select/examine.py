@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -161,7 +162,8 @@ def _judge_pretrained(
             watch=watch.part(RUN_SHARE),
             listener=listener,
         )
-        return _scored(candidate, task, judged, shipped().run_only.mean), judged, PASSES_A_STEP * rate
+        passes = passes_a_row(question.train, pretrained)
+        return _scored(candidate, task, judged, shipped().run_only.mean), judged, passes * rate
     features = encode_sample(
         task,
         pool.table,
@@ -244,6 +246,8 @@ def _with_cost(
     num_rows = len(question.splits.train)
     epochs = resolve_train(question.train, num_rows=num_rows, width=pretrained.dimension).epochs
     assert epochs is not None
+    if question.train.method == "probe":
+        epochs = 1.0  # rows are encoded once; the head that then learns from them costs little
     return replace(
         candidate,
         p50_ms=serving.p50_ms,
@@ -252,5 +256,27 @@ def _with_cost(
         size_mb=serving.size_mb,
         ram_mb=serving.ram_mb,
         backend=serving.backend,
-        train_minutes=round(PASSES_A_STEP * num_rows * epochs / rate / 60, 2),
+        train_minutes=round(passes_a_row(question.train, pretrained) * num_rows * epochs / rate / 60, 2),
     )
+
+
+def passes_a_row(config: TrainConfig, pretrained: Pretrained) -> float:
+    """What training on a row costs in an epoch, in forward passes of it.
+
+    Frozen layers cost nothing: their states are computed once and kept.
+
+    Args:
+        config: the method, and how many layers it leaves as they are.
+        pretrained: its `config.json` says how many layers there are; where it does not, none counts as frozen.
+    """
+    if config.method == "probe":
+        return 1.0
+    about = json.loads((pretrained.directory / "config.json").read_bytes())
+    layers = about.get("num_hidden_layers")
+    if layers is None or config.method not in ("full", "last-k") or config.train_embeddings:
+        return PASSES_A_STEP
+    if config.method == "last-k":
+        trained = config.last_k
+    else:
+        trained = layers - (layers // 3 if config.frozen_layers is None else config.frozen_layers)
+    return PASSES_A_STEP * min(1.0, max(trained, 1) / layers)

@@ -18,7 +18,7 @@ from penjing.data.language import detect_language
 from penjing.evaluate.bootstrap import resample_indices
 from penjing.models.scratch import NAME as SCRATCH
 from penjing.models.scratch import texts_of
-from penjing.select.candidate import Candidate, excesses
+from penjing.select.candidate import Candidate, Standing, excesses
 from penjing.select.config import SelectConfig
 from penjing.select.examine import Examined, Question, examine
 from penjing.select.wording import explain_choice
@@ -161,10 +161,12 @@ def _checked(one: Examined, budget: Budget, metric: Metric) -> Examined:
     if one.judged is None:
         return one
     broken = excesses(one.candidate, budget, _points(one.candidate.expected, metric), metric)
-    if not broken:
-        return one
     reasons = (*one.candidate.reasons, *(str(excess) for excess in broken))
-    return replace(one, candidate=replace(one.candidate, standing="over budget", reasons=reasons))
+    minutes, allowed = one.candidate.train_minutes, budget.train_minutes
+    if minutes is not None and allowed is not None and minutes > allowed:
+        reasons += (f"its training, about {minutes:.3g} minutes, will be shortened to the budget's {allowed:.3g}",)
+    standing: Standing = "over budget" if broken else one.candidate.standing
+    return replace(one, candidate=replace(one.candidate, standing=standing, reasons=reasons))
 
 
 def _points(score: float | None, metric: Metric) -> float | None:
