@@ -319,8 +319,21 @@ def test_with_little_time_torch_is_timed_and_it_is_said(messages, tiny_pretraine
     assert "torch, corrected" in " ".join(promised.sentences("en"))
 
 
-def test_memory_without_an_export_follows_weights_and_tokenizer(tiny_pretrained, task_rows, text_settings):
-    pytest.importorskip("torch")
+def test_money_counts_the_threads_that_rows_were_predicted_with(messages, findings, monkeypatch):
+    monkeypatch.setattr("penjing.core.runtime.physical_cores", lambda: 8)
+    for threads in (8, 2):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        promised = make(messages, findings)
+        rate = promised.costs["rows_per_s"].expected
+        assert promised.monthly.load == pytest.approx(1e6 / SECONDS_A_MONTH / (rate * 2 / threads))
+
+
+@pytest.mark.parametrize(("dtype", "ratio"), [("float32", TORCH_RATE_RATIO), ("bfloat16", 1.0)])
+def test_without_an_export_memory_follows_weights_and_only_an_fp32_rate_is_corrected(
+    tiny_pretrained, task_rows, text_settings, monkeypatch, dtype, ratio
+):
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr("penjing.train.precision.choose_dtype", lambda precision, device: getattr(torch, dtype))
     from penjing.train.config import TrainConfig
     from tiny_artifacts import make_task
 
@@ -332,7 +345,7 @@ def test_memory_without_an_export_follows_weights_and_tokenizer(tiny_pretrained,
     assert found.size_mb == pytest.approx(4 * num_weights / 1e6 + tokenizer_mb, abs=1e-3)
     assert 100 < found.ram_mb < 130
     assert 0 < found.p50_ms <= found.p95_ms
-    assert found.rows_per_s == pytest.approx(100.0 * TORCH_RATE_RATIO)
+    assert found.rows_per_s == pytest.approx(100.0 * ratio)
 
 
 def test_pretraining_is_quoted(tiny_pretrained):

@@ -70,3 +70,12 @@ def test_a_cache_that_cannot_be_written_costs_only_the_next_measurement(measure,
     measure()
     (kept,) = (tmp_path / "cache" / "serving").glob("*.json")
     assert Serving(**json.loads(kept.read_text(encoding="utf-8"))) == MEASURED
+
+
+@pytest.mark.usefixtures("exported")
+def test_figures_of_another_number_of_threads_are_not_taken_from_the_cache(measure, tmp_path, monkeypatch):
+    monkeypatch.setattr("penjing.core.runtime.physical_cores", lambda: 8)
+    for threads in ("1", "2", "1"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        measure()
+    assert len(list((tmp_path / "cache" / "serving").glob("*.json"))) == 2

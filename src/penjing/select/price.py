@@ -60,7 +60,7 @@ def monthly_cost(rows_per_s: float, cores: int, config: PriceConfig) -> MonthlyC
 
     Args:
         rows_per_s: measured throughput of this machine.
-        cores: cores it was measured on; throughput is taken as proportional to them.
+        cores: cores it was measured on, one a thread; throughput is taken as proportional to them.
         config: traffic and prices.
     """
     one = rows_per_s * CORES / max(1, cores)

@@ -20,7 +20,7 @@ from penjing.core.budget import Budget
 from penjing.core.errors import ArtifactError
 from penjing.core.events import Listener, ignore
 from penjing.core.report import QuotedFigure, Report
-from penjing.core.runtime import physical_cores
+from penjing.core.runtime import usable_threads
 from penjing.core.task import Metric
 from penjing.data.prepare import Prepared
 from penjing.models.pretrained import Pretrained
@@ -158,7 +158,7 @@ def build_quote(
         score=score,
         costs=costs,
         more_labels=None if gain is None else _range(gain),
-        monthly=monthly_cost(costs["rows_per_s"].expected, physical_cores(), config.price),
+        monthly=monthly_cost(costs["rows_per_s"].expected, usable_threads(), config.price),
         level=config.level,
         assumed=not all(spread.num_runs for spread in (spread_of(found.evidence, calibration), *spreads.values())),
         rows={

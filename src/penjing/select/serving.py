@@ -26,6 +26,7 @@ from penjing.core.artifact import seal, size_bytes, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Listener, Notice
 from penjing.core.fetch import cache_dir
+from penjing.core.runtime import usable_threads
 from penjing.core.task import Row, Run, Task
 from penjing.evaluate.hardware import describe_hardware
 from penjing.models.pretrained import Pretrained
@@ -221,21 +222,25 @@ def time_torch(
         rows: likewise.
         pretrained: likewise.
         config: likewise.
-        rows_per_s: raw rows to embeddings with torch, where already measured; None: what single rows give.
+        rows_per_s: raw rows to embeddings with torch in the precision `auto` stands for, where already measured; None:
+            what single rows give.
         watch: the time allowed.
     """
     import torch
 
     from penjing.core import registry
+    from penjing.train.precision import choose_dtype
     from penjing.train.validation import runner
 
     model = registry.load(task.trainer)().build_model(task, pretrained, config, 0).eval()
     with torch.no_grad():
         p50_ms, p95_ms = time_rows(task, runner(model, "cpu"), rows, watch)
     rate = 1000 / p50_ms if rows_per_s is None else rows_per_s
+    if rows_per_s is None or choose_dtype("auto", "cpu") == torch.float32:
+        rate *= TORCH_RATE_RATIO  # of fp32 over fp32; a rate in bf16 has gained already and is taken as it is
     latencies = (p50_ms * TORCH_LATENCY_RATIO, p95_ms * TORCH_LATENCY_RATIO)
     weights_mb = sum(weight.numel() * weight.element_size() for weight in model.parameters()) / 1e6
-    return _timed(task, *latencies, rate * TORCH_RATE_RATIO, weights_mb, "torch, corrected")
+    return _timed(task, *latencies, rate, weights_mb, "torch, corrected")
 
 
 def time_library(task: Task, run: Run, rows: Sequence[Row], path: Path, watch: Stopwatch) -> Serving:
@@ -301,6 +306,7 @@ def _key(task: Task, rows: Sequence[Row], pretrained: Pretrained, concurrency: i
         "lengths": [round(float(np.log(max(length, 1.0)) / np.log(1.15))) for length in lengths],
         "concurrency": concurrency,
         "cpu": [machine.cpu, machine.cores, machine.flags],
+        "threads": usable_threads(),
         "libraries": machine.libraries,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
