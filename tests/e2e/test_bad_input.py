@@ -192,7 +192,7 @@ def test_an_output_directory_that_holds_another_run(here, capsys):
     (here / "x.partial" / "training").mkdir(parents=True)
     (here / "x.partial" / "training" / "checkpoint.safetensors").write_bytes(b"hours of work")
     (here / "x.partial" / "run.json").write_text(json.dumps({"identity": "of another run", "pid": 1}))
-    said = ["x.partial", "holds an interrupted run with other settings or data", "Next:"]
+    said = ["x.partial", "holds an interrupted run with other settings, data", "--overwrite to discard it"]
     refused(["run", "rows.csv", "--out", "x", "--model", "minilm-l6-en"], said, capsys, here)
 
 
