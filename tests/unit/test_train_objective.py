@@ -51,6 +51,13 @@ def test_binary_cross_entropy_and_its_focal_form(gamma):
         assert loss == pytest.approx(sum(terms) / 4)
 
 
+def test_focal_loss_discounts_the_loss_of_smoothed_targets():
+    smoothed = Objective("cross_entropy", label_smoothing=0.2).per_row(LOGITS, CLASSES)
+    p_true = LOGITS.softmax(-1)[range(len(CLASSES)), CLASSES]
+    found = Objective("focal", label_smoothing=0.2, focal_gamma=2.0).per_row(LOGITS, CLASSES)
+    assert torch.allclose(found, smoothed * (1 - p_true) ** 2)
+
+
 def test_binary_label_smoothing_moves_targets_towards_a_half():
     found = Objective("bce", label_smoothing=0.2).per_row(LOGITS, SEVERAL)
     moved = Objective("bce").per_row(LOGITS, SEVERAL * 0.8 + 0.1)

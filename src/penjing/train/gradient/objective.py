@@ -16,7 +16,8 @@ class Objective:
 
     Args:
         loss: "cross_entropy", "focal", "bce" or "mse".
-        label_smoothing: share of the target spread evenly over all classes.
+        label_smoothing: share of the target spread evenly over all classes; with several labels a row, over the yes
+            and the no of each. Focal loss has it too.
         focal_gamma: exponent of focal loss.
         class_weights: [C] or None.
     """
