@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from default_settings import measured
 from page import markdown
 from penjing.core.artifact import write_atomic
 from provenance import ROOT, environment, source_state
@@ -133,7 +134,8 @@ class Benchmark:
         """A page states one machine, its libraries and one set of defaults; steps of another do not belong to it."""
         then, now = self.document["environment"], environment()
         # The commit may be one that changed words only; "defaults" says whether it did.
-        differ = [name for name in now if name != "defaults_commit" and then.get(name) != now[name]]
+        differ = [name for name in now if name not in {"defaults_commit", "defaults"} and then.get(name) != now[name]]
+        differ += ["defaults"] if measured(self.document) != {now["defaults"]} else []
         if differ:
             raise SystemExit(
                 f"{self.path} holds steps measured with other {', '.join(differ)} than here: go on where they were "

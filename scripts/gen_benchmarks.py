@@ -20,6 +20,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 Document = dict[str, Any]
+OUTDATED = "†"
+_OUTDATED_WORDS = (
+    f"{OUTDATED} Measured before the default settings last changed; the page says at which commit.",
+    f"{OUTDATED} 测于默认设置最近一次改动之前；其页面写明了所测的提交。",
+)
 
 # The words of this script's own tables and the benchmarks' titles and figures; what is not here stays English.
 CHINESE: tuple[tuple[str, str], ...] = (
@@ -93,13 +98,15 @@ def documents(folder: Path | None = None) -> list[Document]:
 
 def benchmarks_table(chinese: bool = False, folder: Path | None = None) -> str:
     """Every figure that has a target or a figure of others beside it."""
-    rows, machines = [], set()
+    rows, machines, outdated = [], set(), False
     for document in documents(folder):
         figures = [f for f in document["figures"] if f["target"] is not None or f["reference"]]
         for i, figure in enumerate(figures):
             page = f"[{_said(document['title'], chinese)}](docs/benchmarks/{document['name']}.md)"
+            page += f" {OUTDATED}" if _outdated(document) else ""
             rows.append([page if i == 0 else "", _said(figure["name"], chinese), *_cells(figure, chinese)])
         if figures:
+            outdated |= _outdated(document)
             machine = document["environment"]
             machines.add(f"{machine['cpu']}, {machine['cores']} " + ("核" if chinese else "cores"))
     if not rows:
@@ -110,7 +117,20 @@ def benchmarks_table(chinese: bool = False, folder: Path | None = None) -> str:
         else ("benchmark", "figure", "result", "95% interval", "goal")
     )
     measured = "测试机器：" if chinese else "Measured on: "
-    return "\n".join([*_table(head, rows), "", measured + "; ".join(sorted(machines)) + ("。" if chinese else ".")])
+    lines = [*_table(head, rows), "", measured + "; ".join(sorted(machines)) + ("。" if chinese else ".")]
+    if outdated:
+        lines += ["", _OUTDATED_WORDS[chinese]]
+    return "\n".join(lines)
+
+
+def _outdated(document: Document) -> bool:
+    """Whether the default settings are no longer those that were measured."""
+    folder = str(ROOT / "benchmarks")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    from default_settings import digest, measured
+
+    return measured(document) != {digest()}
 
 
 def _cells(figure: Document, chinese: bool) -> list[str]:

@@ -1,0 +1,65 @@
+"""Which default settings a figure was measured with, and whether they are still the defaults."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# File → the one class that counts, or all of it.
+FILES: dict[str, str | None] = {
+    "src/penjing/data/config.py": "SplitConfig",
+    **dict.fromkeys(
+        f"src/penjing/train/{name}.py" for name in ("config", "defaults", "direct/config", "head_start", "method")
+    ),
+}
+
+
+@cache
+def digest(commit: str | None = None) -> str | None:
+    """sha256 of the code of the default settings, words about them left out.
+
+    Args:
+        commit: of the files; None: as they are now.
+
+    Returns:
+        None where git does not know the commit, or one of the files in it.
+    """
+    found = hashlib.sha256()
+    for name, wanted in FILES.items():
+        try:
+            text = (ROOT / name).read_text(encoding="utf-8") if commit is None else _git("show", f"{commit}:{name}")
+        except subprocess.CalledProcessError:
+            return None
+        tree = ast.parse(text)
+        if wanted is not None:
+            tree.body = [part for part in tree.body if isinstance(part, ast.ClassDef) and part.name == wanted]
+        found.update(ast.unparse(_WithoutWords().visit(tree)).encode())
+    return found.hexdigest()
+
+
+def measured(document: dict[str, Any]) -> set[str | None]:
+    """The digests of the defaults a benchmark's steps were measured with; older pages name the commit."""
+    kept = document["environment"].get("defaults")
+    return {kept} if kept else {digest(step["commit"]) for step in document["steps"].values()}
+
+
+class _WithoutWords(ast.NodeTransformer):
+    """Drops docstrings and descriptions; comments are no part of the tree."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return None
+        return self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        node.keywords = [word for word in node.keywords if word.arg != "description"]
+        return self.generic_visit(node)
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
