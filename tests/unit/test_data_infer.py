@@ -13,6 +13,7 @@ from penjing.data.config import ColumnsConfig
 from penjing.data.conform import conform
 from penjing.data.infer import infer, written_down
 from penjing.data.language import detect_language
+from penjing.data.numbers import warn_of_strays
 from penjing.data.sources import read_table
 
 SENTENCE = "the delivery was late and nobody answered my calls about this order again today please help"
@@ -205,6 +206,13 @@ def test_codes_with_commas_are_labels():
     codes = ["034,101", "101", "034", "101,205", "205", "034,205"] * 20
     found = understand(text=sentences(120), label=codes)
     assert (found.label.kind, found.label.separator) == ("sets", ",")
+
+
+def test_cells_that_keep_a_column_from_being_numbers_are_told():
+    rows = [{"age": str(i), "gap": "?" if i % 9 == 0 else str(i), "job": "ab"[i % 2]} for i in range(100)]
+    rows[7]["age"] = "12 years"
+    (warning,) = warn_of_strays(rows, ("age", "gap", "job"))
+    assert warning.startswith("warning: column 'age' holds numbers but for 1 cell ('12 years')")
 
 
 @pytest.mark.parametrize("mark", ["%s%%", "¥%s", "$%s"])

@@ -15,10 +15,13 @@ import pytest
 import yaml
 
 from penjing.core.artifact import MANIFEST, file_sha256, open_artifact
-from penjing.core.errors import ArtifactError, CapabilityError, PenjingError, RecipeError
+from penjing.core.errors import ArtifactError, CapabilityError, DataError, PenjingError, RecipeError
 from penjing.core.events import Notice, Progress
+from penjing.data.config import DataConfig
+from penjing.data.prepare import prepare
 from penjing.pipeline.plan import resolve
 from penjing.pipeline.run import default_out, run, train
+from penjing.pipeline.training import build_task
 from penjing.predict.load import load
 
 QUICK = {
@@ -256,6 +259,15 @@ def test_minutes_of_the_budget_reach_table_tasks(monkeypatch, tmp_path, minutes,
     splits = SimpleNamespace(train=None, valid=None)
     with pytest.raises(Asked, match=f"^{seconds}$"):
         train_direct(recipe, SimpleNamespace(splits=splits), task, tmp_path, print)
+
+
+def test_a_cell_that_is_no_number_is_refused_before_training(tmp_path):
+    rows = [f"{20 + i},{i % 7},{'ab'[i % 2]}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("age,visits,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    (tmp_path / "t.csv").write_text("age,visits,label\n30,1,a\nold,2,b\n", encoding="utf-8")
+    prepared = prepare(DataConfig(source=str(tmp_path / "a.csv"), test=str(tmp_path / "t.csv")))
+    with pytest.raises(DataError, match=r"^t\.csv:3: 'old' in column 'age' is not a number\."):
+        build_task(prepared, None, None)
 
 
 def test_a_table_refuses_what_its_trainer_ignores(tmp_path, task_rows):

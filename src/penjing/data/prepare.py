@@ -12,6 +12,7 @@ from penjing.data.conform import Conformed, conform, explain_left_out, targets
 from penjing.data.infer import Inference, infer, written_down
 from penjing.data.labels import class_counts, require_learnable
 from penjing.data.language import Language, LanguageMix, detect_language
+from penjing.data.numbers import warn_of_strays
 from penjing.data.sources import read_table
 from penjing.data.split import split_table
 from penjing.data.textkey import content_key
@@ -86,7 +87,7 @@ def prepare(config: DataConfig, task: str = "auto", seed: int = 42, listener: Li
     if inference.roles.text is not None:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in mix.shares.items())
         notes.append(f"language: {mix.language} ({shares})")
-    notes += result.explanation
+    notes += result.explanation + tuple(warn_of_strays(result.splits.train.rows, inference.roles.features))
     unlabelled = _unlabelled(done.unlabelled, config, inference, listener)
     unlabelled = _not_held_out(unlabelled, result.splits, notes)
     for note in notes:

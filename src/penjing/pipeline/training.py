@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from penjing.core import registry
-from penjing.core.errors import MissingExtraError
+from penjing.core.errors import DataError, MissingExtraError
 from penjing.core.events import Event, Listener, Notice
 from penjing.core.memory import release_freed
 from penjing.core.recipe import Recipe
-from penjing.core.task import Task, TextSettings
+from penjing.core.task import Table, Task, TextSettings
 from penjing.data.prepare import Prepared
 from penjing.models.pretrained import Pretrained
 from penjing.predict.task_file import MODEL_FILE
@@ -49,7 +49,11 @@ class Trained:
 
 
 def build_task(prepared: Prepared, pretrained: Pretrained | None, max_length: int | None) -> Task:
-    """The task of a recipe, its schema learned from the training rows."""
+    """The task of a recipe, its schema learned from the training rows.
+
+    Raises:
+        DataError: a feature of a validation or test row cannot be read; said now, not after training.
+    """
     kind = registry.resolve("tasks", prepared.task_kind)
     splits = prepared.splits
     settings = None
@@ -57,7 +61,22 @@ def build_task(prepared: Prepared, pretrained: Pretrained | None, max_length: in
         longest = min(max_length or 256, pretrained.max_length)
         settings = TextSettings(pretrained.directory / "tokenizer.json", longest, pretrained.prefix)
     task: Task = kind.from_rows(splits.train.rows, splits.roles, settings)
+    if splits.roles.features:
+        for part in (splits.valid, splits.sealed_test):
+            _require_readable(task, part)
     return task
+
+
+def _require_readable(task: Task, part: Table) -> None:
+    try:
+        task.encode(part.rows)
+    except DataError as error:
+        for row, row_id in zip(part.rows, part.row_ids, strict=True):
+            try:
+                task.encode([row])
+            except DataError as found:
+                raise DataError(found.what, where=row_id, expected=found.expected, next_step=found.next_step) from None
+        raise error
 
 
 def train_gradient(

@@ -8,7 +8,6 @@ here: statistics of the label belong to the model, which can be cross-fitted.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,15 +19,12 @@ import numpy as np
 
 from penjing.core.errors import DataError
 from penjing.core.task import Batch, Roles, TensorSpec
-from penjing.data.numbers import parse_number
+from penjing.data.numbers import MISSING_NUMBER, is_missing, parse_number
 
 MAX_CATEGORIES = 40
 MIN_CATEGORY_ROWS = 3
 MAX_FEATURES = 2_000
 MAX_VALUE_CHARS = 200
-MISSING = frozenset({"", "na", "n/a", "nan", "null"})
-# "none" is an answer in a column of words ("other debtors: none"), and a gap in a column of numbers.
-MISSING_NUMBER = MISSING | {"none", "nil", "missing", "unknown", "?", "-", "--", "无", "未知", "缺失"}
 _DAY_ONE = date(1970, 1, 1).toordinal()
 DATE_PARTS = ("days", "month", "weekday")
 Kind = Literal["numeric", "categorical", "date"]
@@ -132,13 +128,6 @@ def learn_schema(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Tab
     return schema
 
 
-def is_missing(value: Any, words: frozenset[str] = MISSING) -> bool:
-    """Whether a value stands for "not known"."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return True
-    return isinstance(value, str) and value.strip().lower() in words
-
-
 def parse_day(value: Any) -> float | None:
     """Days since 1970-01-01 of an ISO date or date-time ("2024-05-01", "2024/05/01 13:00"); None if it is none.
 
@@ -205,8 +194,7 @@ def _category(value: Any, name: str) -> str:
     text = " ".join(str(value).split())
     if len(text) > MAX_VALUE_CHARS:
         raise DataError(
-            f"a value of {len(text)} characters in a category",
-            where=f"column {name!r}",
+            f"a value of {len(text)} characters in column {name!r} of categories",
             expected=f"at most {MAX_VALUE_CHARS} characters",
             next_step="leave this column out of the features, or use a text task for it",
         )
@@ -225,9 +213,11 @@ def _encode_column(column: Column, rows: Sequence[Mapping[str, Any]]) -> np.ndar
         number = parse(value)
         if number is None:
             raise DataError(
-                f"{str(value)[:60]!r} is not a {'number' if column.kind == 'numeric' else 'date'}",
-                where=f"row {i}, column {column.name!r}",
+                f"{str(value)[:60]!r} in column {column.name!r} is not a "
+                f"{'number' if column.kind == 'numeric' else 'date'}",
+                where=f"row {i}",
                 expected="the kind of value the model was trained on, or nothing where it is not known",
+                next_step="correct or empty the cell",
             )
         numbers[i] = number
     if column.kind == "date":
