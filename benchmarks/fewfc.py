@@ -66,10 +66,12 @@ def score(out: Path) -> dict[str, dict[str, float]]:
     rows = open_sealed_test(predictor.artifact).rows
     stats = predictor.task.score(rows, predictor.predict(rows))
     labels = predictor.task.labels
+    unseen = sorted({span["label"] for row in rows for span in row["spans"]} - set(labels))
     rng = np.random.default_rng(0)
-    drawn = [event_scores(labels, stats.take(rng.integers(0, len(rows), len(rows)))) for _ in range(RESAMPLES)]
+    resamples = (stats.take(rng.integers(0, len(rows), len(rows))) for _ in range(RESAMPLES))
+    drawn = [event_scores(labels, resample, unseen) for resample in resamples]
     found = {}
-    for name, value in event_scores(labels, stats).items():
+    for name, value in event_scores(labels, stats, unseen).items():
         low, high = np.quantile([resample[name] for resample in drawn], [0.025, 0.975])
         found[name] = {"value": value, "low": float(low), "high": float(high)}
     return found

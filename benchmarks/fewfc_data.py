@@ -56,12 +56,24 @@ def without(rows: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) ->
     return [row for row in rows if row["text"] not in known]
 
 
-def event_scores(labels: Sequence[str], stats: Stats) -> dict[str, float]:
-    """Precision, recall and F1 of triggers and of arguments, from the `Stats` of a token classification."""
-    is_trigger = np.array([label.rpartition("/")[2] == TRIGGER for label in labels])
+def event_scores(labels: Sequence[str], stats: Stats, unseen: Sequence[str]) -> dict[str, float]:
+    """Precision, recall and F1 of triggers and of arguments.
+
+    Args:
+        labels: those of the task.
+        stats: of a token classification.
+        unseen: labels of the scored rows that training did not have, in order; their spans are missed.
+    """
+    is_trigger, is_missed_trigger = (
+        np.array([label.rpartition("/")[2] == TRIGGER for label in names], bool) for names in (labels, unseen)
+    )
     scores = {}
-    for name, mask in (("trigger", is_trigger), ("argument", ~is_trigger)):
+    for name, mask, missed in (
+        ("trigger", is_trigger, is_missed_trigger),
+        ("argument", ~is_trigger, ~is_missed_trigger),
+    ):
         tp, fp, fn = (int(stats.columns[column][:, mask].sum()) for column in ("tp", "fp", "fn"))
+        fn += int(stats.columns["unseen"][:, missed].sum())
         scores[f"{name}_precision"] = tp / (tp + fp) if tp + fp else 0.0
         scores[f"{name}_recall"] = tp / (tp + fn) if tp + fn else 0.0
         scores[f"{name}_f1"] = 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0

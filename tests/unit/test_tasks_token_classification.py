@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penjing.core.errors import ArtifactError, CapabilityError, DataError
-from penjing.core.task import Prediction, Roles, Span, Task, TextSettings
+from penjing.core.task import Prediction, Roles, Span, Stats, Task, TextSettings
 from penjing.tasks.span_tokens import Granularity, SpanEncoder, window_bounds
 from penjing.tasks.spans import Overlap, choose, observed_overlap, spans_cell
 from penjing.tasks.token_classification import TokenClassification
@@ -202,7 +202,7 @@ def test_scores_exact_spans(task):
     rows = [
         {"text": "the kettle, Monday, shoes", "spans": [_entry(4, 10, "goods"), _entry(12, 18, "time")]},
         {"text": "the kettle", "spans": []},
-        {"text": "the kettle", "spans": [_entry(4, 10, "planet")]},
+        {"text": "the kettle", "spans": [_entry(4, 10, "planet"), _entry(0, 3, "article")]},
     ]
     found = [
         [Span(4, 10, "goods"), Span(12, 17, "time"), Span(20, 25, "goods")],
@@ -214,11 +214,12 @@ def test_scores_exact_spans(task):
     assert stats.columns["tp"].tolist() == [[1, 0], [0, 0], [0, 0]]
     assert stats.columns["fp"].tolist() == [[1, 1], [0, 0], [0, 0]]
     assert stats.columns["fn"].tolist() == [[0, 1], [0, 0], [0, 0]]
+    assert stats.columns["unseen"].tolist() == [[0, 0], [0, 0], [1, 1]]
     values = task.aggregate(stats)
     assert values["precision"] == pytest.approx(1 / 3)
-    assert values["recall"] == pytest.approx(1 / 3)  # the planet is missed too
-    assert values["f1"] == pytest.approx(1 / 3)
-    assert values["macro_f1"] == pytest.approx((2 / 3 + 0) / 2)
+    assert values["recall"] == pytest.approx(1 / 4)  # the planet and the article are missed too
+    assert values["f1"] == pytest.approx(2 / 7)
+    assert values["macro_f1"] == pytest.approx((2 / 3 + 0 + 0 + 0) / 4)
     assert values["exact_match"] == pytest.approx(1 / 3)
     assert set(values) == set(task.metrics)
     assert all(np.isnan(v) for v in task.aggregate(stats.take(np.array([], int))).values())
@@ -263,11 +264,23 @@ def test_a_text_without_end_is_refused_with_its_place(task):
         task.encode([{"text": "short"}, {"text": "long " * 120_000}])
 
 
-@pytest.mark.data
-def test_fewfc_spans_are_all_found_again(data_dir, tiny_tokenizers):
+def _fewfc():
     spec = importlib.util.spec_from_file_location("fewfc_data", ROOT / "benchmarks" / "fewfc_data.py")
     fewfc = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fewfc)
+    return fewfc
+
+
+def test_event_scores_count_spans_of_unseen_labels_as_missed():
+    counts = {"tp": [[1, 1]], "fp": [[0, 0]], "fn": [[0, 0]], "unseen": [[1, 2]]}
+    stats = Stats({name: np.array(values) for name, values in counts.items()})
+    scores = _fewfc().event_scores(("buy/trigger", "buy/who"), stats, ("sell/trigger", "sell/who"))
+    assert (scores["trigger_recall"], scores["argument_recall"]) == (1 / 2, 1 / 3)
+
+
+@pytest.mark.data
+def test_fewfc_spans_are_all_found_again(data_dir, tiny_tokenizers):
+    fewfc = _fewfc()
     test = fewfc.read_fewfc(data_dir / "fewfc" / "test_base.json")
     train = fewfc.without(fewfc.read_fewfc(data_dir / "fewfc" / "train_base.json"), test)
     assert len({row["text"] for row in [*train, *test]}) == len(train) + len(test)
@@ -275,6 +288,6 @@ def test_fewfc_spans_are_all_found_again(data_dir, tiny_tokenizers):
     settings = TextSettings(tiny_tokenizers["wordpiece"], max_length=256)
     task = TokenClassification.from_rows(train[:500] + sample, fewfc.ROLES, settings)
     assert task.overlap is Overlap.LABELS
-    scores = fewfc.event_scores(task.labels, task.score(sample, predict_with_oracle(task, sample)))
+    scores = fewfc.event_scores(task.labels, task.score(sample, predict_with_oracle(task, sample)), ())
     assert scores["trigger_f1"] > 0.99
     assert scores["argument_f1"] > 0.98

@@ -200,31 +200,32 @@ class TokenClassification:
         return Prediction([span for _, span in kept], confidence)
 
     def score(self, rows: Sequence[Row], predictions: Sequence[Prediction]) -> Stats:
-        """Columns: tp, fp, fn [N, C] spans a label, right only with equal label and borders; unseen [N], spans whose
-        label training did not have.
+        """Columns: tp, fp, fn [N, C] spans a label, right only with equal label and borders; unseen [N, U], spans of
+        each label that training did not have, in order.
         """
         places = {label: i for i, label in enumerate(self.labels)}
         counts = {name: np.zeros((len(rows), len(self.labels)), np.int64) for name in ("tp", "fp", "fn")}
-        unseen = np.zeros(len(rows), np.int64)
         gold = _all_spans(rows, self.input.text, self.spans_column)
+        unknown = sorted({span.label for truth in gold for span in truth if span.label not in places})
+        unseen = np.zeros((len(rows), len(unknown)), np.int64)
         for i, (truth, prediction) in enumerate(zip(gold, predictions, strict=True)):
             found = set(prediction.value)
             for span in found:
                 counts["tp" if span in truth else "fp"][i, places[span.label]] += 1
             for span in truth:
                 if span.label not in places:
-                    unseen[i] += 1
+                    unseen[i, unknown.index(span.label)] += 1
                 elif span not in found:
                     counts["fn"][i, places[span.label]] += 1
         return Stats({**counts, "unseen": unseen})
 
     def aggregate(self, stats: Stats) -> dict[str, float]:
         """Micro precision, recall and F1; F1 averaged over labels that occur; share of texts without any error."""
-        tp, fp, fn = (stats.columns[name].sum(axis=0) for name in ("tp", "fp", "fn"))
-        unseen = int(stats.columns["unseen"].sum())
+        tp, fp, fn, missed = (stats.columns[name].sum(axis=0) for name in ("tp", "fp", "fn", "unseen"))
+        unseen = missed.sum()
         occurs = tp + fp + fn > 0
-        by_label = 2 * tp[occurs] / (2 * tp + fp + fn)[occurs]
-        wrong = sum(stats.columns[name].sum(axis=1) for name in ("fp", "fn")) + stats.columns["unseen"]
+        by_label = np.concatenate([2 * tp[occurs] / (2 * tp + fp + fn)[occurs], np.zeros((missed > 0).sum())])
+        wrong = sum(stats.columns[name].sum(axis=1) for name in ("fp", "fn", "unseen"))
         return {
             "f1": ratio(2 * tp.sum(), 2 * tp.sum() + fp.sum() + fn.sum() + unseen),
             "precision": ratio(tp.sum(), tp.sum() + fp.sum()),
