@@ -97,6 +97,25 @@ def test_groups_stay_together_even_through_copies(tmp_path):
     assert 50 <= len(prepared.splits.sealed_test) <= 70
 
 
+def test_groups_stay_together_when_stratified_and_are_said_to_be_apart_by_time(tmp_path):
+    rows = make_rows(300, customer=lambda i: f"k{i % 100}", day=lambda i: f"2026-{1 + i // 30:02}-{1 + i % 28:02}")
+    source = write_csv(tmp_path / "a.csv", rows)
+    columns = ColumnsConfig(group="customer", time="day")
+
+    def customers(strategy):
+        prepared = prepare(DataConfig(source=source, columns=columns, split=SplitConfig(strategy=strategy)))
+        return prepared, [{row["customer"] for row in part.rows} for part in parts(prepared).values()]
+
+    prepared, (train, valid, test) = customers("stratified")
+    assert not (train & valid or train & test or valid & test)
+    assert not any("held-out rows have a 'customer'" in note for note in prepared.explanation)
+    prepared, (train, valid, test) = customers("time")
+    shared = sum(row["customer"] in train for name in ("valid", "test") for row in parts(prepared)[name].rows)
+    assert shared and any(
+        note.startswith(f"warning: {shared} held-out rows have a 'customer'") for note in prepared.explanation
+    )
+
+
 def test_time_puts_the_newest_last(tmp_path):
     rows = make_rows(100, day=lambda i: f"2026-{1 + (i * 7) % 12:02}-{1 + i % 28:02}")
     rows[0]["text"] = rows[1]["text"]

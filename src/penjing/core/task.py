@@ -108,7 +108,7 @@ class Roles:
         label: what is to be predicted.
         spans: JSON list of ``{"start", "end", "label"}`` (token classification).
         features: numeric and categorical columns (tabular).
-        group: rows of one group never straddle two splits.
+        group: rows of one group stay in one split, unless split by time or as given.
         time: rows are split in this order.
         row_id: the user's own key.
         split: a column that already says train, valid or test.

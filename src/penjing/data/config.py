@@ -49,7 +49,9 @@ class ColumnsConfig(BaseModel):
     label: str | None = Field(None, description="What is to be predicted.")
     spans: str | None = Field(None, description='JSON list of {"start", "end", "label"} (token classification).')
     features: tuple[str, ...] | None = Field(None, description="Feature columns of tabular tasks.")
-    group: str | None = Field(None, description="Rows of one group never straddle two splits.")
+    group: str | None = Field(
+        None, description="Rows of one group stay in one split, unless split by time or as given."
+    )
     time: str | None = Field(None, description="Rows are split in this order.")
     row_id: str | None = Field(None, description="The row's own key.")
     split: str | None = Field(None, description="A column that says train, valid or test.")

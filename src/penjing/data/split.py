@@ -77,6 +77,7 @@ def split_table(
         train, valid = _given_leaks(train, valid, test, inference, config, notes)
     elif strategy == "time" and inference.roles.text is not None:  # features come again without being a copy
         train, valid = _drop_seen(train, valid, test, inference, notes)
+    _warn_of_groups(train, valid, test, inference, notes)
     for name, part in (("training", train), ("validation", valid), ("test", test)):
         if not len(part):
             raise DataError(
@@ -150,7 +151,7 @@ def _at_random(
     if strategy == "grouped" and group is None:
         raise DataError("no group column", where="data.columns.group", expected="the column whose rows stay together")
     keys = [content_key(row, inference.roles) for row in table.rows]
-    groups = [row.get(group) for row in table.rows] if strategy == "grouped" and group is not None else None
+    groups = [row.get(group) for row in table.rows] if group is not None else None
     tied = are_copies(keys, inference.roles)
     repeated = len(keys) - len(set(keys))
     if repeated and tied:
@@ -231,6 +232,20 @@ def _drop_seen(train: Table, valid: Table, test: Table, inference: Inference, no
     if dropped:
         notes.append(f"dropped {dropped:,} earlier rows whose content comes again in a later part")
     return kept_train, kept_valid
+
+
+def _warn_of_groups(train: Table, valid: Table, test: Table, inference: Inference, notes: list[str]) -> None:
+    """By time and as given, rows of one group may stand in several parts."""
+    column = inference.roles.group
+    if column is None:
+        return
+    learned = {str(row[column]) for row in train.rows if row.get(column) is not None}
+    shared = sum(str(row.get(column)) in learned for part in (valid, test) for row in part.rows)
+    if shared:
+        notes.append(
+            f"warning: {shared:,} held-out rows have a {column!r} that is also learned from "
+            "(data.split.strategy: grouped keeps them apart)"
+        )
 
 
 def _given_leaks(
