@@ -41,6 +41,12 @@ def test_pins_are_versions_alone():
     assert [f"{name}=={version}" for name, version in PINS.items() if not re.fullmatch(r"\d[\w.]*", version)] == []
 
 
+def test_pins_are_of_the_oldest_python():
+    """A pin that asks for Python 3.11.5 cannot be installed on Debian 12."""
+    head = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()[0]
+    assert "on Python 3.11.2," in head
+
+
 def test_the_base_has_no_torch():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     base = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}

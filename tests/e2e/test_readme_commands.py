@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from penjing.cli import main
+from penjing.cli.run import BUDGET_NOT_MET
 
 pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -62,5 +63,6 @@ def test_every_command_of_the_readme_runs(shop, tiny_pretrained, capsys):
         more += [word for key in QUICK for word in ("--set", key)] if words[0] in MAKES_MODELS else []
         more += ["--no-timings"] if words[0] == "verify" else []  # other tests run beside
         code = main([*words, *more])
-        assert code == 0, (words, capsys.readouterr().err)
+        # Whether a tiny model on a busy machine meets a budget is not asked here: 3 says that it does not.
+        assert code == 0 or (code == BUDGET_NOT_MET and "--budget" in words), (words, capsys.readouterr().err)
     assert (shop / "predicted.csv").is_file()
