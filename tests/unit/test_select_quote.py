@@ -223,6 +223,18 @@ def test_what_came_true(messages, findings):
     assert figures["size_mb"].held is True
 
 
+def test_a_test_without_an_error_is_within_an_interval_that_ends_below_one_row(messages, findings):
+    class Proof:
+        evaluation = Evaluation(
+            primary="accuracy", resamples=1, seed=0, metrics={"accuracy": MetricValue(value=1.0, n=12)}
+        )
+        cost = Cost()
+
+    promised = make(messages, replace(findings, evidence=findings.evidence.model_copy(update={"log_error": -6.0})))
+    assert promised.score.high == 1.0 and came_true(promised, Proof())[0].held is True
+    assert make(messages, findings).score.high < 1.0
+
+
 def test_money_follows_traffic_and_the_users_prices():
     light = monthly_cost(1_000.0, 2, PriceConfig(rows_per_month=1e6))
     assert (light.machines, light.usd, light.cny, light.given) == (1, USD_MONTH, CNY_MONTH, False)
