@@ -9,6 +9,7 @@ from training_case import Case, Killed, exit_code, in_process, quiet_case, run_f
 
 from penjing.core.artifact import file_sha256
 from penjing.core.errors import ArtifactError
+from penjing.core.events import Notice
 from penjing.train.checkpoint import FILE, read_position
 from penjing.train.fit import WEIGHTS
 
@@ -130,7 +131,7 @@ def test_a_checkpoint_of_another_run_is_refused(case):
         case.changed(config={**case.config, "learning_rate": 2e-3}),
         case.changed(config={**case.config, "dropout": 0.1}),
     ):
-        with pytest.raises(ArtifactError, match="other settings or data"):
+        with pytest.raises(ArtifactError, match="other settings, data or number of processes"):
             run_fit(other)
 
 
@@ -140,3 +141,11 @@ def test_a_damaged_checkpoint_is_refused(case):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ArtifactError, match="checkpoint is damaged"):
         run_fit(case)
+
+
+def test_another_number_of_threads_is_announced(case):
+    with pytest.raises(Killed):
+        run_fit(case.changed(stop=3))
+    events = run_fit(case.changed(threads=2))
+    notices = [event.text for event in events[:-1] if isinstance(event, Notice)]
+    assert "began with 1 threads and goes on with 2" in notices[0]

@@ -38,6 +38,8 @@ class Case:
         kill: when the process kills itself: ("step", n) after n steps; ("evaluating", n) during the n-th evaluation;
             ("writing", n) with the n-th checkpoint half written; ("renaming", n) with it written but not in its place.
         stop: after how many steps `Killed` is raised instead, for tests whose patches another process would not see.
+        num_valid: rows held out.
+        threads: what the run is told it has; one is used.
     """
 
     rows: list[dict[str, Any]]
@@ -49,6 +51,7 @@ class Case:
     kill: tuple[str, int] | None = None
     stop: int | None = None
     num_valid: int = field(default=6)
+    threads: int = 1
 
     def changed(self, **changes: Any) -> Case:
         return replace(self, **changes)
@@ -91,7 +94,7 @@ def run_fit(case: Case, **arguments: Any) -> list[Any]:
     from penjing.train.fit import fit
 
     torch.set_num_threads(1)
-    runtime = Runtime.detect() if "RANK" in os.environ else Runtime()
+    runtime = Runtime.detect() if "RANK" in os.environ else Runtime(threads=case.threads)
     work = fit(
         case.task(), case.splits(), case.pretrained, TrainConfig(**case.config), case.out, runtime, seed=SEED,
         **arguments,

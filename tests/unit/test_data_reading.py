@@ -3,9 +3,11 @@
 import gzip
 import json
 import os
+import re
 import sqlite3
 import traceback
 import tracemalloc
+import zipfile
 
 import pytest
 
@@ -237,6 +239,34 @@ def test_damage_is_one_line_with_the_place(write, case):
     assert expected in caught.value.message
     assert "\n" not in caught.value.message and name in caught.value.message
     assert len(caught.value.message) < 600
+
+
+def test_damage_inside_a_gzip_file_is_one_line(write):
+    packed = bytearray(gzip.compress(b"text,label\n" + b"".join(b"text %d,1\n" % i for i in range(2_000))))
+    packed[len(packed) // 2 :] = b"\xff" * (len(packed) - len(packed) // 2)
+    with pytest.raises(DataError, match=r"a\.csv\.gz: damaged gzip file"):
+        read(write("a.csv.gz", bytes(packed)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        # Without the dimension, which is optional, rows are read to the end.
+        (rb'<dimension[^>]*>(.*)<row r="2"', rb'\1<row r="2000000000"', "a row number above 1,048,576"),
+        (rb"</sheetData>", b"", "damaged Excel workbook"),
+    ],
+)
+def test_damage_inside_a_workbook_is_one_line(tmp_path, old, new, expected):
+    whole, broken = as_excel(tmp_path), tmp_path / "broken.xlsx"
+    with zipfile.ZipFile(whole) as source, zipfile.ZipFile(broken, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name.endswith("sheet1.xml"):
+                content, changes = re.subn(old, new, content, flags=re.DOTALL)
+                assert changes == 1
+            target.writestr(name, content)
+    with pytest.raises(DataError, match=expected):
+        read(broken)
 
 
 def test_wrong_encoding_names_the_line(write):

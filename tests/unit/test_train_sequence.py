@@ -15,7 +15,7 @@ from penjing.tasks.token_classification import TokenClassification
 from penjing.train.config import TrainConfig
 from penjing.train.gradient.masked import MaskToken
 from penjing.train.gradient.sequence import SequenceTrainer
-from penjing.train.honours import refuse_ignored
+from penjing.train.honours import idle_settings, refuse_ignored
 from penjing.train.loop import to_tensors
 
 pytest_plugins = ["training_fixtures"]
@@ -121,6 +121,24 @@ def test_settings_a_trainer_would_ignore_are_refused(task_rows, text_settings, t
     with pytest.raises(CapabilityError, match=f"train.{next(iter(settings))}"):
         train_tiny(task, split(rows, roles), tiny_pretrained, TrainConfig(**settings), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("settings", "idle"),
+    [
+        ({}, []),
+        ({"optimizer": "schedule-free", "schedule": "cosine", "warmup": 0.2}, ["train.schedule"]),
+        ({"method": "lora", "frozen_layers": 1, "adapter": {"rank": 4}}, ["train.frozen_layers"]),
+        ({"method": "last-k", "last_k": 1, "adapter": {"rank": 4}}, ["train.adapter.rank"]),
+        ({"method": "probe", "dropout": 0.2, "epochs": 2}, ["train.dropout"]),
+        ({"focal_gamma": 1.0, "pretrain": {"mask_probability": 0.3}}, ["train.focal_gamma", "train.pretrain.mask"]),
+        ({"loss": "focal", "focal_gamma": 1.0, "pretrain": {"mask_probability": 0.3, "epochs": 1}}, []),
+    ],
+)
+def test_settings_that_another_leaves_without_effect_are_named(settings, idle):
+    found = list(idle_settings(TrainConfig(**settings)))
+    for text, name in zip(found, idle, strict=True):
+        assert text.startswith(name) and " has no effect, because train." in text
 
 
 def test_a_probe_needs_a_linear_head(task_rows, text_settings, tiny_pretrained, tmp_path):

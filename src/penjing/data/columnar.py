@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 from penjing.core.errors import DataError, MissingExtraError
 from penjing.data.config import LimitsConfig
@@ -17,6 +19,9 @@ from penjing.data.delimited import too_long
 
 _BATCH = 1_024
 _MAX_UNPACKED = 2_000_000_000
+_DAMAGE = (zipfile.BadZipFile, KeyError, ValueError, ParseError, zlib.error, EOFError)  # what reading a workbook raises
+_MAX_SHARED = 400_000_000  # bytes of the texts that cells share, which are all held in memory
+_MAX_SHEET_ROWS = 1_048_576  # Excel's own; a greater row number would have all the empty rows before it counted out
 
 
 def read_parquet(path: Path, limits: LimitsConfig) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -43,9 +48,8 @@ def read_parquet(path: Path, limits: LimitsConfig) -> Iterator[tuple[int, dict[s
                         check_row({k: plain_value(v) for k, v in row.items()}, f"{path}, row {number}", limits),
                     )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        detail = " ".join(str(error).split())[:200]
         raise DataError(
-            f"cannot be read as Parquet ({detail})", where=str(path), next_step="check that the file is whole"
+            f"cannot be read as Parquet ({_one_line(error)})", where=str(path), next_step="check that the file is whole"
         ) from None
 
 
@@ -63,20 +67,38 @@ def read_excel(path: Path, sheet: str | None, limits: LimitsConfig) -> Iterator[
         raise MissingExtraError("openpyxl", "data") from None
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(info.file_size for info in archive.infolist()) > _MAX_UNPACKED:
-                raise DataError(f"unpacks to more than {_MAX_UNPACKED:,} bytes", where=str(path))
+            sizes = {info.filename.lower(): info.file_size for info in archive.infolist()}
+            if sum(sizes.values()) > _MAX_UNPACKED:
+                raise _too_large(f"unpacks to more than {_MAX_UNPACKED:,} bytes", path)
+            if sizes.get("xl/sharedstrings.xml", 0) > _MAX_SHARED:
+                raise _too_large(f"holds more than {_MAX_SHARED:,} bytes of text", path)
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    except (zipfile.BadZipFile, InvalidFileException, KeyError) as error:
+    except (*_DAMAGE, InvalidFileException) as error:
         raise DataError(
-            f"not an Excel workbook ({error})", where=str(path), expected=".xlsx", next_step="save it as .xlsx"
+            f"not an Excel workbook ({_one_line(error)})",
+            where=str(path),
+            expected=".xlsx",
+            next_step="save it as .xlsx",
         ) from None
     try:
         if sheet is not None and sheet not in book.sheetnames:
             raise DataError(f"no sheet {sheet!r}", where=str(path), expected="one of " + ", ".join(book.sheetnames))
         page = book[sheet] if sheet is not None else book[book.sheetnames[0]]
         yield from _sheet_rows(page.iter_rows(values_only=True), path, limits)
+    except _DAMAGE as error:
+        raise DataError(
+            f"damaged Excel workbook ({_one_line(error)})", where=str(path), next_step="save it again"
+        ) from None
     finally:
         book.close()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _too_large(message: str, path: Path) -> DataError:
+    return DataError(message, where=str(path), next_step="save it as CSV, which is read in constant memory")
 
 
 def _sheet_rows(
@@ -84,6 +106,8 @@ def _sheet_rows(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     names: list[str] | None = None
     for number, values in enumerate(cells, start=1):
+        if number > _MAX_SHEET_ROWS:
+            raise DataError(f"a row number above {_MAX_SHEET_ROWS:,}", where=str(path), next_step="save it again")
         if all(value is None or value == "" for value in values):
             continue
         if names is None:

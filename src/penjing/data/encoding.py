@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import gzip
 import importlib.util
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +41,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn what a damaged or forbidden file raises into a `DataError`."""
     try:
         yield
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"damaged gzip file ({error})", where=str(path), next_step="copy it again") from None
     except PermissionError:
         raise DataError("no permission to read it", where=str(path), next_step="check the file's rights") from None

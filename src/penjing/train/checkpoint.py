@@ -37,6 +37,7 @@ class Position:
         rows: rows seen so far.
         precision: of the passes, as chosen when the run began; measuring again might choose another.
         kept_lower: whether the states of frozen layers were kept; computing them anew rounds differently.
+        threads: of each process when the run began; another number rounds differently.
         history: one entry an evaluation.
     """
 
@@ -52,6 +53,7 @@ class Position:
     rows: int = 0
     precision: str = ""
     kept_lower: bool = False
+    threads: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -106,7 +108,7 @@ def read_position(directory: Path, identity: str | None = None) -> Position | No
 def _require_same(facts: dict[str, Any], identity: str, path: Path) -> None:
     if facts["identity"] != identity:
         raise ArtifactError(
-            "the checkpoint belongs to a run with other settings or data",
+            "the checkpoint belongs to a run with other settings, data or number of processes",
             where=str(path),
             next_step="delete it to train from the start",
         )

@@ -55,7 +55,9 @@ class TrainConfig(BaseModel):
     learning_rate: float | None = Field(None, gt=0, le=10, description="Peak learning rate; None: by method and width.")
     head_multiplier: float = Field(3.0, gt=0, description="Learning rate of the head over that of the encoder.")
     layer_decay: float = Field(1.0, gt=0, le=1, description="Learning rate of a layer over that of the next one up.")
-    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay of matrices.")
+    weight_decay: float = Field(
+        0.01, ge=0, description="Weight decay of matrices: decoupled, but with sgd a penalty in the gradient."
+    )
     schedule: Literal["linear", "cosine", "constant"] = Field("linear", description="After warm-up.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
     clip: float | None = Field(1.0, gt=0, description="Greatest norm of the gradient; None: no clipping.")

@@ -34,7 +34,7 @@ from penjing.train.checkpoint import Position
 from penjing.train.config import TrainConfig
 from penjing.train.defaults import resolve_train
 from penjing.train.head_start import extract_features, fit_probe, start_rows
-from penjing.train.honours import refuse_ignored
+from penjing.train.honours import idle_settings, refuse_ignored
 from penjing.train.loop import Loop
 from penjing.train.lower_states import LowerStates, can_keep, compute_lower_states
 from penjing.train.memory import least_bytes, peak_rss_mb, require_memory
@@ -111,8 +111,10 @@ def fit(
         CapabilityError: a setting does not fit the task or the machine, or training diverged.
         ArtifactError: `out` holds a damaged checkpoint, or that of another run.
     """
+    for sentence in idle_settings(config):
+        yield Notice("train", sentence, "warning")
     config = resolve_train(config, num_rows=len(splits.train), width=pretrained.dimension)
-    identity = _identity(task, splits, pretrained, config, seed, encoder_state)
+    identity = _identity(task, splits, pretrained, config, seed, encoder_state, runtime.world)
     torch.manual_seed(seed)
     trainer = registry.load(task.trainer)()
     refuse_ignored(trainer, task, config)
@@ -124,6 +126,13 @@ def fit(
         model.encoder.load_state_dict(load_file(encoder_state), assign=True)
     apply_method(model, config)
     kept = checkpoint.read_position(out, identity)
+    if kept is not None and kept.threads != runtime.threads:
+        text = (
+            f"the run began with {kept.threads} threads and goes on with {runtime.threads}: sums are rounded otherwise"
+        )
+        yield Notice(
+            "train", f"{text}, so the weights will differ a little from those of a run never stopped", "warning"
+        )
     dtype = DTYPES[kept.precision] if kept else agree_dtype(config.precision, runtime)
     require_memory(least_bytes(model, dtype, optimizer=config.optimizer, averaged=config.ema > 0))
     model.to(runtime.device).to(dtype)
@@ -135,7 +144,10 @@ def fit(
         yield from _start_head(trainer, model, task, splits, runtime, lower, rows)
     start_seconds = time.perf_counter() - begun
     position = Position(
-        precision=dtype_name(dtype), kept_lower=lower is not None, other_seconds=spent_seconds + start_seconds
+        precision=dtype_name(dtype),
+        kept_lower=lower is not None,
+        threads=runtime.threads,
+        other_seconds=spent_seconds + start_seconds,
     )
     release_freed()  # what the head's start took
     attempt = _prepare(task, splits, trainer, model, config, runtime, LossScale(dtype), position, seed)
@@ -272,7 +284,13 @@ def _start_head(
 
 
 def _identity(
-    task: Task, splits: Splits, pretrained: Pretrained, config: TrainConfig, seed: int, encoder_state: Path | None
+    task: Task,
+    splits: Splits,
+    pretrained: Pretrained,
+    config: TrainConfig,
+    seed: int,
+    encoder_state: Path | None,
+    world: int,
 ) -> str:
     facts = {
         "kind": task.kind,
@@ -280,6 +298,7 @@ def _identity(
         "model": [pretrained.name, pretrained.digests()],
         "config": config.model_dump(mode="json", exclude={"checkpoint_seconds"}),
         "seed": seed,
+        "processes": world,  # they share out each step's batches
         "pretrained_here": None if encoder_state is None else file_sha256(encoder_state),
         "torch": torch.__version__,
         "penjing": version("penjing"),

@@ -4,7 +4,7 @@ if they had shaped the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,6 +25,21 @@ OPTIONAL = {
 }
 # What only a direct trainer can honour.
 DIRECT = "direct"
+# Settings that another setting leaves without effect: when, by what, and which.
+_STEPS = (
+    "batch_rows", "accumulation", "optimizer", "head_multiplier", "layer_decay", "weight_decay", "schedule", "warmup",
+    "clip", "dropout", "token_dropout", "rdrop", "mixup", "ema", "early_stopping", "evaluations", "head_start",
+)  # fmt: skip
+_IDLE: tuple[tuple[Callable[[TrainConfig], bool], str, tuple[str, ...]], ...] = (
+    (lambda c: c.method == "probe", "method", _STEPS),
+    (lambda c: c.optimizer == "schedule-free", "optimizer", ("schedule", "ema")),
+    (lambda c: c.method != "last-k", "method", ("last_k",)),
+    (lambda c: c.method != "full", "method", ("frozen_layers", "train_embeddings")),
+    (lambda c: c.method not in ("lora", "dora", "ia3"), "method", ("adapter",)),
+    (lambda c: c.method == "ia3", "method", ("adapter",)),
+    (lambda c: c.loss != "focal", "loss", ("focal_gamma",)),
+    (lambda c: c.pretrain.epochs == 0, "pretrain.epochs", ("pretrain",)),
+)
 
 
 def refuse_ignored(trainer: object, task: Task | type[Task], config: TrainConfig, model: str = "auto") -> None:
@@ -57,6 +72,20 @@ def refuse_ignored(trainer: object, task: Task | type[Task], config: TrainConfig
             where=task.kind,
             next_step=f"leave {'them' if len(ignored) > 1 else 'it'} out",
         )
+
+
+def idle_settings(config: TrainConfig) -> Iterator[str]:
+    """Settings that were changed and that another one leaves without effect, each with the reason, as sentences."""
+    for is_idle, by, names in _IDLE:
+        if not is_idle(config):
+            continue
+        cause: Any = config
+        for part in by.split("."):
+            cause = getattr(cause, part)
+        for name in names:
+            default = TrainConfig.model_fields[name].get_default(call_default_factory=True)
+            for key, value in _changed(name, getattr(config, name), default):
+                yield f"train.{key} = {value} has no effect, because train.{by} is {cause}"
 
 
 def _changed(key: str, given: Any, default: Any) -> Iterator[tuple[str, Any]]:

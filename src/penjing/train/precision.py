@@ -30,9 +30,10 @@ def agree_dtype(precision: str, runtime: Runtime) -> torch.dtype:
     dtype = choose_dtype(precision, runtime.device)
     if precision != "auto":
         return dtype
-    votes = torch.tensor([float(dtype == torch.bfloat16)], device=runtime.device)
+    candidates = (torch.float32, torch.bfloat16, torch.float16)
+    votes = torch.tensor([float(dtype == candidate) for candidate in candidates], device=runtime.device)
     runtime.sum_over_ranks([votes])
-    return torch.bfloat16 if 2 * float(votes) > runtime.world else torch.float32
+    return candidates[int(votes.argmax())]
 
 
 def dtype_name(dtype: torch.dtype) -> str:
