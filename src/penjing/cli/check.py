@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from penjing.cli.console import Console
     from penjing.data.check import CheckReport
 
+# Findings whose examples are the user's own texts and nothing else, which are not for translating.
+_QUOTING = {"control-characters", "wrong-decoding", "html-tags", "language-mix", "conflicting-label"}
 _MARKS = {"error": "✗", "warning": "!", "info": "·"}
 
 
@@ -35,15 +37,19 @@ def check(args: argparse.Namespace, console: Console) -> int:
 
 def _show(console: Console, found: CheckReport) -> None:
     for sentence in found.explanation:
-        console.line(sentence)
+        console.line(console.tell(sentence))
     console.line()
     for finding in found.findings:
-        console.line(f"{_MARKS[finding.severity]} {finding.message} ({finding.count:,}, {finding.share:.1%})")
+        console.line(
+            f"{_MARKS[finding.severity]} {console.tell(finding.message)} ({finding.count:,}, {finding.share:.1%})"
+        )
         for example in finding.examples:
-            console.line(f"    {example.row_id}: {example.detail}")
-        console.line(f"    → {finding.what_to_do}")
+            detail = example.detail if finding.code in _QUOTING else console.tell(example.detail)
+            console.line(f"    {example.row_id}: {detail}")
+        console.line(f"    → {console.tell(finding.what_to_do)}")
     for name, reason in found.skipped.items():
-        console.line(console.say(f"· not checked: {name} ({reason})", f"· 未检查：{name}（{reason}）"))
+        zh = f"· 未检查：{console.tell(name)}（{console.tell(reason)}）"
+        console.line(console.say(f"· not checked: {name} ({reason})", zh))
     if not found.findings:
         console.line(console.say("nothing found", "未发现问题"))
     console.line()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json as jsonlib
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from penjing.cli.progress import Lines, LiveBars
 from penjing.cli.terminal import printable
-from penjing.core.events import Event
+from penjing.core.events import Event, Notice
 
 WIDE = 120
 
@@ -42,7 +43,17 @@ class Console:
 
     def listen(self, event: Event) -> None:
         """The listener handed to the work."""
+        if isinstance(event, Notice):
+            event = replace(event, text=self.tell(event.text))
         self.watcher(event)
+
+    def tell(self, sentence: str) -> str:
+        """An English sentence of the work below, in the user's language where it is known there."""
+        if self.language != "zh":
+            return sentence
+        from penjing.cli.sentences_zh import in_chinese
+
+        return in_chinese(sentence)
 
     def say(self, en: str, zh: str) -> str:
         """The text in the user's language."""

@@ -1,0 +1,271 @@
+"""Notices and what `check` finds, in Chinese: patterns over the English sentences. What no pattern fits stays English.
+
+The work below the command line speaks one language, so that logs and JSON are the same everywhere; the terminal
+translates. A test holds that everything the usual commands say has its pattern.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+_N = r"([\d,]+)"
+_ALL = r"(.+)"
+
+# English pattern → Chinese; {N} stands for a number, {…} for anything.
+SENTENCES: tuple[tuple[str, str], ...] = (
+    # how the data was understood
+    (r"text: column {…} \({N} characters on average\)", r"文本：{1} 列（平均 {2} 个字符）"),
+    (r"second text: column {…} \({N} characters on average\)", r"第二文本：{1} 列（平均 {2} 个字符）"),
+    (r"spans: column {…}", r"片段：{1} 列"),
+    (r"label: column {…}, {N} classes \({…}\)", r"标签：{1} 列，{2} 类（{3}）"),
+    (r"label: column {…}, numbers", r"标签：{1} 列，数值"),
+    (
+        r"label: column {…}, numbers with commas between thousands \(labels instead: data.columns.label_separator\)",
+        r"标签：{1} 列，带千位逗号的数值（若其实是多个标签，请设 data.columns.label_separator）",
+    ),
+    (
+        r"label: column {…}, several labels a row, written with {…} between them; {N} labels",
+        r"标签：{1} 列，每行可有多个标签，以 {2} 分隔；共 {3} 个标签",
+    ),
+    (r"label: column {…}, several labels a row; {N} labels", r"标签：{1} 列，每行可有多个标签；共 {2} 个标签"),
+    (r"label: {N} empty cells mean none of the labels", r"标签：{1} 个空单元格表示没有任何标签"),
+    (
+        r"label: {N} empty cells mean not labelled yet; an empty list says none of the labels",
+        r"标签：{1} 个空单元格表示尚未标注；空列表才表示没有任何标签",
+    ),
+    (
+        r"label: {N} empty cells mean not labelled yet \(data.columns.label_separator makes them mean none\)",
+        r"标签：{1} 个空单元格表示尚未标注（设 data.columns.label_separator 则表示没有任何标签）",
+    ),
+    (r"task: {…} \(as you said\)", r"任务：{1}（按您的指定）"),
+    (r"task: {…}", r"任务：{1}"),
+    (r"language: {…} \({…}\)", r"语言：{1}（{2}）"),
+    (r"(group|row id|split|time): column {…}", r"{1}：{2} 列"),
+    (
+        r"time: column {…}; to test on the newest rows, set data.split.strategy: time",
+        r"时间：{1} 列；若要用最新的数据测试，请设 data.split.strategy: time",
+    ),
+    (
+        r"no column is called label; {…} was chosen \(set data.columns.label if that is wrong\)",
+        r"没有名为 label 的列，选用了 {1}（若不对，请设 data.columns.label）",
+    ),
+    (
+        r"not used: {…} \(set data.columns.text to use one of them\)",
+        r"未使用：{1}（要使用其中一列，请设 data.columns.text）",
+    ),
+    (r"not used: {…} \(nearly every row differs\)", r"未使用：{1}（几乎每行都不同）"),
+    (
+        r"column {…} holds a few words; the other columns are taken as the input",
+        r"{1} 列只有几个词；以其他列作为输入",
+    ),
+    (r"features: {N} columns? \({…}\)", r"特征：{1} 列（{2}）"),
+    (r"left out: {N} rows without a text \({…}\)", r"已略过：{1} 行没有文本（{2}）"),
+    (r"set apart: {N} rows without a label \({…}\)", r"另置：{1} 行没有标签（{2}）"),
+    (
+        r"column {…} holds numbers but for {N} cells? \({…}\), so it is read as categories; correct or empty them",
+        r"{1} 列除 {2} 个单元格（{3}）外都是数值，因此按类别读取；请更正或清空它们",
+    ),
+    (
+        r"{N} rows repeat the content of another row; copies stay in one part",
+        r"{1} 行与其他行内容相同；相同内容只会分到同一部分",
+    ),
+    (
+        r"split: (stratified|grouped|time|given), {N} train, {N} valid, {N} test",
+        r"划分：{1}，训练 {2}，验证 {3}，测试 {4}",
+    ),
+    (
+        r"dropped {N} earlier rows whose content comes again in a later part",
+        r"去掉了 {1} 行较早的数据，其内容在较晚的部分又出现",
+    ),
+    (
+        r"dropped {N} unlabelled rows with the content of a held-out row",
+        r"去掉了 {1} 行与留出数据内容相同的未标注数据",
+    ),
+    (
+        r"{N} held-out rows have a {…} that is also learned from \(data.split.strategy: grouped keeps them apart\)",
+        r"{1} 行留出数据的 {2} 在训练中也出现（data.split.strategy: grouped 可将其分开）",
+    ),
+    (
+        r"{N} (training|validation) rows have the content of a (held-out|test) row "
+        r"\(data.split.drop_leaks removes them\)",
+        r"{1} 行{2}数据与{3}数据内容相同（data.split.drop_leaks 可去掉它们）",
+    ),
+    (
+        r"dropped {N} (training|validation) rows with the content of a (held-out|test) row",
+        r"去掉了 {1} 行与{3}数据内容相同的{2}数据",
+    ),
+    # on the way
+    (r"exporting the untrained model to measure what it will cost", r"正在导出尚未训练的模型，以测量其成本"),
+    (r"writing the model as ONNX and comparing it with the trained one", r"正在写出 ONNX 模型，并与训练所得比对"),
+    (
+        r"confidence calibrated on {N} validation rows: temperature {…}",
+        r"用 {1} 行验证数据校准了置信度：温度 {2}",
+    ),
+    (r"going on with the interrupted run in {…}", r"继续 {1} 中被中断的运行"),
+    (r"resumed at step {N} of {N}", r"从第 {1} 步（共 {2} 步）继续"),
+    (r"about {N} min of (training|pretraining) ahead", r"{2}大约还需 {1} 分钟"),
+    (r"stopped early at step {N}: no gain in {N} evaluations", r"在第 {1} 步提前停止：{2} 次评估没有提高"),
+    (r"masked language modelling on {N} texts, {N} passes", r"在 {1} 条文本上做掩码语言建模，{2} 遍"),
+    (
+        r"the budget's {…} minutes of (training|pretraining) allow {N} of the {N} steps planned",
+        r"预算的 {1} 分钟{2}时间只够计划 {4} 步中的 {3} 步",
+    ),
+    (r"fetching {…} from the model hub", r"正在从模型站获取 {1}"),
+    (r"converting {…}, once", r"正在转换 {1}，仅此一次"),
+    (r"another process is fetching {…}; waiting for it", r"另一个进程正在获取 {1}；等待其完成"),
+    (r"another machine: {…} instead of {…}", r"不是同一台机器：现为 {1}，当时为 {2}"),
+    (r"no quote before this run: {…}", r"本次运行前没有报价：{1}"),
+    (r"{…} is left out: {…}", r"略过 {1}：{2}"),
+    (
+        r"(train\.\S+) = {…} has no effect, because (train\.\S+) is {…}",
+        r"{1} = {2} 不起作用，因为 {3} 是 {4}",
+    ),
+    # what check finds
+    (
+        r"{N} rows repeat the content of another row \({N} contents come more than once\)",
+        r"{1} 行与其他行内容相同（{2} 种内容出现不止一次）",
+    ),
+    (
+        r"remove the copies if they are not how often production sees them; all copies of a text go into one part",
+        r"若实际业务中不会如此频繁出现，请去掉重复；同一文本的所有重复都会分到同一部分",
+    ),
+    (r"{N} times: {…}", r"{1} 次：{2}"),
+    (r"{N} contents come with different labels \({N} rows\)", r"{1} 种内容带有不同的标签（{2} 行）"),
+    (r"decide on one label for each; no model can get both right", r"请为每种内容定一个标签；任何模型都不可能都答对"),
+    (
+        r"{N} held-out rows have the content of a training row, so they are remembered, not predicted",
+        r"{1} 行留出数据与训练数据内容相同，因此是记住的而不是预测的",
+    ),
+    (
+        r"set data.split.drop_leaks: true, or let the split be made anew",
+        r"请设 data.split.drop_leaks: true，或重新划分",
+    ),
+    (r"same content as a training row", r"与一行训练数据内容相同"),
+    (r"{N} rows are nearly the same as another row", r"{1} 行与其他行几乎相同"),
+    (
+        r"look whether they come from a template or from scraping twice; keep one of each",
+        r"请看是否来自模板或重复抓取；各留一行",
+    ),
+    (r"(\d+%) like {…}: {…}", r"与 {2} 相似 {1}：{3}"),
+    (
+        r"{N} held-out rows are nearly the same as a training row; their accuracy flatters",
+        r"{1} 行留出数据与某行训练数据几乎相同；其准确率会偏高",
+    ),
+    (
+        r"give the rows of one origin a group column \(data.columns.group\), so that they stay together",
+        r"请为同一来源的行加一个分组列（data.columns.group），使其留在同一部分",
+    ),
+    (r"nearly the same as a training row", r"与一行训练数据几乎相同"),
+    (
+        r"{N} labels look wrong to a model that did not learn these rows \(suspicions, not verdicts\)",
+        r"{1} 个标签在没学过这些行的模型看来可能有误（只是怀疑，不是结论）",
+    ),
+    (r"look at them, least believable first, and correct what is wrong", r"请从最可疑的看起，更正有误的"),
+    (r"labelled {…}, looks like {…} \({…}\): {…}", r"标为 {1}，更像 {2}（{3}）：{4}"),
+    (r"{N} of {N} classes have fewer than {N} rows", r"{2} 类中有 {1} 类少于 {3} 行"),
+    (r"label more rows of these classes, or merge them", r"请为这些类多标一些，或将其合并"),
+    (r"{N} rows", r"{1} 行"),
+    (
+        r"the largest class \({…}\) has {N} times the rows of the smallest \({…}\)",
+        r"最大的类（{1}）的行数是最小的类（{3}）的 {2} 倍",
+    ),
+    (
+        r"judge by macro-F1; class weights or focal loss help, more rows of the small classes help more",
+        r"请看宏 F1；类别权重或 focal 损失有帮助，为小类多标一些更有帮助",
+    ),
+    (r"{N} feature columns have empty cells \({N} in all\)", r"{1} 个特征列有空单元格（共 {2} 个）"),
+    (
+        r"nothing, if cells are also empty in production; the model knows a missing value",
+        r"若实际业务中也会空缺，则无需处理；模型认得缺失值",
+    ),
+    (r"{…}% empty", r"{1}% 为空"),
+    (r"{N} feature columns have one value only", r"{1} 个特征列只有一个值"),
+    (r"leave them out", r"请去掉它们"),
+    (r"one value", r"只有一个值"),
+    (
+        r"{N} feature columns determine the label by themselves: {…}",
+        r"{1} 个特征列单独就能决定标签：{2}",
+    ),
+    (
+        r"leave out what is known only after the fact \(data.columns.features\)",
+        r"请去掉事后才知道的列（data.columns.features）",
+    ),
+    (r"{N} rows have no text and are left out", r"{1} 行没有文本，已略过"),
+    (r"fill them, or delete the rows", r"请补上，或删除这些行"),
+    (
+        r"{N} rows have a text and no label; they serve continued pretraining only",
+        r"{1} 行有文本但没有标签；只能用于继续预训练",
+    ),
+    (r"label them if few classes are well covered", r"若多数类别数据不足，请为其标注"),
+    (r"empty", r"空"),
+    (r"{N} texts hold control or invisible characters", r"{1} 条文本含控制字符或不可见字符"),
+    (r"clean them at the source; the tokenizer ignores or splits them", r"请在源头清理；分词器会忽略或拆开它们"),
+    (r"{N} texts look as if decoded with the wrong encoding", r"{1} 条文本像是用错误的编码解码的"),
+    (
+        r"export the data again as UTF-8, or set data.format.encoding",
+        r"请以 UTF-8 重新导出，或设 data.format.encoding",
+    ),
+    (r"{N} texts hold HTML tags", r"{1} 条文本含 HTML 标签"),
+    (r"strip the tags if production texts have none", r"若实际业务中的文本没有标签，请去掉"),
+    (
+        r"texts have {N} (characters|tokens) \(median\), 95% at most {N}, the longest {N}",
+        r"文本长度中位数为 {1} 个{2}，95% 不超过 {3}，最长 {4}",
+    ),
+    (r"nothing", r"无需处理"),
+    (
+        r"{…}% of the texts exceed {N} (characters|tokens) "
+        r"\(about {N} tokens, estimated without a tokenizer\) and are cut",
+        r"{1}% 的文本超过 {2} 个{3}（约 {4} 个词元，未用分词器，仅为估计），会被截断",
+    ),
+    (
+        r"{…}% of the texts exceed {N} (characters|tokens) \(the model's limit\) and are cut",
+        r"{1}% 的文本超过 {2} 个{3}（模型的上限），会被截断",
+    ),
+    (
+        r"raise the maximum length, or put what decides at the start of the text",
+        r"请提高最大长度，或把关键内容放在文本开头",
+    ),
+    (r"{N} (characters|tokens)", r"{1} 个{2}"),
+    (r"the texts are in several languages: {…}", r"文本有多种语言：{1}"),
+    (r"choose a multilingual model, or split the data by language", r"请选用多语言模型，或按语言拆分数据"),
+    (r"label errors", r"标签错误"),
+    (r"only for texts with one label each, not {…}", r"只适用于每条一个标签的文本，不适用于 {1}"),
+    (r"only for texts with one label each", r"只适用于每条一个标签的文本"),
+    (r"needs {N} rows, there are {N}", r"需要 {1} 行，只有 {2} 行"),
+    (r"needs {N} to {N} classes, there are {N}", r"需要 {1} 至 {2} 类，现有 {3} 类"),
+    (r"needs {N} rows a class on average, there are {…}", r"平均每类需要 {1} 行，只有 {2} 行"),
+)
+_WORDS = {
+    "characters": "字符",
+    "tokens": "词元",
+    "training": "训练",
+    "pretraining": "预训练",
+    "validation": "验证",
+    "held-out": "留出",
+    "test": "测试",
+    "stratified": "分层",
+    "grouped": "按组",
+    "time": "按时间",
+    "given": "按给定",
+    "group": "分组",
+    "row id": "行号",
+    "split": "划分",
+}
+
+
+def in_chinese(sentence: str) -> str:
+    """The sentence in Chinese, or as it is where no pattern fits."""
+    for pattern, template in _compiled():
+        found = pattern.fullmatch(sentence)
+        if found:
+            return template.format("", *(_WORDS.get(part, part) for part in found.groups()))
+    return sentence
+
+
+@cache
+def _compiled() -> tuple[tuple[re.Pattern[str], str], ...]:
+    return tuple(
+        (re.compile(pattern.replace("{N}", _N).replace("{…}", _ALL), re.DOTALL), template)
+        for pattern, template in SENTENCES
+    )
