@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from penjing.select.rank import Selection
 
 # Of a quote's time, what one candidate may take while the model is chosen.
-CHOICE_SHARE = 1 / 6
+CHOICE_SHARE = 1 / 2  # of the time of a quote, over all candidates; scratch counts as one
 
 
 def check(
@@ -109,7 +109,10 @@ def quote(
     config = recipe.stage("select")
     began = time.monotonic()
     if recipe.model == "auto":
-        brief = config.model_copy(update={"model_seconds": config.quote_seconds * CHOICE_SHARE})
+        from penjing.models.catalog import list_models
+
+        number = len(config.candidates or (*list_models(), "scratch"))
+        brief = config.model_copy(update={"model_seconds": config.quote_seconds * CHOICE_SHARE / number})
         chosen = _ranked(recipe, prepared, brief, listener)
         listener(Notice("select", chosen.why_zh if recipe.language == "zh" else chosen.why))
         recipe = recipe.model_copy(update={"model": chosen.chosen or "auto"})
@@ -122,7 +125,7 @@ def quote(
             train=recipe.stage("train"),
             config=config,
             seed=recipe.seed,
-            deadline_s=max(config.quote_seconds / 2, config.quote_seconds - spent),
+            deadline_s=max(config.quote_seconds / 4, config.quote_seconds - spent),
             listener=listener,
         )
 

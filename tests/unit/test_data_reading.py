@@ -241,6 +241,26 @@ def test_damage_is_one_line_with_the_place(write, case):
     assert len(caught.value.message) < 600
 
 
+@pytest.mark.parametrize(
+    ("damage", "place"),
+    [
+        (lambda text: text.replace("第7".encode(), "第".encode()[:2] + b"7", 1), ":9: byte 0xe7"),
+        (lambda text: text[:-2], ""),
+    ],
+)
+def test_utf8_with_a_slip_is_not_read_as_latin_1(write, damage, place):
+    text = "text,label\n" + "".join(f"这家店第{i}次去，还会再来,好\n" for i in range(300)) + "结束了，好"
+    with pytest.raises(DataError, match=r"a\.csv.*UTF-8") as caught:
+        read(write("a.csv", damage(text.encode())))
+    assert place in caught.value.message
+
+
+def test_how_a_file_was_read_is_said(write):
+    heard = []
+    read_table(DataConfig(source=str(write("a.csv", "text;label\nfine;1\nbad;0\n"))), heard.append)
+    assert any(getattr(event, "text", "").startswith("a.csv: read as ") for event in heard)
+
+
 def test_damage_inside_a_gzip_file_is_one_line(write):
     packed = bytearray(gzip.compress(b"text,label\n" + b"".join(b"text %d,1\n" % i for i in range(2_000))))
     packed[len(packed) // 2 :] = b"\xff" * (len(packed) - len(packed) // 2)

@@ -15,6 +15,7 @@ _ALL = r"(.+)"
 # English pattern → Chinese; {N} stands for a number, {…} for anything.
 SENTENCES: tuple[tuple[str, str], ...] = (
     # how the data was understood
+    (r"{…}: read as {…}", r"{1}：按 {2} 读取"),
     (r"text: column {…} \({N} characters on average\)", r"文本：{1} 列（平均 {2} 个字符）"),
     (r"second text: column {…} \({N} characters on average\)", r"第二文本：{1} 列（平均 {2} 个字符）"),
     (r"spans: column {…}", r"片段：{1} 列"),
@@ -183,6 +184,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"{N} feature columns have one value only", r"{1} 个特征列只有一个值"),
     (r"leave them out", r"请去掉它们"),
     (r"one value", r"只有一个值"),
+    (r"determines the label", r"单独就能决定标签"),
     (
         r"{N} feature columns determine the label by themselves: {…}",
         r"{1} 个特征列单独就能决定标签：{2}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from reprlib import Repr
@@ -52,9 +53,10 @@ class Recipe(BaseModel):
         """The recipe with every default written out."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
-    def digest(self) -> str:
-        """sha256 of the resolved recipe."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+    def digest(self, without: Collection[str] = ()) -> str:
+        """sha256 of the resolved recipe; `without` names parts that are left out of it."""
+        values = self.model_dump(mode="json", exclude=set(without))
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 @cache
@@ -118,7 +120,8 @@ def _explain(detail: ErrorDetails, root: type[BaseModel]) -> str:
     key = ".".join(location)
     if detail["type"] == "extra_forbidden":
         accepted = _fields_at(root, location[:-1])
-        near = closest(location[-1], accepted)
+        leaves = [] if location[:-1] else [key for key in _leaves(root) if key.rpartition(".")[2] == location[-1]]
+        near = leaves[0] if leaves else closest(location[-1], accepted)
         hint = f", did you mean '{near}'?" if near else f", accepted: {', '.join(accepted)}"
         return f"unknown key '{key}'{hint}"
     # What was given may be an address with a password, and a message ends up in logs.
@@ -126,6 +129,18 @@ def _explain(detail: ErrorDetails, root: type[BaseModel]) -> str:
     given = _PASSWORD_KEY.sub(r"\1***", _PASSWORD.sub(r"\1***@", _SHORT.repr(detail["input"])))
     given = given if len(given) <= MAX_SHOWN_CHARS else given[:MAX_SHOWN_CHARS] + "..."
     return f"'{key}' = {given}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+
+
+def _leaves(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted keys of all settings, those nearest the root first."""
+    own, deeper = [], []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            deeper += _leaves(kind, f"{prefix}{name}.")
+        else:
+            own.append(f"{prefix}{name}")
+    return own + deeper
 
 
 def _fields_at(model: type[BaseModel], location: list[str]) -> list[str]:

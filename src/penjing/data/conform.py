@@ -12,7 +12,7 @@ from typing import Any
 from penjing.core.errors import DataError
 from penjing.core.task import Table
 from penjing.data.infer import Inference
-from penjing.data.labels import label_name, split_labels
+from penjing.data.labels import MAX_LABEL_CHARS, label_name, split_labels
 from penjing.data.numbers import parse_number
 from penjing.data.profile import is_blank, parse_spans
 
@@ -79,13 +79,14 @@ def _target(value: Any, inference: Inference, row: dict[str, Any], row_id: str) 
         # An empty list always says "none of the labels".
         if is_blank(value) and not inference.label.empty_is_none:
             return None
-        return split_labels(value, inference.label.separator)
+        parts = split_labels(value, inference.label.separator)
+        return [_require_name(part, f"{row_id}, column {inference.roles.label!r}") for part in parts]
     if is_blank(value):
         return None
     if inference.label.kind == "classes":
         if isinstance(value, (dict, list, tuple)):
             raise DataError(f"the label is a {type(value).__name__}", where=row_id, expected="one class")
-        return label_name(value)
+        return _require_name(label_name(value), f"{row_id}, column {inference.roles.label!r}")
     number = parse_number(value)
     if number is None:
         raise DataError(
@@ -97,6 +98,18 @@ def _target(value: Any, inference: Inference, row: dict[str, Any], row_id: str) 
     return number
 
 
+def _require_name(label: str, where: str) -> str:
+    """The label, where it is short enough for one."""
+    if not 0 < len(label) <= MAX_LABEL_CHARS:
+        raise DataError(
+            f"the label has {len(label):,} characters",
+            where=where,
+            expected=f"1 to {MAX_LABEL_CHARS}",
+            next_step="correct the cell, or name the right column in data.columns.label",
+        )
+    return label
+
+
 def _spans(value: Any, inference: Inference, row: dict[str, Any], row_id: str) -> list[dict[str, Any]] | None:
     if value is None:
         return None
@@ -104,7 +117,8 @@ def _spans(value: Any, inference: Inference, row: dict[str, Any], row_id: str) -
     where = f"{row_id}, column {inference.roles.spans!r}"
     if spans is None:
         raise DataError("no list of spans", where=where, expected='[{"start": 0, "end": 4, "label": "ORG"}]')
-    length = len(str(row.get(inference.roles.text or "") or ""))
+    text = str(row.get(inference.roles.text or "") or "")
+    length = len(text)
     for span in spans:
         if not 0 <= span["start"] < span["end"] <= length:
             raise DataError(
@@ -112,6 +126,9 @@ def _spans(value: Any, inference: Inference, row: dict[str, Any], row_id: str) -
                 where=where,
                 expected=f"0 <= start < end <= {length} characters, end exclusive",
             )
+        if not text[span["start"] : span["end"]].strip():
+            raise DataError(f"the span {span['start']}..{span['end']} covers nothing but blanks", where=where)
+        _require_name(label_name(span["label"]), where)
     return [{**span, "label": label_name(span["label"])} for span in spans]
 
 

@@ -21,6 +21,7 @@ from penjing.core.errors import DataError
 PROBE_BYTES = 256_000_000
 SAMPLE_BYTES = 1_000_000
 _BLOCK = 1_000_000
+_MIN_HIGH = 12  # bytes beyond ASCII from which UTF-8 with a slip is told from another encoding
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -51,7 +52,7 @@ def detect_encoding(path: Path) -> str:
     """A Python codec name that decodes the file.
 
     Raises:
-        DataError: the file is empty or binary.
+        DataError: the file is empty or binary, or nearly but not quite UTF-8.
     """
     with reading(path), open_bytes(path) as handle:
         sample = handle.read(SAMPLE_BYTES)
@@ -109,12 +110,37 @@ def _legacy_encoding(path: Path) -> str:
     """Choose among encodings older than Unicode, looking at the first lines that hold high bytes."""
     sample = _high_lines(path)
     high = sum(byte >= 0x80 for byte in sample)
+    if high >= _MIN_HIGH and _valid_utf8(sample) >= 0.75 * high:
+        raise _nearly_utf8(path)
     if _paired(sample) >= 0.9 * high and _decodes(sample, "gb18030"):
         guess = _guess_by_statistics(sample)
         return guess if guess in _ASIAN and _common_hanzi(sample) < 0.8 else "gb18030"
     if any(0x80 <= byte <= 0x9F for byte in sample) and _decodes(sample, "cp1252"):
         return "cp1252"
     return "latin-1"
+
+
+def _valid_utf8(sample: bytes) -> int:
+    """High bytes that belong to a valid UTF-8 sequence; in other encodings hardly any do."""
+    return sum(byte >= 0x80 for byte in sample.decode("utf-8", "ignore").encode())
+
+
+def _nearly_utf8(path: Path) -> DataError:
+    """Read as an older encoding, every character beyond ASCII would be wrong."""
+    where, what = str(path), "the file ends within a character"
+    with open_bytes(path) as handle:
+        for number, line in enumerate(handle, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                where, what = f"{path}:{number}", f"byte 0x{line[error.start]:02x} is not UTF-8, as the rest is"
+                break
+    return DataError(
+        what,
+        where=where,
+        expected="one encoding throughout",
+        next_step="export the data again as UTF-8, or name its encoding in data.format.encoding",
+    )
 
 
 def _high_lines(path: Path) -> bytes:

@@ -45,8 +45,16 @@ def read_hub(identifier: str, limits: LimitsConfig) -> Iterator[tuple[str, dict[
                 # The hub writes -1 where a label is withheld.
                 index = row[column]
                 row[column] = feature.int2str(index) if index is not None and index >= 0 else None
-            row.setdefault("split", SPLIT_VALUES.get(split.lower(), split))
+            row.setdefault("split", _part(split))
             yield f"{split}:{number}", check_row(row, f"hub:{identifier}, {split} row {number}", limits)
+
+
+def _part(split: str) -> str:
+    """train, valid or test; "validation_matched" is a validation part, and "unsupervised" rows are set apart later."""
+    name = split.lower()
+    if name in {"unsupervised", "unlabelled", "unlabeled"}:
+        return "train"
+    return SPLIT_VALUES.get(name) or SPLIT_VALUES.get(name.partition("_")[0]) or split
 
 
 def _fetched(rows: Iterable[dict[str, Any]], identifier: str) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from penjing.data.profile import is_blank
 SEPARATORS = ("|", ";", ",", "，", "、", "/")
 _MAX_INTEGER_CLASSES = 200
 _MAX_TABULAR_INTEGER_CLASSES = 20
+MAX_LABEL_CHARS = 300
 _MIN_ROWS_TO_JUDGE = 20
 
 LabelKind = Literal["classes", "sets", "numbers"]
@@ -97,8 +98,14 @@ def label_name(value: Any) -> str:
     return str(value).strip()
 
 
-def id_like(values: Sequence[Any], kind: LabelKind) -> str | None:
-    """Why the column looks like an identifier instead of a label; None when it does not."""
+def id_like(values: Sequence[Any], kind: LabelKind, *, of_texts: bool = False) -> str | None:
+    """Why the column looks like an identifier instead of a label; None when it does not.
+
+    Args:
+        values: labels as read.
+        kind: how they are read.
+        of_texts: whether they are labels of texts, whose ratings and prices repeat; numbers of tables need not.
+    """
     count = len(values)
     if count < _MIN_ROWS_TO_JUDGE:
         return None
@@ -108,13 +115,17 @@ def id_like(values: Sequence[Any], kind: LabelKind) -> str | None:
         whole = [int(n) for n in numbers if n is not None and n.is_integer()]
         if len(whole) == count == distinct and (whole == sorted(whole) or max(whole) - min(whole) == count - 1):
             return f"has {count:,} whole numbers, all different and in order"
+        if of_texts and len(whole) == count == distinct:
+            return f"has {count:,} whole numbers, all different"
         return None
     if kind == "classes" and distinct > 0.5 * count:
         return f"has {distinct:,} different values in {count:,} rows"
     return None
 
 
-def require_learnable(values: Sequence[Any], kind: LabelKind, column: str, where: str, *, rare: bool) -> None:
+def require_learnable(
+    values: Sequence[Any], kind: LabelKind, column: str, where: str, *, rare: bool, of_texts: bool = False
+) -> None:
     """Refuse labels nothing can be learned from.
 
     Args:
@@ -123,17 +134,19 @@ def require_learnable(values: Sequence[Any], kind: LabelKind, column: str, where
         column: its name.
         where: the data's name.
         rare: whether classes of one row are refused too (they cannot be both learned and tested).
+        of_texts: as in `id_like`.
 
     Raises:
         DataError: an identifier, one class only, or a class of one row.
     """
-    reason = id_like(values, kind)
+    reason = id_like(values, kind, of_texts=of_texts)
     if reason:
         raise DataError(
             f"the label column {column!r} {reason}, so it looks like an id",
             where=where,
             expected="a label that many rows share",
-            next_step="name the right column in data.columns.label",
+            next_step="name the right column in data.columns.label"
+            + (", or say task: text-regression if these are numbers to predict" if of_texts else ""),
         )
     if kind == "numbers":
         if len(set(values)) < 2:

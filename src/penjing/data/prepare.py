@@ -73,7 +73,8 @@ def prepare(config: DataConfig, task: str = "auto", seed: int = 42, listener: Li
     if inference.label is not None:
         labels = targets(learnable.rows, inference)
         column = inference.roles.label or ""
-        require_learnable(labels, inference.label.kind, column, table.name, rare=divides)
+        of_texts = inference.roles.text is not None and task == "auto"
+        require_learnable(labels, inference.label.kind, column, table.name, rare=divides, of_texts=of_texts)
     result = split_table(
         learnable,
         inference,
@@ -83,6 +84,9 @@ def prepare(config: DataConfig, task: str = "auto", seed: int = 42, listener: Li
         valid=held.get("valid"),
         time_chosen=config.columns.time is not None,
     )
+    if inference.label is not None:  # a given split, or one by time, may leave one class to learn from
+        learned, where = targets(result.splits.train.rows, inference), f"{table.name}, training part"
+        require_learnable(learned, inference.label.kind, inference.roles.label or "", where, rare=False)
     mix = language_of(result.splits.train, inference.roles)
     if inference.roles.text is not None:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in mix.shares.items())

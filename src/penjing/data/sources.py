@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from penjing.core.errors import DataError, closest
-from penjing.core.events import Listener, Progress, ignore
+from penjing.core.events import Listener, Notice, Progress, ignore
 from penjing.core.task import Table
 from penjing.data.config import DataConfig
 from penjing.data.database import is_database_url, read_database
@@ -56,7 +56,10 @@ def stream_rows(source: str, config: DataConfig, chunk: int = CHUNK, listener: L
     Raises:
         DataError: the source is missing, empty or damaged; the message names file and row.
     """
-    opened = open_source(source, config, listener)
+    yield from _tables(open_source(source, config, listener), chunk)
+
+
+def _tables(opened: Opened, chunk: int) -> Iterator[Table]:
     rows: list[dict[str, Any]] = []
     row_ids: list[str] = []
     for key, row in opened.records:
@@ -80,11 +83,12 @@ def read_table(config: DataConfig, listener: Listener = ignore, source: str | No
         raise DataError("no data is named", where="data.source", expected="a file, a folder, a URL or a demo name")
     rows: list[dict[str, Any]] = []
     row_ids: list[str] = []
-    name = wanted
-    for table in stream_rows(wanted, config, listener=listener):
+    opened = open_source(wanted, config, listener)
+    name = opened.name
+    listener(Notice("data", f"{name}: read as {opened.description}"))
+    for table in _tables(opened, CHUNK):
         rows += table.rows
         row_ids += table.row_ids
-        name = table.name
         if len(rows) > config.limits.max_rows:
             raise DataError(
                 f"more than {config.limits.max_rows:,} rows",

@@ -76,6 +76,18 @@ def by_column(table: Table, column: str, limit: int) -> list[Part]:
     return by_category(column, ["" if v is None else str(v) for v in values], limit)
 
 
+def require_columns(config: EvaluateConfig, table: Table) -> None:
+    """Refuse settings that name columns which no test row has, before hours are spent on training.
+
+    Raises:
+        DataError: with the closest match.
+    """
+    for column in config.slices:
+        require_column(table, column, "evaluate.slices")
+    if config.group is not None:
+        require_column(table, config.group, "evaluate.group")
+
+
 def require_column(table: Table, column: str, key: str) -> None:
     """Refuse a column that no row has.
 

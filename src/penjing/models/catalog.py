@@ -75,6 +75,7 @@ def resolve(name: str, *, listener: Listener = ignore, offline: bool = False) ->
     near = closest(name, ENTRIES)
     raise RecipeError(
         f"unknown model {name!r}",
+        where="model",
         expected=f"a directory, a hub id (organisation/model), or one of {', '.join(ENTRIES)}",
         next_step=f"did you mean {near!r}?" if near else "see the catalog: penjing models",
     )

@@ -45,9 +45,11 @@ def read_local(name: str, directory: Path, facts: Facts | None = None) -> Pretra
     config = _read_config(directory / CONFIG)
     headers = read_safetensors_header(directory / WEIGHTS)
     hidden, vocabulary, positions = (config[key] for key in ("hidden_size", "vocab_size", "max_position_embeddings"))
-    if not any(header.shape == (vocabulary, hidden) for header in headers.values()):
+    # ALBERT's and small ELECTRA's tables are narrower than their layers.
+    width = config.get("embedding_size", hidden)
+    if not any(header.shape == (vocabulary, width) for header in headers.values()):
         raise ArtifactError(
-            f"{WEIGHTS} holds no [{vocabulary}, {hidden}] embedding, which {CONFIG} promises",
+            f"{WEIGHTS} holds no [{vocabulary}, {width}] embedding, which {CONFIG} promises",
             where=str(directory),
             next_step="put the files of one model into the directory",
         )
@@ -61,6 +63,9 @@ def read_local(name: str, directory: Path, facts: Facts | None = None) -> Pretra
         prefix=known.prefix,
         licence=known.licence,
     )
+
+
+_ALIASES = {"hidden_size": "dim"}  # what DistilBERT calls it
 
 
 def _require_files(directory: Path) -> None:
@@ -99,6 +104,8 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"not JSON ({error})", where=str(path)) from None
     if not isinstance(config, dict):
         raise ArtifactError("not a JSON object", where=str(path))
+    for key, alias in _ALIASES.items():
+        config.setdefault(key, config.get(alias))
     for key in ("hidden_size", "vocab_size", "max_position_embeddings"):
         value = config.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:

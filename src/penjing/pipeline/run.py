@@ -21,6 +21,7 @@ from penjing.data.textkey import fingerprint
 from penjing.evaluate.assemble import cost_of, write_report_files
 from penjing.evaluate.evaluate import evaluate, temperature_for
 from penjing.evaluate.sealed_test import write_test
+from penjing.evaluate.slices import require_columns
 from penjing.models.pretrained import Pretrained
 from penjing.pipeline.assemble import build_report, finite, report_language
 from penjing.pipeline.choose import choose_model, quote_run
@@ -114,6 +115,9 @@ def _run(
     prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
     recipe = recipe.model_copy(update={"task": prepared.task_kind})
     refuse_settings(recipe, prepared.task_kind)
+    require_columns(recipe.stage("evaluate"), prepared.splits.open_test("evaluate"))
+    if recipe.budget.drop is not None:
+        listener(Notice("run", "budget.drop is about compressing a model; nothing is compressed here", "warning"))
     with disk_errors(target), open_workdir(target, _identity(recipe, prepared), overwrite=overwrite) as work:
         if work.resumed:
             listener(Notice("run", f"going on with the interrupted run in {work.partial}"))
@@ -133,7 +137,8 @@ def _run(
 def _identity(recipe: Recipe, prepared: Prepared) -> str:
     """Digest of all that an interrupted run has to share with this one to be resumed, but for the model's files."""
     rows = [prepared.splits.fingerprint, fingerprint([prepared.unlabelled], prepared.splits.roles)]
-    facts = [recipe.digest(), *rows, library_versions(), QUOTE_VERSION]
+    # How the model is judged is no part of what was trained.
+    facts = [recipe.digest(without=("evaluate",)), *rows, library_versions(), QUOTE_VERSION]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

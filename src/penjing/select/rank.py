@@ -217,6 +217,7 @@ def _nothing_left(found: Sequence[Examined], language: str) -> None:
     )
     raise FetchError(
         f"no pretrained model for texts in {language!r} can be had ({reasons})",
+        where="model: auto",
         next_step="connect once, give a directory with --model, or --model scratch to learn from nothing",
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from penjing.core.errors import DataError
-from penjing.data.check.report import MAX_EXAMPLES, Example, Finding, Material
+from penjing.data.check.report import MAX_EXAMPLES, Example, Finding, Material, excerpt
 from penjing.data.labels import class_counts, require_learnable
 from penjing.data.profile import is_blank
 
@@ -21,11 +23,36 @@ def unusable(material: Material) -> Iterator[Finding]:
     labels = material.labels()
     column = material.inference.roles.label or ""
     try:
-        require_learnable(labels, shape.kind, column, material.table.name, rare=not material.divided)
-    except DataError as error:
-        yield Finding(
-            "unusable-label", "error", error.what, len(labels), 1.0, error.next_step or error.expected or "correct it"
+        require_learnable(
+            labels,
+            shape.kind,
+            column,
+            material.table.name,
+            rare=not material.divided and not material.drops_rare,
+            of_texts=material.inference.roles.text is not None and not material.task_given,
         )
+    except DataError as error:
+        shown = _telling(labels)
+        yield Finding(
+            "unusable-label",
+            "error",
+            error.what,
+            len(shown),
+            len(shown) / len(labels),
+            error.next_step or error.expected or "correct it",
+            material.examples(shown[:MAX_EXAMPLES], [excerpt(str(labels[i])) for i in shown[:MAX_EXAMPLES]]),
+        )
+
+
+def _telling(labels: Sequence[Any]) -> list[int]:
+    """Places of the rows a refusal is about: those of classes of one row, where there are others too, else all."""
+    counts = class_counts(labels) if labels and not isinstance(labels[0], float) else Counter()
+    single = [
+        i
+        for i, label in enumerate(labels)
+        if any(counts[name] == 1 for name in (label if isinstance(label, list) else [label]))
+    ]
+    return single if 0 < len(single) < len(labels) else list(range(len(labels)))
 
 
 def balance(material: Material) -> Iterator[Finding]:
@@ -109,4 +136,5 @@ def features(material: Material) -> Iterator[Finding]:
             len(telling),
             len(telling) / len(names),
             "leave out what is known only after the fact (data.columns.features)",
+            tuple(Example(name, "determines the label") for name in telling[:MAX_EXAMPLES]),
         )

@@ -108,6 +108,8 @@ class Material:
         without_text: ids of rows that lack a text.
         unlabelled: ids of rows that lack a label.
         divided: whether the split is fixed (given or made), so that leaks between parts can exist.
+        drops_rare: whether classes of one row are left out, and so stand in nobody's way.
+        task_given: whether the user named the task.
     """
 
     table: Table
@@ -117,6 +119,8 @@ class Material:
     without_text: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
     divided: bool = False
+    drops_rare: bool = False
+    task_given: bool = False
 
     def texts(self) -> list[str]:
         """Text of each row (both texts of a pair); empty for tables."""

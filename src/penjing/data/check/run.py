@@ -43,6 +43,7 @@ def check(
         without_text=prepared.without_text,
         unlabelled=tuple(prepared.unlabelled.row_ids),
         divided=True,
+        task_given=True,  # or `prepare` would have refused it
     )
     return _run(material, prepared.explanation, text, seed, listener)
 
@@ -80,6 +81,8 @@ def check_source(
         without_text=done.without_text,
         unlabelled=tuple(done.unlabelled.row_ids),
         divided=bool(rest),
+        drops_rare=config.rare_classes == "drop",
+        task_given=task != "auto",
     )
     return _run(material, inference.explanation, text, seed, listener)
 
