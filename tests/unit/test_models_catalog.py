@@ -75,6 +75,14 @@ def test_roberta_positions_reserve_two(model):
     assert resolve(str(model)).max_length == 62
 
 
+def test_sizes_have_other_names_and_tables_other_widths(model):
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "dim": config.pop("hidden_size")}))  # as DistilBERT
+    assert resolve(str(model)).dimension == 64
+    (model / "config.json").write_text(json.dumps({**config, "hidden_size": 256, "embedding_size": 64}))  # as ELECTRA
+    assert resolve(str(model)).dimension == 256
+
+
 @pytest.mark.parametrize("name", REQUIRED_FILES)
 def test_a_missing_file_is_named(model, name):
     (model / name).unlink()

@@ -270,6 +270,14 @@ def test_a_cell_that_is_no_number_is_refused_before_training(tmp_path):
         build_task(prepared, None, None)
 
 
+@pytest.mark.parametrize("key", ["evaluate.slices", "evaluate.group"])
+def test_columns_of_the_evaluation_are_checked_before_training(messages, tmp_path, overrides, key):
+    value = ["chanel"] if key == "evaluate.slices" else "chanel"
+    with pytest.raises(DataError, match=rf"no column 'chanel', which {key} names"):
+        run(messages, out=tmp_path / "out", overrides={**overrides, key: value})
+    assert not list(tmp_path.glob("out*"))
+
+
 def test_a_table_refuses_what_its_trainer_ignores(tmp_path, task_rows):
     path = tmp_path / "loans.json"
     path.write_text(json.dumps(task_rows("tabular-classification")[0]), encoding="utf-8")

@@ -103,7 +103,7 @@ def require_column(table: Table, column: str, key: str) -> None:
     if column not in known:
         near = closest(column, known)
         raise DataError(
-            f"no column {column!r}",
+            f"no column {column!r}, which {key} names",
             where=table.name or "test rows",
             expected="one of " + ", ".join(known[:20]),
             next_step=f"did you mean {near!r}?" if near else f"correct {key}",
