@@ -52,7 +52,9 @@ class TrainConfig(BaseModel):
     batch_tokens: int = Field(4096, ge=16, description="Tokens of one forward pass, padding included, at most.")
     accumulation: int = Field(1, ge=1, le=1024, description="Batches whose gradients make one optimizer step.")
     optimizer: Literal["adamw", "sgd", "adafactor", "lion", "schedule-free"] = Field("adamw", description="Optimizer.")
-    learning_rate: float | None = Field(None, gt=0, le=10, description="Peak learning rate; None: by method and width.")
+    learning_rate: float | None = Field(
+        None, gt=0, le=10, description="Peak learning rate; None: by method, width and optimizer."
+    )
     head_multiplier: float = Field(3.0, gt=0, description="Learning rate of the head over that of the encoder.")
     layer_decay: float = Field(1.0, gt=0, le=1, description="Learning rate of a layer over that of the next one up.")
     weight_decay: float = Field(

@@ -95,6 +95,11 @@ def _copy(parameter: Tensor) -> Tensor:
     return parameter.detach().float().clone().requires_grad_(True)
 
 
+# Best rate over AdamW's, by optimizer; measured, see docs/decisions/0014-defaults-by-validation.md. Signs move every
+# weight by the whole rate, Adafactor multiplies it by the weights' size, and SGD by gradients of any size.
+RATE_OVER_ADAMW = {"adamw": 1.0, "schedule-free": 3.0, "lion": 0.3, "adafactor": 30.0, "sgd": 500.0}
+
+
 class Lion(torch.optim.Optimizer):
     """Sign of an interpolated momentum (Chen et al. 2023, algorithm 2)."""
 
