@@ -10,6 +10,8 @@ import pytest
 
 from penjing.core.artifact import MANIFEST, file_sha256
 from penjing.core.errors import ArtifactError, DataError, PenjingError
+from penjing.core.task import Table
+from penjing.data.sealed import write_sealed
 from penjing.pipeline.workdir import IDENTITY, disk_errors, open_workdir, refuse_occupied
 
 
@@ -218,6 +220,15 @@ def test_a_users_own_file_where_the_test_rows_would_go_is_refused(tmp_path):
         open_workdir(tmp_path / "x", "identity", overwrite=True)
     assert own.read_text() == "my labels\n"
     assert [path.name for path in tmp_path.iterdir()] == ["x.test.jsonl"]
+
+
+def test_test_rows_of_a_deleted_run_are_replaced_when_asked(tmp_path):
+    left = tmp_path / "x.test.jsonl"
+    write_sealed(Table([{"text": "a", "label": "b"}], ["a.csv:2"]), left)
+    with pytest.raises(ArtifactError, match=r"no longer beside it\. Next: delete it, or replace it with --overwrite"):
+        open_workdir(tmp_path / "x", "identity", overwrite=False)
+    with open_workdir(tmp_path / "x", "identity", overwrite=True):
+        assert left.is_file()
 
 
 def test_an_interrupted_overwriting_run_resumes(tmp_path):

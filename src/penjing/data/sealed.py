@@ -33,6 +33,19 @@ def write_sealed(table: Table, path: Path) -> str:
     return digest.hexdigest()
 
 
+def is_sealed(path: Path) -> bool:
+    """Whether a file begins as one that `write_sealed` wrote."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as handle:
+        line = handle.readline(_MAX_LINE_BYTES)
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(entry, dict) and entry.keys() == {"row", "row_id"} and line == canonical_json(entry) + b"\n"
+
+
 def read_sealed(path: Path, expected_sha256: str) -> Table:
     """Read a sealed test file.
 

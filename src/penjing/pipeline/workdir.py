@@ -18,6 +18,7 @@ from typing import IO
 from penjing.core.artifact import MANIFEST, file_sha256, write_atomic
 from penjing.core.errors import ArtifactError, PenjingError
 from penjing.core.file_lock import try_lock
+from penjing.data.sealed import is_sealed
 
 IDENTITY = "run.json"
 LOCK = "run.lock"
@@ -133,7 +134,7 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
     found = _identity(partial)
     resumed = found == identity  # with `overwrite` too: it would only make the same weights again
     if not resumed:
-        _refuse_foreign_test(out)
+        _refuse_foreign_test(out, overwrite=overwrite)
     if found is not None and not resumed and not overwrite and _worth_keeping(partial):
         raise _another_run(partial)
     made = tuple(directory for directory in partial.parents if not directory.exists())
@@ -188,7 +189,7 @@ def refuse_occupied(out: Path, *, overwrite: bool) -> None:
         )
 
 
-def _refuse_foreign_test(out: Path) -> None:
+def _refuse_foreign_test(out: Path, *, overwrite: bool) -> None:
     """The sealed test rows go beside `out`; a file of that name that no run wrote is the user's own.
 
     Raises:
@@ -203,12 +204,21 @@ def _refuse_foreign_test(out: Path) -> None:
             written = json.loads((out / MANIFEST).read_text(encoding="utf-8"))["test"]["sha256"]
         except (ValueError, KeyError, TypeError):
             written = None
-    if written is None or not path.is_file() or file_sha256(path) != written:
+    if written is not None and path.is_file() and file_sha256(path) == written:
+        return
+    if not out.exists() and is_sealed(path):  # the run was deleted, or moved without its test rows
+        if overwrite:
+            return
         raise ArtifactError(
-            "is not the test file of a run, and would be replaced by one",
+            "holds the test rows of a run that is no longer beside it",
             where=str(path),
-            next_step="move it away, or give another --out",
+            next_step="delete it, or replace it with --overwrite; put it beside the run if that was moved",
         )
+    raise ArtifactError(
+        "is not the test file of a run, and would be replaced by one",
+        where=str(path),
+        next_step="move it away, or give another --out",
+    )
 
 
 def _another_run(partial: Path) -> ArtifactError:
