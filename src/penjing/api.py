@@ -114,7 +114,8 @@ def quote(
         number = len(config.candidates or (*list_models(), "scratch"))
         brief = config.model_copy(update={"model_seconds": config.quote_seconds * CHOICE_SHARE / number})
         chosen = _ranked(recipe, prepared, brief, listener)
-        listener(Notice("select", chosen.why_zh if recipe.language == "zh" else chosen.why))
+        for sentence in chosen.sentences(recipe.language):
+            listener(Notice("select", sentence))
         recipe = recipe.model_copy(update={"model": chosen.chosen or "auto"})
     spent = time.monotonic() - began
     with TemporaryDirectory(prefix="penjing-quote-") as scratch:

@@ -311,6 +311,7 @@ def test_bars_on_a_terminal():
         (BudgetError("nothing fits"), 3, "nothing fits."),
         (KeyboardInterrupt(), 130, "interrupted. Next: run the same command again; it goes on where it was."),
         (OSError(28, "No space left on device", "/big/file"), 2, "/big/file: the disk is full."),
+        (NotADirectoryError(20, "Not a directory", "/afile/x"), 2, "/afile/x: not a directory. Next: check the path"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), 2, "the disk is full."),
     ],
 )
@@ -354,4 +355,7 @@ def test_a_terminated_command_exits_with_143(tmp_path):
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (143, "error: terminated.\n")
+    assert (process.returncode, err) == (
+        143,
+        "error: terminated. Next: run the same command again; nothing half-written was left behind.\n",
+    )

@@ -71,7 +71,7 @@ def test_a_column_that_is_missing(artifacts, tmp_path, capsys):
     data.write_text("id,review\n1,good\n2,bad\n")
     assert main(["predict", str(artifacts["text-classification"]), str(data)]) == 2
     err = capsys.readouterr().err
-    assert "column 'text' missing" in err and "found 'id', 'review'" in err and "Next: name the column" in err
+    assert "column 'text' missing" in err and "there are 'id', 'review'" in err and "Next: name the column" in err
     assert main(["predict", str(artifacts["text-classification"]), str(data), "--text", "reviews"]) == 2
     assert "column 'reviews' missing" in capsys.readouterr().err
 

@@ -289,6 +289,23 @@ def test_damage_inside_a_workbook_is_one_line(tmp_path, old, new, expected):
         read(broken)
 
 
+def test_cells_merged_over_rows_are_refused(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.load_workbook(as_excel(tmp_path))
+    book.active.merge_cells("A1:B1")  # a title's cells may be merged
+    book.active.merge_cells("B3:B5")
+    book.save(tmp_path / "merged.xlsx")
+    with pytest.raises(DataError, match=r"merged\.xlsx:3: cells of rows 3 to 5 are merged.*Next: undo the merging"):
+        read(tmp_path / "merged.xlsx")
+
+
+def test_neighbouring_accents_of_latin_1_are_no_chinese(write):
+    assert (
+        read(write("a.csv", "text,label\nviele Grüße aus Köln,1\n".encode("latin-1"))).rows[0]["text"].endswith("Köln")
+    )
+    assert "Grüße" in read(write("b.csv", "text,label\nviele Grüße,1\nok,2\n".encode("latin-1"))).rows[0]["text"]
+
+
 def test_wrong_encoding_names_the_line(write):
     path = write("a.csv", b"text,label\n" + b"fine,1\n" * 3 + "très bien,1\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"a\.csv:5: byte 0xe8 cannot be read as utf-8"):

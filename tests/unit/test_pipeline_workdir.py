@@ -222,6 +222,12 @@ def test_a_users_own_file_where_the_test_rows_would_go_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["x.test.jsonl"]
 
 
+def test_a_path_through_a_file_is_refused_at_once(tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(ArtifactError, match=r"notes: is a file, so nothing can be made in it"):
+        refuse_occupied(tmp_path / "notes" / "x" / "y", overwrite=True)
+
+
 def test_test_rows_of_a_deleted_run_are_replaced_when_asked(tmp_path):
     left = tmp_path / "x.test.jsonl"
     write_sealed(Table([{"text": "a", "label": "b"}], ["a.csv:2"]), left)

@@ -55,6 +55,13 @@ def explain(error: BaseException, *, resumes: bool) -> Failure | None:
         # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Failure(PIPE_CLOSED, "", {})
+    if (
+        isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError)
+        and error.filename
+    ):
+        reason = os.strerror(error.errno or 0).lower()
+        place = os.fsdecode(error.filename)
+        return _failure(PenjingError(reason, where=place, next_step="check the path"), "PenjingError", 2)
     full = _full_disk(error)
     if full is not None:
         step = "free some space" + (" and run the same command again; it goes on where it was" if resumes else "")

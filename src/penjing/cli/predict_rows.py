@@ -172,7 +172,7 @@ def _checked(pairs: Iterator[tuple[str, Row]], roles: Roles, text: str | None, w
         raise DataError(
             f"column{'s' if len(missing) > 1 else ''} {', '.join(map(repr, missing[:10]))} missing",
             where=where,
-            expected=f"the columns the artifact was trained on; found {', '.join(map(repr, columns[:10]))}",
+            expected=f"the columns the artifact was trained on; there are {', '.join(map(repr, columns[:10]))}",
             next_step="name the column of the text: --text COLUMN" if names else "rename the columns",
         )
     return Rows((row_id, rename(row, renamed)) for row_id, row in chain([first], pairs))

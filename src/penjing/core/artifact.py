@@ -57,7 +57,11 @@ class Artifact:
             ArtifactError: the manifest does not list it.
         """
         if name not in self.manifest["files"]:
-            raise ArtifactError(f"has no file {name!r}", where=str(self.path))
+            raise ArtifactError(
+                f"has no file {name!r}",
+                where=str(self.path),
+                next_step="make it anew: penjing run, which tests and reports, as train does not",
+            )
         return self.path / name
 
 

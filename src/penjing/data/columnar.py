@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import zipfile
 import zlib
 from collections import Counter
@@ -20,6 +21,7 @@ from penjing.data.delimited import too_long
 _BATCH = 1_024
 _MAX_UNPACKED = 2_000_000_000
 _DAMAGE = (zipfile.BadZipFile, KeyError, ValueError, ParseError, zlib.error, EOFError)  # what reading a workbook raises
+_MERGED = re.compile(rb'<mergeCell [^>]*ref="[A-Z]+(\d+):[A-Z]+(\d+)"')
 _MAX_SHARED = 400_000_000  # bytes of the texts that cells share, which are all held in memory
 _MAX_SHEET_ROWS = 1_048_576  # Excel's own; a greater row number would have all the empty rows before it counted out
 
@@ -84,6 +86,7 @@ def read_excel(path: Path, sheet: str | None, limits: LimitsConfig) -> Iterator[
         if sheet is not None and sheet not in book.sheetnames:
             raise DataError(f"no sheet {sheet!r}", where=str(path), expected="one of " + ", ".join(book.sheetnames))
         page = book[sheet] if sheet is not None else book[book.sheetnames[0]]
+        _refuse_merged(path, page._worksheet_path)
         yield from _sheet_rows(page.iter_rows(values_only=True), path, limits)
     except _DAMAGE as error:
         raise DataError(
@@ -91,6 +94,22 @@ def read_excel(path: Path, sheet: str | None, limits: LimitsConfig) -> Iterator[
         ) from None
     finally:
         book.close()
+
+
+def _refuse_merged(path: Path, member: str) -> None:
+    """Of cells merged over several rows all but the first read as empty, so rows would lose their label unnoticed."""
+    tail = b""
+    with zipfile.ZipFile(path) as archive, archive.open(member) as handle:
+        while block := handle.read(1_000_000):
+            for first, last in _MERGED.findall(tail + block):
+                if int(first) > 1 and int(last) > int(first):
+                    raise DataError(
+                        f"cells of rows {int(first)} to {int(last)} are merged",
+                        where=f"{path}:{int(first)}",
+                        expected="a value in every row",
+                        next_step="undo the merging and fill the value into each row",
+                    )
+            tail = block[-100:]
 
 
 def _one_line(error: Exception) -> str:

@@ -112,12 +112,17 @@ def _legacy_encoding(path: Path) -> str:
     high = sum(byte >= 0x80 for byte in sample)
     if high >= _MIN_HIGH and _valid_utf8(sample) >= 0.75 * high:
         raise _nearly_utf8(path)
-    if _paired(sample) >= 0.9 * high and _decodes(sample, "gb18030"):
+    if _paired(sample) >= 0.9 * high and _decodes(sample, "gb18030") and not _private(sample.decode("gb18030")):
         guess = _guess_by_statistics(sample)
         return guess if guess in _ASIAN and _common_hanzi(sample) < 0.8 else "gb18030"
     if any(0x80 <= byte <= 0x9F for byte in sample) and _decodes(sample, "cp1252"):
         return "cp1252"
     return "latin-1"
+
+
+def _private(text: str) -> bool:
+    """Whether characters without a meaning of their own occur, as where "üß" of Latin-1 is taken for a pair."""
+    return any("\ue000" <= character <= "\uf8ff" for character in text)
 
 
 def _valid_utf8(sample: bytes) -> int:

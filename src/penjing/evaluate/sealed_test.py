@@ -49,7 +49,7 @@ def open_sealed_test(artifact: Artifact, path: Path | str | None = None) -> Tabl
             "the sealed test file is missing",
             where=str(found),
             expected=f"the file with sha256 {digest[:12]}...",
-            next_step="put it beside the artifact's directory, or give its path",
+            next_step="put it beside the artifact's directory, or give its path: --test FILE",
         )
     return read_sealed(found, digest)
 

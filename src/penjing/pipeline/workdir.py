@@ -167,6 +167,9 @@ def refuse_occupied(out: Path, *, overwrite: bool) -> None:
             where=str(out),
             next_step="give a directory inside it as --out",
         )
+    above = next((place for place in out.absolute().parents if place.exists()), None)
+    if above is not None and not above.is_dir():
+        raise ArtifactError("is a file, so nothing can be made in it", where=str(above), next_step="give another --out")
     occupied = out.exists() and not _is_empty(out)
     if occupied and not overwrite:
         holds = "a finished run" if (out / MANIFEST).is_file() else "files that are not a run of penjing"
@@ -279,6 +282,10 @@ def _identity(partial: Path) -> str | None:
         return None
 
 
+# Not allowed, or a path that leads through a file or a place where nothing can be made.
+_BAD_PLACES = {errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP}
+
+
 @contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
     """Turn a full disk, or one that cannot be written, into one line for the user; another file is named itself."""
@@ -286,7 +293,7 @@ def disk_errors(where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        if not full and error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
+        if not full and error.errno not in _BAD_PLACES:
             raise
         detail = os.strerror(error.errno or 0)
         named = error.filename

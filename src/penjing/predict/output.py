@@ -46,7 +46,9 @@ def write_predictions(
     """
     kind = format_of(target, format)
     if target.exists() and not overwrite:
-        raise DataError("exists already", where=str(target), next_step="choose another name, or allow overwriting")
+        raise DataError(
+            "exists already", where=str(target), next_step="choose another name, or replace it: --overwrite"
+        )
     part = target.with_name(f"{target.name[:40]}.{secrets.token_hex(8)}.part")
     with _plainly(target):
         handle = _open(part, kind)
