@@ -10,7 +10,7 @@ from unit_training import train_tiny
 from penjing.core.errors import CapabilityError
 from penjing.train.config import TrainConfig
 from penjing.train.gradient.sequence import SequenceTrainer
-from penjing.train.optim import Ema, Lion, Masters, ParameterGroup, build_optimizer, divides_gradients
+from penjing.train.optim import RATE_OVER_ADAMW, Ema, Lion, Masters, ParameterGroup, build_optimizer, divides_gradients
 from penjing.train.precision import LossScale
 from penjing.train.schedule import factor
 
@@ -199,3 +199,12 @@ def test_adamw_divides_gradients_as_if_they_had_been_scaled():
         build_optimizer(groups, masters, TrainConfig(optimizer=name), 1e-2) for name in ("sgd", "adafactor", "lion")
     ]
     assert not any(map(divides_gradients, others))
+
+
+@pytest.mark.parametrize("optimizer", RATES)
+def test_the_default_rate_suits_the_optimizer(tiny_task, tiny_splits, tiny_pretrained, tmp_path, optimizer):
+    config = TrainConfig(optimizer=optimizer, epochs=6, head_start="random")
+    result = train_tiny(tiny_task, tiny_splits, tiny_pretrained, config, tmp_path)
+    assert result.config.learning_rate == pytest.approx(2e-4 * RATE_OVER_ADAMW[optimizer])
+    losses = [entry["loss"] for entry in result.history[1:]]
+    assert losses[-1] < losses[0]
