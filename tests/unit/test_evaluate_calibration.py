@@ -45,8 +45,8 @@ def test_the_fitted_temperature_is_the_best_of_a_fine_grid():
         return -np.log(np.clip(probs[np.arange(len(probs)), targets], 1e-12, 1)).mean()
 
     best = min(np.geomspace(0.05, 20, 2000), key=loss)
-    # The doubt that is kept, one row in N + 2, softens a little further.
-    assert best <= found == pytest.approx(best, rel=0.25)
+    # The doubt that is kept, one row in N + 2, softens a little further; the prior holds back a little.
+    assert found == pytest.approx(best, rel=0.25)
     assert loss(found) < loss(best) + 0.01
     assert found > 1.5  # naive Bayes is far too sure of itself
 
@@ -116,4 +116,23 @@ def test_few_rows_that_are_all_right_do_not_justify_any_confidence(num_rows):
     probs = np.tile([0.8, 0.1, 0.1], (num_rows, 1))
     temperature = fit_temperature(probs, np.zeros(num_rows, int), "softmax")
     confidence = rescale(probs, temperature, "softmax")[0, 0]
-    assert confidence == pytest.approx(1 - 1 / (num_rows + 2), abs=0.01)
+    assert 0.8 < confidence < 1 - 1 / (num_rows + 2) + 0.01
+
+
+def test_a_dozen_rows_move_the_temperature_less_than_many():
+    """Averaged over data sets, confidence calibrated on 12 rows is closer to the truth than one left as it was."""
+    rng = np.random.default_rng(3)
+
+    def drawn(count, temperature):
+        logits = rng.normal(0, 2, (count, 3))
+        probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        targets = (probs.cumsum(1) > rng.random((count, 1))).argmax(1)
+        return rescale(probs, 1 / temperature, "softmax"), targets
+
+    errors = []
+    for true in np.exp(rng.normal(0, 0.4, 40)):
+        probs, targets = drawn(2_000, true)
+        found = [fit_temperature(*drawn(count, true), "softmax") for count in (12, 500)]
+        errors.append([reliability(rescale(probs, t, "softmax"), targets, "softmax")[0] for t in (1.0, *found)])
+    untouched, few, many = np.mean(errors, axis=0)
+    assert many < few < untouched

@@ -46,7 +46,8 @@ def _show(console: Console, found: CheckReport) -> None:
         for example in finding.examples:
             detail = example.detail if finding.code in _QUOTING else console.tell(example.detail)
             console.line(f"    {example.row_id}: {detail}")
-        console.line(f"    → {console.tell(finding.what_to_do)}")
+        if finding.what_to_do != "nothing":
+            console.line(f"    → {console.tell(finding.what_to_do)}")
     for name, reason in found.skipped.items():
         zh = f"· 未检查：{console.tell(name)}（{console.tell(reason)}）"
         console.line(console.say(f"· not checked: {name} ({reason})", zh))

@@ -19,6 +19,7 @@ Kind = Literal["softmax", "sigmoid"]
 NUM_BINS = 15
 # Beyond these a temperature says the classifier knows nothing, or the validation rows are memorised.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+_PRIOR_SPREAD = 0.5  # of log T: two in three temperatures are expected between 0.6 and 1.6
 _TINY = 1e-12
 
 
@@ -48,7 +49,8 @@ def fit_temperature(probs: np.ndarray, targets: np.ndarray, kind: Kind) -> float
 
     The NLL is convex in 1/T, so a golden-section search over log T finds the minimum; no gradient is needed. Targets
     keep one row in N + 2 of doubt (Platt 1999, section 2.2): a few rows that are all right would otherwise justify any
-    confidence, and T would fall without bound.
+    confidence, and T would fall without bound. log T has a normal prior around 0, for a dozen rows know little about T;
+    hundreds outweigh it.
 
     Args:
         probs: [N, C] as predicted, at temperature 1.
@@ -65,7 +67,8 @@ def fit_temperature(probs: np.ndarray, targets: np.ndarray, kind: Kind) -> float
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        return _doubtful_nll(rescale(probs, float(np.exp(log_temperature)), kind), targets, kind)
+        prior = (log_temperature / _PRIOR_SPREAD) ** 2 / (2 * len(probs))
+        return _doubtful_nll(rescale(probs, float(np.exp(log_temperature)), kind), targets, kind) + prior
 
     return float(np.exp(_golden_section(loss, np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))))
 
