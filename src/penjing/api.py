@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from penjing.select.quote import Quote
     from penjing.select.rank import Selection
 
-# Of a quote's time, what one candidate may take while the model is chosen.
-CHOICE_SHARE = 1 / 2  # of the time of a quote, over all candidates; scratch counts as one
+# Of a quote's time, what all candidates together may take while the model is chosen.
+CHOICE_SHARE = 1 / 2
 
 
 def check(

@@ -306,6 +306,11 @@ def test_neighbouring_accents_of_latin_1_are_no_chinese(write):
     assert "Grüße" in read(write("b.csv", "text,label\nviele Grüße,1\nok,2\n".encode("latin-1"))).rows[0]["text"]
 
 
+def test_a_rare_character_does_not_make_chinese_latin_1(write):
+    text = "text,label\n" + "这家店的东西很好，下次还会再来,1\n" * 5 + "符号\ue3ea在这里,0\n"
+    assert "\ue3ea" in read(write("a.csv", text.encode("gb18030"))).rows[-1]["text"]
+
+
 def test_wrong_encoding_names_the_line(write):
     path = write("a.csv", b"text,label\n" + b"fine,1\n" * 3 + "très bien,1\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"a\.csv:5: byte 0xe8 cannot be read as utf-8"):

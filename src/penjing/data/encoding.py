@@ -121,8 +121,9 @@ def _legacy_encoding(path: Path) -> str:
 
 
 def _private(text: str) -> bool:
-    """Whether characters without a meaning of their own occur, as where "üß" of Latin-1 is taken for a pair."""
-    return any("\ue000" <= character <= "\uf8ff" for character in text)
+    """Whether many characters have no meaning of their own, as where "üß" of Latin-1 is taken for a pair."""
+    beyond = [character for character in text if not character.isascii()]
+    return sum("\ue000" <= character <= "\uf8ff" for character in beyond) > 0.1 * len(beyond)
 
 
 def _valid_utf8(sample: bytes) -> int:

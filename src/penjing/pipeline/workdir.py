@@ -301,7 +301,7 @@ def disk_errors(where: Path) -> Iterator[None]:
             raise PenjingError(
                 f"cannot be used ({detail})",
                 where=os.fsdecode(named),
-                next_step="free some space there" if full else "allow access to it",
+                next_step="free some space there" if full else "check the path and its rights",
             ) from error
         if full:
             raise PenjingError(

@@ -35,8 +35,7 @@ _IDLE: tuple[tuple[Callable[[TrainConfig], bool], str, tuple[str, ...]], ...] = 
     (lambda c: c.optimizer == "schedule-free", "optimizer", ("schedule", "ema")),
     (lambda c: c.method != "last-k", "method", ("last_k",)),
     (lambda c: c.method != "full", "method", ("frozen_layers", "train_embeddings")),
-    (lambda c: c.method not in ("lora", "dora", "ia3"), "method", ("adapter",)),
-    (lambda c: c.method == "ia3", "method", ("adapter",)),
+    (lambda c: c.method not in ("lora", "dora"), "method", ("adapter",)),
     (lambda c: c.loss != "focal", "loss", ("focal_gamma",)),
     (lambda c: c.pretrain.epochs == 0, "pretrain.epochs", ("pretrain",)),
 )
