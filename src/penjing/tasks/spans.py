@@ -9,9 +9,9 @@ from typing import Any
 
 from penjing.core.errors import DataError
 from penjing.core.task import Row, Span
+from penjing.data.labels import MAX_LABEL_CHARS
 
 MAX_SPANS = 10_000
-MAX_LABEL_CHARS = 300
 # Below this share of spans, overlaps are slips of the annotators rather than something to learn.
 OVERLAP_SHARE = 0.01
 

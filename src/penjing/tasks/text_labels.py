@@ -8,9 +8,9 @@ from typing import Any
 
 from penjing.core.errors import DataError
 from penjing.core.task import Roles, Row
+from penjing.data.labels import MAX_LABEL_CHARS
 
 MAX_LABELS = 5_000
-MAX_LABEL_CHARS = 300
 
 
 def label_text(value: Any, where: str) -> str:
