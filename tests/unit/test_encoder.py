@@ -22,8 +22,7 @@ def batch(tiny_pretrained):
     ids = torch.randint(vocabulary, (4, 13), generator=generator)
     lengths = torch.tensor([13, 7, 1, 10])
     mask = (torch.arange(13)[None] < lengths[:, None]).long()
-    segments = (torch.arange(13)[None] >= torch.tensor([6, 3, 9, 5])[:, None]).long()
-    return ids, mask, segments
+    return ids, mask
 
 
 @pytest.fixture
@@ -31,33 +30,24 @@ def reference(tiny_pretrained):
     return transformers.BertModel.from_pretrained(tiny_pretrained.directory, attn_implementation="eager").eval()
 
 
-@pytest.mark.parametrize("segmented", [False, True])
 @pytest.mark.parametrize("padded", [False, True])
-def test_equals_transformers(tiny_pretrained, reference, batch, segmented, padded):
-    ids, mask, segments = batch
+def test_equals_transformers(tiny_pretrained, reference, batch, padded):
+    ids, mask = batch
     encoder = load_bert(tiny_pretrained.directory).eval()
     with torch.no_grad():
-        found = encoder(ids, mask if padded else None, segments if segmented else None)
+        found = encoder(ids, mask if padded else None)
         expected = reference(
             input_ids=ids,
             attention_mask=mask if padded else None,
-            token_type_ids=segments if segmented else None,
         ).last_hidden_state
     real = mask.bool() if padded else torch.ones_like(mask).bool()
     assert float((found - expected)[real].abs().max()) < 1e-5
     assert found.shape == expected.shape
 
 
-def test_segments_matter(tiny_pretrained, batch):
-    ids, mask, segments = batch
-    encoder = load_bert(tiny_pretrained.directory).eval()
-    with torch.no_grad():
-        assert float((encoder(ids, mask, segments) - encoder(ids, mask)).abs().max()) > 1e-3
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_padding_changes_nothing(tiny_pretrained, batch, dtype):
-    ids, mask, _ = batch
+    ids, mask = batch
     encoder = load_bert(tiny_pretrained.directory).eval().to(dtype)
     with torch.no_grad():
         padded = encoder(ids, mask)[1, :7]
@@ -66,7 +56,7 @@ def test_padding_changes_nothing(tiny_pretrained, batch, dtype):
 
 
 def test_gradients_equal_those_of_transformers(tiny_pretrained, reference, batch):
-    ids, mask, _ = batch
+    ids, mask = batch
     encoder = load_bert(tiny_pretrained.directory).double()
     reference = reference.double()
     weight = torch.randn(64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -88,7 +78,7 @@ def test_gradients_equal_those_of_transformers(tiny_pretrained, reference, batch
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_activation_checkpointing_gives_the_same_gradients(tiny_pretrained, batch, dropout):
-    ids, mask, _ = batch
+    ids, mask = batch
 
     def gradients(checkpointing: bool) -> list[torch.Tensor]:
         encoder = load_encoder(tiny_pretrained, dropout=dropout, checkpointing=checkpointing).double().train()
@@ -169,7 +159,7 @@ def other(request, tmp_path, tiny_pretrained):
 
 def test_other_architectures_run_behind_the_same_signature(other, batch):
     pretrained, model = other
-    ids, mask, _ = batch
+    ids, mask = batch
     encoder = load_encoder(pretrained).eval()
     assert isinstance(encoder, HubEncoder) and not isinstance(encoder, Encoder)
     assert encoder.hidden_size == 32

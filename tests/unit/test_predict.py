@@ -65,7 +65,7 @@ def test_pairs_are_tuples_lists_or_rows(pair_predictor):
     assert np.array_equal(first.probs, second.probs)
     assert np.array_equal(first.probs, third.probs)
     (turned,) = pair_predictor.predict([(right, left)])
-    assert not np.allclose(first.probs, turned.probs, atol=1e-6)
+    assert abs(np.log(first.probs / turned.probs)).max() > 0.1
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_tokenizer_that_is_none_is_refused_with_its_name(copy):
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("text-pair", "wants an input 'token_type_ids'"),
+        ("text-pair", r"tensor 'input_ids' is int64 \['batch', 2, 'length'\]"),
         ("tabular-regression", "wants an input 'features'"),
         ("text-classification/binary", r"tensor 'logits' is float32 \['batch', 2\]"),
     ],

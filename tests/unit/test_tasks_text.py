@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,13 +114,18 @@ def test_rows_that_come_again_are_not_tokenized_again(kind, task_rows, text_sett
         assert np.array_equal(array, again[name]) and np.array_equal(once[name], array[[*range(len(rows)), 0]])
 
 
-def test_segments_are_an_input_only_of_pairs_whose_tokenizer_has_two(task_rows, text_settings, tiny_tokenizers):
-    single, _ = _task("text-classification", task_rows, text_settings)
+def test_the_texts_of_a_pair_are_encoded_each_by_itself(task_rows, text_settings):
     pair, rows = _task("text-pair", task_rows, text_settings)
-    unigram, _ = _task("text-pair", task_rows, replace(text_settings, tokenizer_file=tiny_tokenizers["unigram"]))
-    assert set(single.encode(rows[:0] or [{"text": "a"}])) == {"input_ids", "attention_mask"}
-    assert set(pair.encode(rows[:3])) == {"input_ids", "attention_mask", "token_type_ids"}
-    assert set(unigram.encode(rows[:3])) == {"input_ids", "attention_mask"}
+    batch = pair.encode(rows[:3])
+    encoder = TextEncoder(text_settings)
+    names = (pair.roles.text, pair.roles.text_pair)
+    for i, row in enumerate(rows[:3]):
+        for j, name in enumerate(names):
+            size = int(batch["attention_mask"][i, j].sum())
+            assert batch["input_ids"][i, j, :size].tolist() == encoder.tokens([row[name]])[0].tolist()
+    sizes = [encoder.lengths([row[name] for row in rows]) for name in names]
+    assert pair.lengths(rows).tolist() == (2 * np.maximum(*sizes)).tolist()
+    assert batch["input_ids"].shape == (3, 2, pair.lengths(rows[:3]).max() // 2)
 
 
 def test_targets(task_rows, text_settings):

@@ -1,4 +1,4 @@
-"""The ONNX graph of our own encoder with mean pooling and a linear head, written node by node.
+"""The ONNX graph of our own encoder with mean pooling and a linear head, for texts or pairs, written node by node.
 
 Tracing the same model takes the exporter of torch seconds, most of a short run; writing it down takes milliseconds. The
 operators are standard ones, in the shapes that onnxruntime's optimizer fuses at load (LayerNormalization with its
@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from penjing.core.task import Signature
 from penjing.models.dropout import PooledDropout
 from penjing.models.encoder import Encoder, Layer, WordEmbedding
-from penjing.train.gradient.sequence import SequenceModel
+from penjing.train.gradient.sequence import PairModel, SequenceModel
 
 _MASKED = -30000.0  # as `penjing.models.encoder.attention_bias`
 _IR_VERSION = {23: 11}  # what an operator set needs at least; 10 otherwise
 _KNOWN = {
     SequenceModel,
+    PairModel,
     Encoder,
     Layer,
     PooledDropout,
@@ -56,9 +57,14 @@ def write_bert(model: SequenceModel, signature: Signature, path: Path, *, opset:
         opset: ONNX operator set, 18 or later.
     """
     graph = _Graph()
-    names = [spec.name for spec in signature.inputs]
-    hidden = _embeddings(graph, model.encoder, "token_type_ids" in names)
-    mask = graph.add("Cast", "attention_mask", to=TensorProto.FLOAT)
+    ids, mask = "input_ids", "attention_mask"
+    pairs = isinstance(model, PairModel)
+    if pairs:  # [B, 2, L] → [2B, L]
+        length = graph.add("Shape", ids, start=2, end=3)
+        texts = graph.add("Concat", graph.ints(-1), length, axis=0)
+        ids, mask = (graph.add("Reshape", name, texts) for name in (ids, mask))
+    hidden = _embeddings(graph, model.encoder, ids, "texts" if pairs else "batch")
+    mask = graph.add("Cast", mask, to=TensorProto.FLOAT)
     hidden_mask = graph.add("Unsqueeze", mask, graph.ints(1))  # [B, 1, L]
     missing = graph.add("Sub", graph.scalar(1.0), graph.add("Unsqueeze", hidden_mask, graph.ints(1)))
     bias = graph.add("Mul", missing, graph.scalar(_MASKED))  # [B, 1, 1, L]
@@ -68,6 +74,8 @@ def write_bert(model: SequenceModel, signature: Signature, path: Path, *, opset:
     total = graph.add("Squeeze", graph.add("MatMul", hidden_mask, hidden), graph.ints(1))
     count = graph.add("ReduceSum", mask, graph.ints(1), keepdims=1)
     pooled = graph.add("Div", total, count)
+    if pairs:
+        pooled = _compared(graph, pooled, model.encoder.hidden_size)
     output = signature.outputs[0]
     head = (graph.tensor(model.head.weight), graph.tensor(model.head.bias))
     graph.add("Gemm", pooled, *head, output=output.name, transB=1)
@@ -168,20 +176,27 @@ class _Graph:
         return self.add("LayerNormalization", hidden, *weights, axis=-1, epsilon=norm.eps)
 
 
-def _embeddings(graph: _Graph, encoder: Encoder, segments: bool) -> str:
-    """[B, L, H], as `Encoder.embed`."""
-    words = graph.add("Gather", graph.tensor(encoder.words.weight), "input_ids")
+def _compared(graph: _Graph, pooled: str, width: int) -> str:
+    """[2B, H] → [B, 4H], as `PairModel.pool`."""
+    both = graph.add("Reshape", pooled, graph.ints(-1, 2, width))
+    first, second = (
+        graph.add("Squeeze", graph.add("Gather", both, graph.ints(i), axis=1), graph.ints(1)) for i in (0, 1)
+    )
+    distance = graph.add("Abs", graph.add("Sub", first, second))
+    return graph.add("Concat", first, second, distance, graph.add("Mul", first, second), axis=1)
+
+
+def _embeddings(graph: _Graph, encoder: Encoder, ids: str, rows: str) -> str:
+    """[B, L, H], as `Encoder.embed`; `rows` names the first dimension."""
+    words = graph.add("Gather", graph.tensor(encoder.words.weight), ids)
     if encoder.words.weight.dtype != torch.float32:
         words = graph.add("Cast", words, to=TensorProto.FLOAT)
-    shape = graph.add("Shape", "input_ids", start=1, end=2)
-    table = encoder.positions.weight if segments else encoder.positions.weight + encoder.types.weight[0]
-    places = graph.add("Slice", graph.tensor(table), graph.ints(0), shape, graph.ints(0))
-    if segments:
-        places = graph.add("Add", places, graph.add("Gather", graph.tensor(encoder.types.weight), "token_type_ids"))
-    total = graph.add("Add", words, places)
+    shape = graph.add("Shape", ids, start=1, end=2)
+    table = graph.tensor(encoder.positions.weight + encoder.types.weight[0])
+    total = graph.add("Add", words, graph.add("Slice", table, graph.ints(0), shape, graph.ints(0)))
     # Said, because it does not follow from a slice, and residuals are fused only where both sides are known alike.
     graph.known_shapes.append(
-        helper.make_tensor_value_info(total, TensorProto.FLOAT, ("batch", "length", encoder.hidden_size))
+        helper.make_tensor_value_info(total, TensorProto.FLOAT, (rows, "length", encoder.hidden_size))
     )
     return graph.norm(total, encoder.embedding_norm)
 

@@ -114,11 +114,11 @@ class Encoder(nn.Module):
         """Width of a token's vector."""
         return self.config.hidden_size
 
-    def embed(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """[B, L] ids → [B, L, H]: words + positions + segment, normalised."""
+    def embed(self, input_ids: Tensor) -> Tensor:
+        """[B, L] ids → [B, L, H]: words + positions + the first segment, normalised."""
         positions_L = torch.arange(input_ids.shape[1], device=input_ids.device)
-        types = self.types.weight[0] if token_type_ids is None else self.types(token_type_ids)
-        hidden_BLH = self.words(input_ids).to(types.dtype) + (self.positions(positions_L) + types)
+        segment_H = self.types.weight[0]
+        hidden_BLH = self.words(input_ids).to(segment_H.dtype) + (self.positions(positions_L) + segment_H)
         return self.embedding_norm(hidden_BLH)
 
     def freeze_lowest(self, num_layers: int) -> None:
@@ -128,38 +128,31 @@ class Encoder(nn.Module):
             layer.requires_grad_(False)
             layer.drop = PooledDropout(0.0)
 
-    def lower(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
-    ) -> Tensor:
+    def lower(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """[B, L, H]: states below the first layer that is trained."""
         if not self.num_frozen:
-            return self.drop(self.embed(input_ids, token_type_ids))
+            return self.drop(self.embed(input_ids))
         with torch.no_grad():
-            hidden_BLH = self.embed(input_ids, token_type_ids)
+            hidden_BLH = self.embed(input_ids)
             bias_B11L = attention_bias(attention_mask, hidden_BLH.dtype)
             for layer in self.layers[: self.num_frozen]:
                 hidden_BLH = layer(hidden_BLH, bias_B11L)
         return hidden_BLH
 
     def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        lower_BLH: Tensor | None = None,
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, lower_BLH: Tensor | None = None
     ) -> Tensor:
         """Encode a batch.
 
         Args:
             input_ids: [B, L] int.
             attention_mask: [B, L], 1 for tokens and 0 for padding; None when no row is padded.
-            token_type_ids: [B, L] segment of each token; None: all 0.
             lower_BLH: what `lower` gave for these rows, where that is known already.
 
         Returns:
             [B, L, H].
         """
-        hidden_BLH = self.lower(input_ids, attention_mask, token_type_ids) if lower_BLH is None else lower_BLH
+        hidden_BLH = self.lower(input_ids, attention_mask) if lower_BLH is None else lower_BLH
         bias_B11L = attention_bias(attention_mask, hidden_BLH.dtype)
         for layer in self.layers[self.num_frozen :]:
             if self.checkpointing and self.training:
@@ -274,25 +267,19 @@ def _read_state(read: Callable[[str], Tensor], num_layers: int) -> dict[str, Ten
 class HubEncoder(nn.Module):
     """Any other encoder, run by transformers behind the signature of `Encoder`."""
 
-    def __init__(self, model: nn.Module, takes_segments: bool) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.takes_segments = takes_segments
 
     @property
     def hidden_size(self) -> int:
         """Width of a token's vector."""
         return int(self.model.config.hidden_size)
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """As `Encoder.forward`."""
-        inputs: dict[str, Tensor] = {"input_ids": input_ids}
-        inputs["attention_mask"] = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        if token_type_ids is not None and self.takes_segments:
-            inputs["token_type_ids"] = token_type_ids
-        return self.model(**inputs).last_hidden_state
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        return self.model(input_ids=input_ids, attention_mask=mask).last_hidden_state
 
 
 def load_encoder(pretrained: Pretrained, *, dropout: float = 0.0, checkpointing: bool = False) -> nn.Module:
@@ -314,9 +301,7 @@ def load_encoder(pretrained: Pretrained, *, dropout: float = 0.0, checkpointing:
             where=pretrained.name,
             next_step="choose another model (penjing models)",
         )
-    return HubEncoder(
-        _load_hub(pretrained, dropout, checkpointing), takes_segments=values.get("type_vocab_size", 0) > 1
-    )
+    return HubEncoder(_load_hub(pretrained, dropout, checkpointing))
 
 
 def _load_hub(pretrained: Pretrained, dropout: float, checkpointing: bool) -> nn.Module:

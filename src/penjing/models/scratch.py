@@ -151,12 +151,11 @@ def _train_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
 
 
 def _frame(tokenizer: Tokenizer) -> Tokenizer:
-    """Put [CLS] and [SEP] around texts and pairs, as BERT does."""
+    """Put [CLS] and [SEP] around texts, as BERT does."""
     from tokenizers import processors
 
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("[CLS]", "[SEP]")],
     )
     return tokenizer

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -31,22 +31,6 @@ CHARS_PER_TOKEN = 32
 PAD_TOKENS = ("[PAD]", "<pad>", "<|pad|>")
 METASPACE = "\u2581"
 _SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """One tokenized row.
-
-    Args:
-        ids: [L] int32, special tokens included.
-        type_ids: [L] int8, the segment of each token: 0 for the first text, 1 for the second where the model uses it.
-    """
-
-    ids: np.ndarray
-    type_ids: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -101,37 +85,32 @@ class TextEncoder:
             found = _in_use[key] = _load(data, self.settings)
         return found
 
-    def tokens(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> list[Tokens]:
-        """Tokenize each text, or each (text, pair), truncated to `max_length`; keep these to encode only once."""
-        return [
-            Tokens(np.asarray(encoding.ids, np.int32), np.asarray(encoding.type_ids, np.int8))
-            for encoding in self._encodings(texts, pairs, with_offsets=False)
-        ]
+    def tokens(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """[L] int32 ids of each text, special tokens included, truncated to `max_length`; keep them to encode once."""
+        return [np.asarray(encoding.ids, np.int32) for encoding in self._encodings(texts, with_offsets=False)]
 
-    def lengths(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> np.ndarray:
-        """[N] int64: tokens of each row after truncation, special tokens included."""
-        encodings = self._encodings(texts, pairs, with_offsets=False)
+    def lengths(self, texts: Sequence[str]) -> np.ndarray:
+        """[N] int64: tokens of each text after truncation, special tokens included."""
+        encodings = self._encodings(texts, with_offsets=False)
         return np.fromiter((len(encoding.ids) for encoding in encodings), np.int64, len(texts))
 
-    def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    def encode(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """A padded batch.
 
         Returns:
-            input_ids, attention_mask and token_type_ids, each [N, L] int64, L the longest row of the batch.
+            input_ids and attention_mask, each [N, L] int64, L the longest text of the batch.
         """
-        return self.pad(self.tokens(texts, pairs))
+        return self.pad(self.tokens(texts))
 
-    def pad(self, rows: Sequence[Tokens]) -> dict[str, np.ndarray]:
-        """Stack tokenized rows into the arrays `encode` returns."""
+    def pad(self, rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Stack tokenized texts into the arrays `encode` returns."""
         width = max((len(row) for row in rows), default=0)
         input_ids = np.full((len(rows), width), self.pad_id, np.int64)
         attention_mask = np.zeros((len(rows), width), np.int64)
-        token_type_ids = np.zeros((len(rows), width), np.int64)
         for i, row in enumerate(rows):
-            input_ids[i, : len(row)] = row.ids
+            input_ids[i, : len(row)] = row
             attention_mask[i, : len(row)] = 1
-            token_type_ids[i, : len(row)] = row.type_ids
-        return {"input_ids": input_ids, "attention_mask": attention_mask, "token_type_ids": token_type_ids}
+        return {"input_ids": input_ids, "attention_mask": attention_mask}
 
     def offsets(self, texts: Sequence[str]) -> np.ndarray:
         """Where each token of `encode(texts)` lies in its text.
@@ -140,7 +119,7 @@ class TextEncoder:
             [N, L, 2] int64: first character and one past the last, blanks trimmed; (-1, -1) for tokens that stand for
             no character of the text (special tokens, the prefix, padding).
         """
-        encodings = self._encodings(texts, None, with_offsets=True)
+        encodings = self._encodings(texts, with_offsets=True)
         width = max((len(encoding.ids) for encoding in encodings), default=0)
         spans = np.full((len(texts), width, 2), -1, np.int64)
         for i, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
@@ -148,12 +127,9 @@ class TextEncoder:
                 spans[i, j] = span
         return spans
 
-    def _encodings(self, texts: Sequence[str], pairs: Sequence[str] | None, *, with_offsets: bool) -> list[Encoding]:
-        rows: list[Any] = [self._prepare(text) for text in texts]
-        if pairs is not None:
-            rows = list(zip(rows, map(self._prepare, pairs), strict=True))
+    def _encodings(self, texts: Sequence[str], *, with_offsets: bool) -> list[Encoding]:
         encode = self.tokenizer.encode_batch if with_offsets else self.tokenizer.encode_batch_fast
-        return encode(rows)
+        return encode([self._prepare(text) for text in texts])
 
     def _prepare(self, text: str) -> str:
         """Prefix a text and bound the time it can take; characters keep their places."""

@@ -63,16 +63,24 @@ def score_of(task: Task, error: float) -> float:
 
 
 def probe_predictor(task: Task, features: Features) -> Predictor:
-    """Fit the head on some rows' embeddings, and predict others with it through the task itself."""
-    from penjing.train.head_start import fit_probe
+    """Fit the head on some rows' embeddings, and predict others with it through the task itself.
+
+    The first rows it is given, the most there are (see `judge`), choose the penalty for all.
+    """
+    from penjing.train.head_start import choose_penalty, fit_probe
 
     output = task.signature.outputs[0].name
     num_outputs = max(1, len(task.labels))
 
+    penalty: list[float] = []
+
     def predict(learn: np.ndarray, judge: np.ndarray) -> list[Prediction]:
         inputs_NH = features.features_NH[learn]
+        wanted = (inputs_NH, features.targets[learn], num_outputs, features.trainer.objective)
         with _few_threads(inputs_NH.numel() * num_outputs):
-            weight_CH, bias_C = fit_probe(inputs_NH, features.targets[learn], num_outputs, features.trainer.objective)
+            if not penalty:
+                penalty.append(choose_penalty(*wanted))
+            weight_CH, bias_C = fit_probe(*wanted, l2=penalty[0])
         logits_NC = (features.features_NH[judge] @ weight_CH.T + bias_C).cpu().numpy()
         return task.predict(lambda _: {output: logits_NC}, {})
 

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +16,13 @@ from pydantic import Field
 
 from penjing.core.errors import DataError
 from penjing.core.task import Batch, Roles, Row, TensorSpec, TextSettings
-from penjing.models.tokenizer import TextEncoder, Tokens
+from penjing.models.tokenizer import TextEncoder
 from penjing.tasks.state import TaskState
 
 TOKENIZER_FILE = "tokenizer.json"
 # Ten novels' worth; the tokenizer reads only the beginning, but a row this long is a mistake of whoever made the file.
 MAX_TEXT_CHARS = 10_000_000
-MAX_KEPT_ROWS = 100_000  # whose tokens are remembered: 30 MB at the length of a message, 130 MB at 256 tokens
+MAX_KEPT_TEXTS = 100_000  # whose tokens are remembered: 30 MB at the length of a message, 130 MB at 256 tokens
 
 
 class TextInputState(TaskState):
@@ -38,6 +37,9 @@ class TextInputState(TaskState):
 @dataclass(frozen=True)
 class TextInput:
     """Reads texts out of rows and encodes them.
+
+    The two texts of a pair are encoded each by itself and stand side by side, on an axis of their own; see
+    docs/decisions/0015-pairs-apart.md.
 
     Args:
         settings: tokenizer, greatest length, prefix.
@@ -54,11 +56,6 @@ class TextInput:
         """The tokenizer, loaded on first use."""
         return TextEncoder(self.settings)
 
-    @cached_property
-    def has_segments(self) -> bool:
-        """Whether the model is told which of two texts a token belongs to (BERT is, XLM-R is not)."""
-        return self.text_pair is not None and bool(self.encoder.encode(["a"], ["b"])["token_type_ids"].any())
-
     @property
     def roles(self) -> Roles:
         """The columns it reads."""
@@ -67,34 +64,38 @@ class TextInput:
     @property
     def specs(self) -> tuple[TensorSpec, ...]:
         """The model's inputs."""
-        names = ["input_ids", "attention_mask", *(["token_type_ids"] if self.has_segments else [])]
-        return tuple(TensorSpec(name, ("batch", "length"), "int64") for name in names)
+        shape = ("batch", "length") if self.text_pair is None else ("batch", 2, "length")
+        return tuple(TensorSpec(name, shape, "int64") for name in ("input_ids", "attention_mask"))
 
     def lengths(self, rows: Sequence[Row]) -> np.ndarray:
-        """[N] int64: tokens a row after truncation."""
-        return self.encoder.lengths(*self._columns(rows))
+        """[N] int64: tokens a row after truncation; of a pair, as many as it takes with the shorter text padded."""
+        first, second = self._columns(rows)
+        if second is None:
+            return self.encoder.lengths(first)
+        return 2 * np.maximum(self.encoder.lengths(first), self.encoder.lengths(second))
 
     def encode(self, rows: Sequence[Row], *, again: bool = False) -> Batch:
         """Rows → padded arrays named as `specs`; `again`: they will be asked for again, as training rows are."""
         first, second = self._columns(rows)
-        arrays = self.encoder.pad(self._recalled(first, second)) if again else self.encoder.encode(first, second)
-        return {spec.name: arrays[spec.name] for spec in self.specs}
+        texts = first if second is None else [text for pair in zip(first, second, strict=True) for text in pair]
+        arrays = self.encoder.pad(self._recalled(texts)) if again else self.encoder.encode(texts)
+        if second is None:
+            return arrays
+        return {name: array.reshape(len(rows), 2, -1) for name, array in arrays.items()}
 
     @cached_property
-    def _kept(self) -> dict[tuple[str, str | None], Tokens]:
+    def _kept(self) -> dict[str, np.ndarray]:
         return {}
 
-    def _recalled(self, first: list[str], second: list[str] | None) -> list[Tokens]:
-        """Tokens of each row, from memory where it has been met; tokenizing takes a fiftieth of a training step."""
-        keys = list(zip(first, second if second is not None else repeat(None), strict=False))
-        found = {key: self._kept[key] for key in keys if key in self._kept}
-        new = [key for key in dict.fromkeys(keys) if key not in found]
+    def _recalled(self, texts: list[str]) -> list[np.ndarray]:
+        """Tokens of each text, from memory where it has been met; tokenizing takes a fiftieth of a training step."""
+        found = {text: self._kept[text] for text in texts if text in self._kept}
+        new = [text for text in dict.fromkeys(texts) if text not in found]
         if new:
-            texts, pairs = [key[0] for key in new], [key[1] or "" for key in new]
-            found |= zip(new, self.encoder.tokens(texts, None if second is None else pairs), strict=True)
-            if len(self._kept) + len(new) <= MAX_KEPT_ROWS:
-                self._kept.update((key, found[key]) for key in new)
-        return [found[key] for key in keys]
+            found |= zip(new, self.encoder.tokens(new), strict=True)
+            if len(self._kept) + len(new) <= MAX_KEPT_TEXTS:
+                self._kept.update((text, found[text]) for text in new)
+        return [found[text] for text in texts]
 
     def _columns(self, rows: Sequence[Row]) -> tuple[list[str], list[str] | None]:
         first = [text_cell(row, self.text, i) for i, row in enumerate(rows)]

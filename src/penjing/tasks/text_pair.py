@@ -8,7 +8,7 @@ from penjing.tasks.text_classification import TextClassification
 
 
 class TextPair(TextClassification):
-    """Two texts → a label; both go through the model together, so that tokens of one can attend to the other."""
+    """Two texts → a label, from what the model makes of each text by itself, and how the two differ and agree."""
 
     kind: ClassVar[str] = "text-pair"
     reads_pairs: ClassVar[bool] = True

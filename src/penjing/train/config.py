@@ -46,7 +46,7 @@ class TrainConfig(BaseModel):
     head_start: Literal["probe", "random"] = Field(
         "probe", description="Start the head from a linear probe of the frozen encoder (LP-FT, Kumar et al. 2022)."
     )
-    max_length: int | None = Field(None, ge=8, le=8192, description="Tokens kept of a row; None: 256 or the model's.")
+    max_length: int | None = Field(None, ge=8, le=8192, description="Tokens kept of a text; None: 256 or the model's.")
     epochs: float | None = Field(None, gt=0, le=1000, description="Passes over the training rows; None: by size.")
     batch_rows: int = Field(32, ge=1, le=4096, description="Rows of one optimizer step, at most.")
     batch_tokens: int = Field(4096, ge=16, description="Tokens of one forward pass, padding included, at most.")

@@ -33,7 +33,7 @@ from penjing.train.attempt import Attempt
 from penjing.train.checkpoint import Position
 from penjing.train.config import TrainConfig
 from penjing.train.defaults import resolve_train
-from penjing.train.head_start import extract_features, fit_probe, start_rows
+from penjing.train.head_start import choose_penalty, extract_features, fit_probe, start_rows
 from penjing.train.honours import idle_settings, refuse_ignored
 from penjing.train.loop import Loop
 from penjing.train.lower_states import LowerStates, can_keep, compute_lower_states
@@ -280,7 +280,8 @@ def _start_head(
         else:
             found = event
     assert found is not None
-    weight, bias = fit_probe(*found, model.head.out_features, trainer.objective)  # type: ignore[attr-defined]
+    wanted = (*found, model.head.out_features, trainer.objective)  # type: ignore[attr-defined]
+    weight, bias = fit_probe(*wanted, l2=choose_penalty(*wanted))
     with torch.no_grad():
         model.head.weight.copy_(weight)
         model.head.bias.copy_(bias)

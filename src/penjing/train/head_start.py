@@ -22,6 +22,8 @@ from penjing.train.lower_states import LowerStates
 MAX_START_ROWS = 2_048
 """Rows a head starts from, at most. From 9,503 rows of Banking77 the head starts at 90.2% of the validation rows, from
 4,096 of them at 89.4%, and after the first pass nothing is left of the difference; 2,048 save two seconds more."""
+PENALTIES = (1e5, 1e4, 1e3, 1e2, 10.0, 1.0)
+_CROSSED_ROWS = 1_024  # fewer are judged in four parts, each in turn; of more, a quarter is enough
 _MAX_ITERATIONS = 100
 
 
@@ -73,13 +75,44 @@ def extract_features(
     yield torch.stack(features), torch.stack(targets)
 
 
+def choose_penalty(features_NH: Tensor, targets: Tensor, num_outputs: int, objective: Objective) -> float:
+    """The L2 penalty under which a probe does best on rows it has not seen; from strong to weak, while it gains.
+
+    Too weak a penalty is worse than no probe at all: it learns 2,048 pairs of questions by heart, and the head then
+    starts with logits of ten and more, mostly wrong (docs/decisions/0016-penalty-of-the-probe.md).
+
+    Args:
+        features_NH: [N, H].
+        targets: as the objective takes them.
+        num_outputs: C.
+        objective: the loss of the fine-tuning itself.
+    """
+    num_rows = len(features_NH)
+    order = torch.randperm(num_rows, generator=torch.Generator().manual_seed(num_rows))
+    parts = [part for part in order.tensor_split(4) if len(part)]
+    judged = parts[: 1 if num_rows >= _CROSSED_ROWS else None]
+    best, least = PENALTIES[0], float("inf")
+    for l2 in PENALTIES if len(parts) > 1 else ():
+        loss = 0.0
+        for part in judged:
+            learned = order[torch.isin(order, part, invert=True)]
+            weight_CH, bias_C = fit_probe(features_NH[learned], targets[learned], num_outputs, objective, l2=l2)
+            logits_MC = features_NH[part].float() @ weight_CH.T + bias_C
+            loss += float(objective.per_row(logits_MC, targets[part]).sum())
+        if loss >= least:
+            break
+        best, least = l2, loss
+    return best
+
+
 def fit_probe(
-    features_NH: Tensor, targets: Tensor, num_outputs: int, objective: Objective, *, l2: float = 1.0
+    features_NH: Tensor, targets: Tensor, num_outputs: int, objective: Objective, *, l2: float
 ) -> tuple[Tensor, Tensor]:
     """Minimise the objective plus an L2 penalty by L-BFGS, which is exact enough to be free of settings.
 
     Args:
-        features_NH: [N, H]; centred and scaled here to unit variance, so that `l2` means the same for every encoder.
+        features_NH: [N, H]; each is centred and scaled here to unit variance, so that `l2` means the same for every
+            encoder, and for products and distances of its vectors.
         targets: as the objective takes them.
         num_outputs: C.
         objective: the loss of the fine-tuning itself.
@@ -91,8 +124,8 @@ def fit_probe(
     # Sentence encoders put all texts into a narrow cone: what tells them apart is small beside what they share.
     center_H = features_NH.float().mean(0)
     centred_NH = features_NH.float() - center_H
-    scale = 1.0 / centred_NH.square().mean().sqrt().clamp(min=1e-6)
-    inputs_NH = centred_NH * scale
+    scale_H = 1.0 / centred_NH.square().mean(0).sqrt().clamp(min=1e-6)
+    inputs_NH = centred_NH * scale_H
     weight_CH = torch.zeros(num_outputs, inputs_NH.shape[1], device=inputs_NH.device, requires_grad=True)
     bias_C = torch.zeros(num_outputs, device=inputs_NH.device, requires_grad=True)
     solver = torch.optim.LBFGS(
@@ -107,5 +140,5 @@ def fit_probe(
         return loss
 
     solver.step(closure)
-    weight_CH = weight_CH.detach() * scale
+    weight_CH = weight_CH.detach() * scale_H
     return weight_CH, bias_C.detach() - weight_CH @ center_H

@@ -62,9 +62,7 @@ def compute_lower_states(model: nn.Module, task: Task, table: Table, device: str
     for positions in cut(order, lengths, batch_rows=64, batch_tokens=8192):
         batch = to_tensors(task.encode([table.rows[i] for i in positions], training=True), device)
         with torch.no_grad():
-            states_BLH = model.encoder.lower(
-                batch["input_ids"], batch.get("attention_mask"), batch.get("token_type_ids")
-            )
+            states_BLH = model.encoder.lower(batch["input_ids"], batch.get("attention_mask"))
         if flat_TH is None:
             flat_TH = torch.zeros(int(lengths.sum()), states_BLH.shape[-1], dtype=states_BLH.dtype, device=device)
         for row, position in enumerate(positions):

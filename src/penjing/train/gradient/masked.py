@@ -80,10 +80,11 @@ class MaskedTrainer:
 
     def loss(self, model: MaskedModel, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Sum of cross-entropies over hidden tokens, and their number."""
-        ids_BL, mask = batch["input_ids"], batch.get("attention_mask")
+        # The texts of pairs stand on an axis of their own; here each is a text like any other.
+        ids_BL, mask = (x if x is None else x.flatten(0, -2) for x in (batch["input_ids"], batch.get("attention_mask")))
         hidden_BL = self.token.choose(ids_BL, mask, self.probability)
         corrupted_BL = self._corrupt(ids_BL, hidden_BL, model.bias.shape[0])
-        vectors_BLH = model.encoder(corrupted_BL, mask, batch.get("token_type_ids"))
+        vectors_BLH = model.encoder(corrupted_BL, mask)
         scores_MV = model.scores(vectors_BLH[hidden_BL])
         scores_MV = scores_MV.to(torch.promote_types(scores_MV.dtype, torch.float32))
         return F.cross_entropy(scores_MV, ids_BL[hidden_BL], reduction="sum"), hidden_BL.sum()

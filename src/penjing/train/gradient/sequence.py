@@ -29,10 +29,10 @@ class SequenceModel(nn.Module):
     Mean pooling is what the sentence encoders of the catalog were pretrained with, so a linear probe already works.
     """
 
-    def __init__(self, encoder: nn.Module, num_outputs: int) -> None:
+    def __init__(self, encoder: nn.Module, num_outputs: int, width: int | None = None) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Linear(encoder.hidden_size, num_outputs)
+        self.head = nn.Linear(width or encoder.hidden_size, num_outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
@@ -40,7 +40,7 @@ class SequenceModel(nn.Module):
         """[B, H]: mean of the token vectors that are not padding."""
         mask = batch.get("attention_mask")
         known = {"lower_BLH": batch["lower"]} if "lower" in batch else {}
-        hidden_BLH = self.encoder(batch["input_ids"], mask, batch.get("token_type_ids"), **known)
+        hidden_BLH = self.encoder(batch["input_ids"], mask, **known)
         if mask is None:
             return hidden_BLH.mean(1)
         mask_BL1 = mask.unsqueeze(-1).to(hidden_BLH.dtype)
@@ -49,6 +49,20 @@ class SequenceModel(nn.Module):
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """{"logits": [B, C]}."""
         return {"logits": self.head(self.pool(batch))}
+
+
+class PairModel(SequenceModel):
+    """Encoder → mean over the tokens of each text → what is in either, where they differ and agree → linear head."""
+
+    def __init__(self, encoder: nn.Module, num_outputs: int) -> None:
+        super().__init__(encoder, num_outputs, width=4 * encoder.hidden_size)
+
+    def pool(self, batch: dict[str, Tensor]) -> Tensor:
+        """[B, 4H]: first, second, |first - second|, first · second (Conneau et al. 2017), from inputs [B, 2, L]."""
+        texts = {name: batch[name].flatten(0, 1) for name in ("input_ids", "attention_mask") if name in batch}
+        pooled_B2H = super().pool(texts).unflatten(0, (-1, 2))
+        first_BH, second_BH = pooled_B2H[:, 0], pooled_B2H[:, 1]
+        return torch.cat([first_BH, second_BH, (first_BH - second_BH).abs(), first_BH * second_BH], 1)
 
 
 class SequenceTrainer:
@@ -77,12 +91,13 @@ class SequenceTrainer:
         )
         self.mask_token = _mask_token(pretrained) if config.token_dropout else None
         encoder = load_encoder(pretrained, dropout=config.dropout, checkpointing=config.activation_checkpointing)
-        return SequenceModel(encoder, max(1, len(task.labels)))
+        self.pairs = "length" in task.signature.inputs[0].shape[2:]
+        return (PairModel if self.pairs else SequenceModel)(encoder, max(1, len(task.labels)))
 
     @property
     def keeps_lower_states(self) -> bool:
-        """Whether a row reaches the encoder the same in every epoch, so that frozen layers need run only once."""
-        return self.mask_token is None
+        """Whether a row reaches the encoder as one text, the same in every epoch: frozen layers then run only once."""
+        return self.mask_token is None and not self.pairs
 
     def observe(self, task: Task, table: Table) -> None:
         """Count the classes of the training rows, where the configuration weighs them."""
@@ -96,7 +111,7 @@ class SequenceTrainer:
         self.objective = replace(self.objective, class_weights=weights)
 
     def features(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-        """[B, H] inputs of the head, for a linear probe."""
+        """[B, H], or [B, 4H] of pairs: inputs of the head, for a linear probe."""
         return model.pool(batch)
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
