@@ -57,7 +57,9 @@ def main() -> None:
     for turn in range(1, arguments.repeats + 1):
         for side in SIDES:
             work = partial(measure_penjing, ours) if side == PENJING else partial(measure, side, rows[side])
-            measured[side].append(benchmark.step(f"{side}, turn {turn}", partial(work, arguments)))
+            measured[side].append(
+                benchmark.step(f"{side}, turn {turn}", partial(work, arguments), rival=side != PENJING)
+            )
     benchmark.finish(*summary(measured))
 
 

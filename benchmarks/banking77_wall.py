@@ -52,9 +52,10 @@ def main() -> None:
         command = partial(command_line, train, test, arguments, settings)
         runs.append(benchmark.step(f"penjing run, {turn}", command))
         stretch = partial(tutorial_step_seconds, parts["train"], arguments.steps, arguments.model)
-        stretches.append(benchmark.step(f"tutorial steps, {turn}", stretch))
+        stretches.append(benchmark.step(f"tutorial steps, {turn}", stretch, rival=True))
     timeline = benchmark.step("penjing run, with time stamps", partial(stamped, train, test, arguments, settings))
-    epochs = benchmark.step("tutorial epochs", partial(tutorial_epochs, parts, arguments.epochs, arguments.model))
+    train_tutorial = partial(tutorial_epochs, parts, arguments.epochs, arguments.model)
+    epochs = benchmark.step("tutorial epochs", train_tutorial, rival=True)
     benchmark.finish(*summary(runs, stretches, timeline, epochs))
 
 

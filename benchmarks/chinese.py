@@ -44,7 +44,7 @@ def main() -> None:
         parts = LOADERS[name](arguments.data)
         if arguments.smoke:
             parts = shrunk(parts)
-        theirs = benchmark.step(f"{name}: TF-IDF", partial(baseline, parts, arguments.smoke))
+        theirs = benchmark.step(f"{name}: TF-IDF", partial(baseline, parts, arguments.smoke), rival=True)
         ours = benchmark.step(f"{name}: penjing", partial(penjing_side, name, parts, arguments))
         notes += disagreement(name, ours)
         found, row = compared(name, ours, theirs, parts)

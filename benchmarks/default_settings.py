@@ -10,27 +10,36 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+SPLIT, DIRECT, PROBE = (
+    "src/penjing/data/config.py",
+    "src/penjing/train/direct/config.py",
+    "src/penjing/train/head_start.py",
+)
 # File → the one class that counts, or all of it.
 FILES: dict[str, str | None] = {
-    "src/penjing/data/config.py": "SplitConfig",
-    **dict.fromkeys(
-        f"src/penjing/train/{name}.py" for name in ("config", "defaults", "direct/config", "head_start", "method")
-    ),
+    SPLIT: "SplitConfig",
+    DIRECT: None,
+    PROBE: None,
+    **dict.fromkeys(f"src/penjing/train/{name}.py" for name in ("config", "defaults", "method")),
 }
+# Tables are learned without gradients, and no head of token classification starts from a probe.
+FILES_OF = {"german_credit": {SPLIT, DIRECT}, "fewfc": set(FILES) - {DIRECT, PROBE}}
 
 
 @cache
-def digest(commit: str | None = None) -> str | None:
-    """sha256 of the code of the default settings, words about them left out.
+def digest(benchmark: str, commit: str | None = None) -> str | None:
+    """sha256 of the code of the default settings that bear on a benchmark, words about them left out.
 
     Args:
+        benchmark: its name.
         commit: of the files; None: as they are now.
 
     Returns:
         None where git does not know the commit, or one of the files in it.
     """
     found = hashlib.sha256()
-    for name, wanted in FILES.items():
+    chosen = FILES_OF.get(benchmark, FILES)
+    for name, wanted in ((name, wanted) for name, wanted in FILES.items() if name in chosen):
         try:
             text = (ROOT / name).read_text(encoding="utf-8") if commit is None else _git("show", f"{commit}:{name}")
         except subprocess.CalledProcessError:
@@ -43,9 +52,8 @@ def digest(commit: str | None = None) -> str | None:
 
 
 def measured(document: dict[str, Any]) -> set[str | None]:
-    """The digests of the defaults a benchmark's steps were measured with; older pages name the commit."""
-    kept = document["environment"].get("defaults")
-    return {kept} if kept else {digest(step["commit"]) for step in document["steps"].values()}
+    """The digests of the defaults a benchmark's steps were measured with; a rival's do not depend on any."""
+    return {step["defaults"] for step in document["steps"].values() if not step["rival"]}
 
 
 class _WithoutWords(ast.NodeTransformer):

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from default_settings import measured
+from default_settings import digest, measured
 from page import markdown
 from penjing.core.artifact import write_atomic
 from provenance import ROOT, environment, source_state
@@ -115,8 +115,14 @@ class Benchmark:
             "steps": kept.get("steps", {}),
         }
 
-    def step(self, key: str, measure: Callable[[], Any]) -> Any:
-        """The stored result of a step, or that of measuring it now (JSON-able)."""
+    def step(self, key: str, measure: Callable[[], Any], *, rival: bool = False) -> Any:
+        """The stored result of a step, or that of measuring it now (JSON-able).
+
+        Args:
+            key: names it.
+            measure: measures it.
+            rival: whether our default settings have no part in it.
+        """
         steps = self.document["steps"]
         if key not in steps:
             if steps:
@@ -125,7 +131,8 @@ class Benchmark:
             load, begun = os.getloadavg()[0], time.perf_counter()
             result = json.loads(json.dumps(measure(), allow_nan=False))
             seconds = round(time.perf_counter() - begun, 1)
-            steps[key] = {**source_state(), "load_before": round(load, 2), "seconds": seconds, "result": result}
+            facts = {"rival": rival, "defaults": digest(self.name), "load_before": round(load, 2), "seconds": seconds}
+            steps[key] = {**source_state(), **facts, "result": result}
             self._write()
             print(f"[{self.name}] {key}: {seconds} s", flush=True)
         return steps[key]["result"]
@@ -133,9 +140,9 @@ class Benchmark:
     def _require_same_environment(self) -> None:
         """A page states one machine, its libraries and one set of defaults; steps of another do not belong to it."""
         then, now = self.document["environment"], environment()
-        # The commit may be one that changed words only; "defaults" says whether it did.
-        differ = [name for name in now if name not in {"defaults_commit", "defaults"} and then.get(name) != now[name]]
-        differ += ["defaults"] if measured(self.document) != {now["defaults"]} else []
+        # The commit may be one that changed words only; the digests of the steps say whether it did.
+        differ = [name for name in now if name != "defaults_commit" and then.get(name) != now[name]]
+        differ += ["defaults"] if measured(self.document) - {digest(self.name)} else []
         if differ:
             raise SystemExit(
                 f"{self.path} holds steps measured with other {', '.join(differ)} than here: go on where they were "

@@ -6,15 +6,15 @@ import subprocess
 from datetime import UTC, datetime
 from typing import Any
 
-from default_settings import FILES, ROOT, digest
+from default_settings import FILES, ROOT
 from penjing.evaluate.hardware import describe_hardware
 
 
 def environment() -> dict[str, Any]:
-    """The machine, its libraries, and the default settings: the commit that last touched them, and what they are."""
+    """The machine, its libraries, and the commit that last touched the default settings."""
     frozen = _git("log", "-1", "--format=%H %cI", "--", *FILES)
     machine = describe_hardware().model_dump(mode="json")
-    return {**machine, "defaults_commit": frozen, "defaults": digest()}
+    return {**machine, "defaults_commit": frozen}
 
 
 def source_state() -> dict[str, Any]:

@@ -130,7 +130,7 @@ def _outdated(document: Document) -> bool:
         sys.path.append(folder)
     from default_settings import digest, measured
 
-    return measured(document) != {digest()}
+    return measured(document) != {digest(document["name"])}
 
 
 def _cells(figure: Document, chinese: bool) -> list[str]:

@@ -96,7 +96,11 @@ def test_steps_of_another_machine_or_of_other_defaults_are_not_mixed(
     first.step("one", lambda: 1)
     first.finish([])
     page = (tmp_path / "b.json").read_text(encoding="utf-8")
-    there = {**first.document["environment"], name: value, "defaults_commit": "of other words"}
+    there = {**first.document["environment"], "defaults_commit": "of other words"}
+    if name == "defaults":
+        monkeypatch.setattr(frame, "digest", lambda benchmark: value)
+    else:
+        there[name] = value
     monkeypatch.setattr(frame, "environment", lambda: there)
     again = frame.Benchmark("b", "B", "About.", options(tmp_path))
     again.step("one", lambda: 1)
@@ -111,11 +115,22 @@ def test_steps_of_another_machine_or_of_other_defaults_are_not_mixed(
     assert fresh.document["environment"] == there
 
 
+def test_a_rival_is_what_it_was_when_our_defaults_change(
+    modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = modules["frame"]
+    frame.Benchmark("b", "B", "About.", options(tmp_path)).step("theirs", lambda: 1, rival=True)
+    monkeypatch.setattr(frame, "digest", lambda benchmark: "f" * 64)
+    again = frame.Benchmark("b", "B", "About.", options(tmp_path))
+    assert [again.step("theirs", lambda: 2, rival=True), again.step("ours", lambda: 3)] == [1, 3]
+    assert frame.measured(again.document) == {"f" * 64}
+
+
 def test_defaults_are_the_same_until_their_code_changes(
     modules: dict[str, ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = modules["default_settings"]
-    assert settings.digest("0" * 40) is None
+    assert settings.digest("b", "0" * 40) is None
     monkeypatch.setattr(settings, "ROOT", tmp_path)
     monkeypatch.setattr(settings, "FILES", {"config.py": "C"})
     found = {}
@@ -125,9 +140,11 @@ def test_defaults_are_the_same_until_their_code_changes(
         '"""A."""\nclass C:\n    """B."""\n    x = Field(2, description="C.")\n',
     ):
         (tmp_path / "config.py").write_text(text, encoding="utf-8")
-        found[text] = settings.digest.__wrapped__()  # not kept for other tests
+        found[text] = settings.digest.__wrapped__("b")  # not kept for other tests
     first, reworded, changed = found.values()
     assert first == reworded != changed
+    monkeypatch.setattr(settings, "FILES_OF", {"other": set()})
+    assert settings.digest.__wrapped__("other") != changed == settings.digest.__wrapped__("b")
 
 
 def test_a_result_that_is_not_a_number_is_refused(modules: dict[str, ModuleType], tmp_path: Path) -> None:
