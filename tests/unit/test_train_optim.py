@@ -8,9 +8,11 @@ import torch
 from unit_training import train_tiny
 
 from penjing.core.errors import CapabilityError
+from penjing.tasks.text_pair import TextPair
 from penjing.train.config import TrainConfig
+from penjing.train.defaults import resolve_train
 from penjing.train.gradient.sequence import SequenceTrainer
-from penjing.train.optim import RATE_OVER_ADAMW, Ema, Lion, Masters, ParameterGroup, build_optimizer, divides_gradients
+from penjing.train.optim import Ema, Lion, Masters, ParameterGroup, build_optimizer, divides_gradients
 from penjing.train.precision import LossScale
 from penjing.train.schedule import factor
 
@@ -201,10 +203,25 @@ def test_adamw_divides_gradients_as_if_they_had_been_scaled():
     assert not any(map(divides_gradients, others))
 
 
-@pytest.mark.parametrize("optimizer", RATES)
-def test_the_default_rate_suits_the_optimizer(tiny_task, tiny_splits, tiny_pretrained, tmp_path, optimizer):
+@pytest.mark.parametrize(
+    ("optimizer", "rate"), [("adamw", 2e-4), ("schedule-free", 6e-4), ("lion", 6e-5), ("adafactor", 6e-3), ("sgd", 0.1)]
+)
+def test_the_default_rate_suits_the_optimizer(tiny_task, tiny_splits, tiny_pretrained, tmp_path, optimizer, rate):
     config = TrainConfig(optimizer=optimizer, epochs=6, head_start="random")
     result = train_tiny(tiny_task, tiny_splits, tiny_pretrained, config, tmp_path)
-    assert result.config.learning_rate == pytest.approx(2e-4 * RATE_OVER_ADAMW[optimizer])
+    assert result.config.learning_rate == pytest.approx(rate)
     losses = [entry["loss"] for entry in result.history[1:]]
     assert losses[-1] < losses[0]
+
+
+def test_the_default_rate_goes_with_the_width_the_method_and_the_number_of_texts(task_rows, text_settings, tiny_task):
+    rows, roles = task_rows("text-pair")
+    pair = TextPair.from_rows(rows, roles, text_settings)
+
+    def rate(config, task=tiny_task, width=384):
+        return resolve_train(config, task, num_rows=100, width=width).learning_rate
+
+    assert rate(TrainConfig(), width=768) == pytest.approx(1e-4)
+    assert rate(TrainConfig(method="lora")) == pytest.approx(1e-3)
+    assert rate(TrainConfig(), pair) == pytest.approx(1e-4)
+    assert rate(TrainConfig(learning_rate=3e-5), pair) == 3e-5

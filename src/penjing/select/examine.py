@@ -244,7 +244,7 @@ def _with_cost(
     )
     rate = serving.rows_per_s if rate is None else rate
     num_rows = len(question.splits.train)
-    epochs = resolve_train(question.train, num_rows=num_rows, width=pretrained.dimension).epochs
+    epochs = resolve_train(question.train, task, num_rows=num_rows, width=pretrained.dimension).epochs
     assert epochs is not None
     if question.train.method == "probe":
         epochs = 1.0  # rows are encoded once; the head that then learns from them costs little

@@ -112,7 +112,7 @@ def gather_gradient(
             samples_per_s = run.samples_per_s
             if run.stats is not None and probed.basis == "probe":
                 evidence = _with_run(evidence, task, probed, run)
-    full = resolve_train(train, num_rows=sizes[0], width=pretrained.dimension)
+    full = resolve_train(train, task, num_rows=sizes[0], width=pretrained.dimension)
     epochs = 1.0 if train.method == "probe" else (full.epochs or 0.0)
     minutes = sizes[0] * epochs / samples_per_s / 60
     minutes += pretraining_minutes(prepared, pretrained, train.pretrain, rate or serving.rows_per_s)

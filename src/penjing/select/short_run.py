@@ -93,7 +93,7 @@ def short_run(
     nothing = ShortRun(rate, learn, judged, None, 0.0)
     if len(judged) < MIN_JUDGED or not len(learn):
         return nothing
-    full = resolve_train(config, num_rows=len(learn), width=pretrained.dimension)
+    full = resolve_train(config, task, num_rows=len(learn), width=pretrained.dimension)
     assert full.epochs is not None
     epochs = min(full.epochs, rate * watch.left * STEPS_SHARE / len(learn))
     if epochs * len(learn) < 2 * config.batch_rows:

@@ -39,7 +39,7 @@ from penjing.train.loop import Loop
 from penjing.train.lower_states import LowerStates, can_keep, compute_lower_states
 from penjing.train.memory import least_bytes, peak_rss_mb, require_memory
 from penjing.train.method import apply_method, merge_adapters
-from penjing.train.optim import RATE_OVER_ADAMW, Ema, Masters, build_optimizer, group_parameters
+from penjing.train.optim import Ema, Masters, build_optimizer, group_parameters
 from penjing.train.precision import DTYPES, LossScale, agree_dtype, dtype_name
 from penjing.train.protocol import GradientTrainer
 from penjing.train.time_limit import TimeLimit
@@ -113,10 +113,7 @@ def fit(
     """
     for sentence in idle_settings(config):
         yield Notice("train", sentence, "warning")
-    scale = RATE_OVER_ADAMW[config.optimizer] if config.learning_rate is None else 1.0
-    config = resolve_train(config, num_rows=len(splits.train), width=pretrained.dimension)
-    assert config.learning_rate is not None
-    config = config.model_copy(update={"learning_rate": scale * config.learning_rate})
+    config = resolve_train(config, task, num_rows=len(splits.train), width=pretrained.dimension)
     identity = _identity(task, splits, pretrained, config, seed, encoder_state, runtime.world)
     torch.manual_seed(seed)
     trainer = registry.load(task.trainer)()

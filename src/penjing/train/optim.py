@@ -95,11 +95,6 @@ def _copy(parameter: Tensor) -> Tensor:
     return parameter.detach().float().clone().requires_grad_(True)
 
 
-# Default rate over AdamW's, by optimizer: rules of thumb, not compared here. Lion's signs move every weight by all of
-# the rate, Adafactor multiplies it by the weights' size (about 1/30), SGD by gradients whose norm is clipped to 1.
-RATE_OVER_ADAMW = {"adamw": 1.0, "schedule-free": 3.0, "lion": 0.3, "adafactor": 30.0, "sgd": 500.0}
-
-
 class Lion(torch.optim.Optimizer):
     """Sign of an interpolated momentum (Chen et al. 2023, algorithm 2)."""
 
