@@ -109,9 +109,9 @@ def test_frozen_layers_resume_as_they_began(case, tmp_path, monkeypatch, enough_
 
 
 def test_early_stopping_counts_on_after_a_kill(case, tmp_path):
-    # A learning rate of nearly nothing: the metric cannot change, but ties count as gains, so it must fall. Training
-    # on shuffled meaning does that: a large rate on six validation rows.
-    whole = with_everything(case, early_stopping=2, evaluations=6, epochs=20, learning_rate=0.05, ema=0.0)
+    # Ties count as gains, so the metric must fall; from a head that says one class of all rows, it can.
+    settings = {"early_stopping": 2, "evaluations": 3, "epochs": 30, "learning_rate": 3e-3, "head_start": "random"}
+    whole = with_everything(case, **settings).changed(misled=True)
     events = run_fit(whole)
     stopped = [event.text for event in events[:-1] if "stopped early" in getattr(event, "text", "")]
     assert len(stopped) == 1

@@ -39,6 +39,7 @@ class Case:
             ("writing", n) with the n-th checkpoint half written; ("renaming", n) with it written but not in its place.
         stop: after how many steps `Killed` is raised instead, for tests whose patches another process would not see.
         num_valid: rows held out.
+        misled: whether held-out rows carry a label that is always wrong, so that learning makes their metric fall.
         threads: what the run is told it has; one is used.
     """
 
@@ -51,6 +52,7 @@ class Case:
     kill: tuple[str, int] | None = None
     stop: int | None = None
     num_valid: int = field(default=6)
+    misled: bool = False
     threads: int = 1
 
     def changed(self, **changes: Any) -> Case:
@@ -63,7 +65,12 @@ class Case:
         table = Table(self.rows, [str(i) for i in range(len(self.rows))], "messages")
         held = range(0, len(self.rows), len(self.rows) // self.num_valid)
         learned = [i for i in range(len(self.rows)) if i not in held]
-        return Splits(table.take(learned), table.take(list(held)), table.take([]), self.roles, "messages")
+        valid = table.take(list(held))
+        if self.misled:
+            name, labels = self.roles.label, self.task().labels
+            for i, row in enumerate(valid.rows):
+                valid.rows[i] = {**row, name: labels[labels.index(row[name]) - 1]}
+        return Splits(table.take(learned), valid, table.take([]), self.roles, "messages")
 
 
 def quiet_case(task_rows: Any, settings: TextSettings, pretrained: Pretrained, out: Path) -> Case:

@@ -94,7 +94,7 @@ def verify(
     listener: Listener = ignore,
     *,
     timings: bool = True,
-    seconds: float = 2.0,
+    seconds: float = 1.0,
     public_key: Path | str | None = None,
 ) -> Verification:
     """Re-run the figures of an artifact's report.

@@ -14,4 +14,4 @@ class ExportConfig(BaseModel):
     tolerance: float = Field(
         1e-3, gt=0, description="Greatest difference of any output from torch's (fp32) before the export fails."
     )
-    parity_rows: int = Field(256, ge=1, le=100_000, description="Validation rows compared.")
+    parity_rows: int = Field(128, ge=1, le=100_000, description="Validation rows compared.")

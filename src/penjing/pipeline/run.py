@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from penjing.core.memory import release_freed
 from penjing.core.recipe import RECIPE, Recipe
 from penjing.core.report import Report
 from penjing.core.signing import read_private_key, sign
-from penjing.core.task import Task
+from penjing.core.task import Prediction, Table, Task
 from penjing.data.prepare import Prepared, prepare
 from penjing.data.textkey import fingerprint
 from penjing.evaluate.assemble import cost_of, write_report_files
@@ -169,23 +169,23 @@ def _make(
     )
     write_atomic(stage / RECIPE, recipe.to_yaml())
     test = write_test(prepared.splits.sealed_test, work.partial / work.out.name)  # `finish` puts it beside `out`
-    facts: dict[str, Any] = {
-        "test": test,
-        "data_fingerprint": prepared.splits.fingerprint,
-        "training": {
-            **trained.facts,
-            "rows": {"train": len(prepared.splits.train), "valid": len(prepared.splits.valid)},
-            "valid": {name: finite(value) for name, value in trained.valid.items()},
-            "minutes": trained.minutes,
-            "samples_per_s": finite(trained.samples_per_s),
-        },
+    valid = prepared.splits.valid
+    training = {
+        **trained.facts,
+        "rows": {"train": len(prepared.splits.train), "valid": len(valid)},
+        "minutes": trained.minutes,
+        "samples_per_s": finite(trained.samples_per_s),
     }
+    facts: dict[str, Any] = {"test": test, "data_fingerprint": prepared.splits.fingerprint, "training": training}
     artifact = _seal(stage, task, facts)
-    facts["batch_invariant"] = is_batch_invariant(Predictor(artifact), prepared.splits.valid.rows)
-    task = _calibrated(recipe, prepared, artifact, listener)
+    predictor = Predictor(artifact)
+    facts["batch_invariant"] = is_batch_invariant(predictor, valid.rows)
+    predicted = predictor.predict(valid.rows)
+    metrics = task.aggregate(task.score(valid.rows, predicted))
+    training["valid"] = {name: finite(value) for name, value in metrics.items()}
+    task = _calibrated(recipe, task, valid, predicted, listener)
     artifact = _seal(stage, task, facts)
     if hasattr(task, "fit_decision"):  # thresholds, where a row may have several labels
-        valid = prepared.splits.valid
         task = task.fit_decision(valid.rows, Predictor(artifact).predict(valid.rows))
         artifact = _seal(stage, task, facts)
     report = None
@@ -206,14 +206,11 @@ def _seal(stage: Path, task: Task, facts: Mapping[str, Any]) -> Artifact:
     return seal(stage, kind=task.kind, capabilities=capabilities, batch_invariant=invariant, extra=rest)
 
 
-def _calibrated(recipe: Recipe, prepared: Prepared, artifact: Artifact, listener: Listener) -> Task:
-    """The task with a temperature fitted on the validation rows, as the exported model predicts them."""
-    predictor = Predictor(artifact)
-    task = predictor.task
+def _calibrated(recipe: Recipe, task: Task, valid: Table, predicted: Sequence[Prediction], listener: Listener) -> Task:
+    """The task with a temperature fitted on what the exported model predicts for the validation rows."""
     if task.calibration is None or not recipe.stage("evaluate").calibrate:
         return task
-    valid = prepared.splits.valid
-    temperature = temperature_for(task, valid, predictor.predict(valid.rows))
+    temperature = temperature_for(task, valid, predicted)
     listener(
         Notice("evaluate", f"confidence calibrated on {len(valid)} validation rows: temperature {temperature:.2f}")
     )

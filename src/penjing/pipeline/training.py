@@ -35,7 +35,6 @@ class Trained:
         minutes: wall time of training, continued pretraining included.
         samples_per_s: training rows a second; None for direct trainers.
         history: one entry an evaluation on the validation rows.
-        valid: metrics of the validation rows.
         facts: for the report (method, parameters, parity of the export).
         config: the train stage with every default resolved; None where nothing was left to resolve.
     """
@@ -43,7 +42,6 @@ class Trained:
     minutes: float
     samples_per_s: float | None
     history: list[dict[str, float]]
-    valid: dict[str, float]
     facts: dict[str, Any] = field(default_factory=dict)
     config: TrainConfig | None = None
 
@@ -151,7 +149,7 @@ def train_gradient(
         "peak_mb": round(result.peak_mb, 1),
         "parity": {"rows": parity.rows, "max_difference": parity.max_difference},
     }
-    return Trained(result.minutes, result.samples_per_s, result.history, result.metrics, facts, result.config)
+    return Trained(result.minutes, result.samples_per_s, result.history, facts, result.config)
 
 
 def refuse_settings(recipe: Recipe, task_kind: str) -> None:
@@ -180,9 +178,7 @@ def train_direct(recipe: Recipe, prepared: Prepared, task: Task, stage: Path, li
     minutes = (time.monotonic() - begun) / 60
     model.save(stage)
     model.export_onnx(stage / MODEL_FILE)
-    predictions = task.predict(model.run, task.encode(splits.valid.rows))
-    valid = task.aggregate(task.score(splits.valid.rows, predictions))
-    return Trained(minutes, None, [], valid, {"method": trainer.__class__.__name__})
+    return Trained(minutes, None, [], {"method": trainer.__class__.__name__})
 
 
 def is_direct(task: Task | type[Task]) -> bool:

@@ -91,7 +91,7 @@ def measure(
     concurrency: int = 1,
     backend: str = "onnxruntime",
     threads: int | None = None,
-    seconds: float = 2.0,
+    seconds: float = 1.0,
     num_processes: int = 3,
     listener: Listener = ignore,
 ) -> Measurement:

@@ -43,7 +43,6 @@ from penjing.train.optim import Ema, Masters, build_optimizer, group_parameters
 from penjing.train.precision import DTYPES, LossScale, agree_dtype, dtype_name
 from penjing.train.protocol import GradientTrainer
 from penjing.train.time_limit import TimeLimit
-from penjing.train.validation import evaluate_model
 from penjing.train.weights_file import save_tensors
 
 WEIGHTS = "weights.safetensors"
@@ -55,7 +54,6 @@ class FitResult:
 
     Args:
         model: the final model in 32 bits (a frozen vocabulary as its file has it), adapters merged, in evaluation mode.
-        metrics: of the validation rows.
         minutes: wall time of training, with continued pretraining, evaluations and the head's start, all attempts of a
             resumed run together.
         samples_per_s: rows trained on a second, evaluation not counted.
@@ -65,7 +63,6 @@ class FitResult:
     """
 
     model: nn.Module = field(repr=False)
-    metrics: dict[str, float]
     minutes: float
     samples_per_s: float
     history: list[dict[str, float]]
@@ -232,11 +229,10 @@ def _finish(attempt: Attempt, out: Path) -> FitResult:
         out.mkdir(parents=True, exist_ok=True)
         save_tensors(part, model.state_dict())
         part.replace(out / WEIGHTS)
-    metrics = evaluate_model(model, attempt.task, attempt.splits.valid, attempt.runtime.device)
     rate = position.rows / position.seconds if position.seconds else 0.0
     minutes = (position.seconds + position.other_seconds) / 60
     config = attempt.config.model_copy(update={"precision": position.precision})
-    return FitResult(model, metrics, minutes, rate, position.history, config, peak_rss_mb())
+    return FitResult(model, minutes, rate, position.history, config, peak_rss_mb())
 
 
 def _lower_states(
