@@ -53,7 +53,7 @@ def digest(benchmark: str, commit: str | None = None) -> str | None:
 
 def measured(document: dict[str, Any]) -> set[str | None]:
     """The digests of the defaults a benchmark's steps were measured with; a rival's do not depend on any."""
-    return {step["defaults"] for step in document["steps"].values() if not step["rival"]}
+    return {step.get("defaults") for step in document["steps"].values() if not step.get("rival")}
 
 
 class _WithoutWords(ast.NodeTransformer):

@@ -154,11 +154,18 @@ def distilbert(tiny_pretrained, tiny_tokenizers, tmp_path):
 
 
 @pytest.mark.slow  # the exporter follows the model for some seconds
-def test_other_architectures_are_traced(tiny_task, tiny_splits, distilbert, tmp_path):
-    model = randomised(tiny_task, distilbert)
+@pytest.mark.parametrize("kind", ["text-classification", "text-pair"])
+def test_other_architectures_are_traced(kind, task_rows, text_settings, distilbert, tmp_path):
+    rows, roles = task_rows(kind)
+    task = KINDS[kind].from_rows(rows, roles, text_settings)
+    model = randomised(task, distilbert)
     assert not can_write(model)
-    export_onnx(model, tiny_task, tiny_splits.train.rows, tmp_path / "model.onnx")
-    check_parity(model, tiny_task, tiny_splits.train.rows, tmp_path / "model.onnx", 1e-4)
+    export_onnx(model, task, rows, tmp_path / "model.onnx")
+    check_parity(model, task, rows, tmp_path / "model.onnx", 1e-4)
+    session, alone = session_of(tmp_path / "model.onnx"), task.encode(rows[:1])
+    with torch.no_grad():
+        expected = model({name: torch.from_numpy(array) for name, array in alone.items()})["logits"].numpy()
+    assert abs(session.run(["logits"], alone)[0] - expected).max() < 1e-4
 
 
 @pytest.mark.slow

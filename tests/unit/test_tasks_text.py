@@ -126,6 +126,7 @@ def test_the_texts_of_a_pair_are_encoded_each_by_itself(task_rows, text_settings
     sizes = [encoder.lengths([row[name] for row in rows]) for name in names]
     assert pair.lengths(rows).tolist() == (2 * np.maximum(*sizes)).tolist()
     assert batch["input_ids"].shape == (3, 2, pair.lengths(rows[:3]).max() // 2)
+    assert pair.encode([])["input_ids"].shape == (0, 2, 0)
 
 
 def test_targets(task_rows, text_settings):

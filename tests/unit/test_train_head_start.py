@@ -57,3 +57,30 @@ def test_what_cannot_be_learned_starts_near_nothing_and_what_can_starts_right():
 def test_a_single_row_has_nothing_to_be_judged_on():
     features, targets = rows(1, 1.0)
     assert choose_penalty(features, targets, 3, PLAIN) == PENALTIES[0]
+
+
+def test_classes_that_no_learned_row_has_do_not_end_the_search():
+    features, targets = rows(260, 6.0, num_classes=20)
+    fresh, truth = features[60:], targets[60:]
+    features, targets = features[:60], targets[:60]
+
+    def accuracy(l2: float) -> float:
+        weight, bias = fit_probe(features, targets, 20, PLAIN, l2=l2)
+        return float(((fresh @ weight.T + bias).argmax(1) == truth).float().mean())
+
+    assert accuracy(choose_penalty(features, targets, 20, PLAIN)) > 0.35
+    assert accuracy(PENALTIES[0]) < 0.1
+
+
+def test_copies_do_not_judge_what_was_learned_from_them():
+    features, targets = rows(120, 0.0)
+    noise = 0.01 * features.std(0) * torch.randn(480, features.shape[1], generator=torch.Generator().manual_seed(0))
+    copied = features.repeat(4, 1) + noise
+    assert choose_penalty(copied, targets.repeat(4), 3, PLAIN) >= 1e4
+
+
+def test_a_feature_that_hardly_varies_gets_no_weight_that_matters():
+    features, targets = rows(200, 1.0)
+    still = 9 + 3e-6 * torch.randn(200, 1, generator=torch.Generator().manual_seed(0))
+    weight, _ = fit_probe(torch.cat([features, still], 1), targets, 3, PLAIN, l2=1.0)
+    assert float((weight[:, -1] * 0.01).abs().max()) < 0.5

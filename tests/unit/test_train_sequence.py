@@ -130,7 +130,7 @@ def test_settings_a_trainer_would_ignore_are_refused(task_rows, text_settings, t
         ({"optimizer": "schedule-free", "schedule": "cosine", "warmup": 0.2}, ["train.schedule"]),
         ({"method": "lora", "frozen_layers": 1, "adapter": {"rank": 4}}, ["train.frozen_layers"]),
         ({"method": "last-k", "last_k": 1, "adapter": {"rank": 4}}, ["train.adapter.rank"]),
-        ({"method": "probe", "dropout": 0.2, "epochs": 2}, ["train.dropout"]),
+        ({"method": "probe", "dropout": 0.2, "epochs": 2}, ["train.epochs", "train.dropout"]),
         ({"focal_gamma": 1.0, "pretrain": {"mask_probability": 0.3}}, ["train.focal_gamma", "train.pretrain.mask"]),
         ({"loss": "focal", "focal_gamma": 1.0, "pretrain": {"mask_probability": 0.3, "epochs": 1}}, []),
     ],

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from penjing.data.check import CheckReport
 
 # Findings whose examples are the user's own texts and nothing else, which are not for translating.
-_QUOTING = {"control-characters", "wrong-decoding", "html-tags", "language-mix", "conflicting-label"}
+_QUOTING = {"control-characters", "wrong-decoding", "html-tags", "language-mix", "conflicting-label", "unusable-label"}
 _MARKS = {"error": "✗", "warning": "!", "info": "·"}
 
 

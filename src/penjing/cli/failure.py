@@ -44,9 +44,7 @@ def explain(error: BaseException, *, resumes: bool) -> Failure | None:
     if isinstance(error, PenjingError):
         return _failure(error, type(error).__name__, error.exit_code)
     if isinstance(error, KeyboardInterrupt | Terminated):
-        step = "run the same command again; " + (
-            "it goes on where it was" if resumes else "nothing half-written was left behind"
-        )
+        step = "run the same command again" + ("; it goes on where it was" if resumes else "")
         name, code = (
             ("Interrupted", INTERRUPTED) if isinstance(error, KeyboardInterrupt) else ("Terminated", TERMINATED)
         )

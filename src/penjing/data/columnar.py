@@ -21,7 +21,7 @@ from penjing.data.delimited import too_long
 _BATCH = 1_024
 _MAX_UNPACKED = 2_000_000_000
 _DAMAGE = (zipfile.BadZipFile, KeyError, ValueError, ParseError, zlib.error, EOFError)  # what reading a workbook raises
-_MERGED = re.compile(rb'<mergeCell [^>]*ref="[A-Z]+(\d+):[A-Z]+(\d+)"')
+_MERGED = re.compile(rb'<(?:\w+:)?mergeCell [^>]*ref="[A-Z]+(\d+):[A-Z]+(\d+)"')
 _MAX_SHARED = 400_000_000  # bytes of the texts that cells share, which are all held in memory
 _MAX_SHEET_ROWS = 1_048_576  # Excel's own; a greater row number would have all the empty rows before it counted out
 

@@ -56,7 +56,9 @@ def slice_rows(
     """
     # Classes are not repeated here: `outcomes.class_rows` gives each its own F1 and interval, whereas most primary
     # metrics are undefined where one class only occurs.
-    parts = by_number("length", task.lengths(table.rows)) if len(table) else []
+    # Of a pair, `lengths` counts both texts as long as the longer one.
+    texts = 1 if task.roles.text_pair is None else 2
+    parts = by_number("length", task.lengths(table.rows) // texts) if len(table) else []
     for column in config.slices:
         parts += by_column(table, column, config.max_slice_values)
     return [_measure(task, stats, part, whole, config, groups) for part in parts]

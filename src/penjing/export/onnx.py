@@ -19,9 +19,6 @@ from penjing.predict.onnx_backend import open_session
 from penjing.train.batching import cut
 from penjing.train.validation import runner
 
-# Two rows of unlike length, so that the exporter sees padding and specialises on neither 1 nor equal sizes.
-_TRACE_ROWS = 2
-
 
 @dataclass(frozen=True)
 class Parity:
@@ -133,7 +130,9 @@ def check_parity(model: nn.Module, task: Task, rows: list[Row], path: Path, tole
     worst = 0.0
     lengths = task.lengths(rows)
     # Alike in length, for torch is slow in 32 bits and padding is half of a batch drawn at random.
-    for places in cut(np.argsort(lengths, kind="stable"), lengths, batch_rows=32, batch_tokens=4096):
+    batches = cut(np.argsort(lengths, kind="stable"), lengths, batch_rows=32, batch_tokens=4096)
+    batches.append(_unlike(lengths))  # and two of unlike length, or the export might ignore the mask
+    for places in batches:
         batch = task.encode([rows[i] for i in places])
         with torch.no_grad():
             expected = reference(batch)
@@ -155,10 +154,13 @@ def check_parity(model: nn.Module, task: Task, rows: list[Row], path: Path, tole
 
 
 def _example(task: Task, rows: list[Row]) -> Batch:
-    """Two encoded rows of unlike length."""
-    lengths = task.lengths(rows)
-    pick = [int(np.argmax(lengths)), int(np.argmin(lengths))]
-    return task.encode([rows[i] for i in pick[:_TRACE_ROWS]])
+    """Two encoded rows of unlike length: the exporter sees padding, and specialises on neither 1 nor equal sizes."""
+    return task.encode([rows[i] for i in _unlike(task.lengths(rows))])
+
+
+def _unlike(lengths: np.ndarray) -> np.ndarray:
+    """Positions of the longest and the shortest row."""
+    return np.array([np.argmax(lengths), np.argmin(lengths)])
 
 
 @contextmanager

@@ -184,6 +184,7 @@ def _make(
     metrics = task.aggregate(task.score(valid.rows, predicted))
     training["valid"] = {name: finite(value) for name, value in metrics.items()}
     task = _calibrated(recipe, task, valid, predicted, listener)
+    del predictor, predicted  # a session holds the model's weights, and the next one would be a second
     artifact = _seal(stage, task, facts)
     if hasattr(task, "fit_decision"):  # thresholds, where a row may have several labels
         task = task.fit_decision(valid.rows, Predictor(artifact).predict(valid.rows))

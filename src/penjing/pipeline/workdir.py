@@ -209,7 +209,7 @@ def _refuse_foreign_test(out: Path, *, overwrite: bool) -> None:
             written = None
     if written is not None and path.is_file() and file_sha256(path) == written:
         return
-    if not out.exists() and is_sealed(path):  # the run was deleted, or moved without its test rows
+    if (not out.exists() or _is_empty(out)) and is_sealed(path):  # the run was deleted, or moved without its test rows
         if overwrite:
             return
         raise ArtifactError(

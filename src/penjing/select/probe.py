@@ -65,7 +65,8 @@ def score_of(task: Task, error: float) -> float:
 def probe_predictor(task: Task, features: Features) -> Predictor:
     """Fit the head on some rows' embeddings, and predict others with it through the task itself.
 
-    The first rows it is given, the most there are (see `judge`), choose the penalty for all.
+    The first rows it is given, the most there are (see `judge`), choose the penalty for all. In cross-validation others
+    are judged later; one value of six tells the model nothing of them.
     """
     from penjing.train.head_start import choose_penalty, fit_probe
 

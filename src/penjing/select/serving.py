@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 MAX_INPUTS = 256
 MEASURE_SECONDS = 1.0
 WARM_UP_ROWS, MIN_TIMED_ROWS = 2, 12
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 KILLED = 9  # SIGKILL, which Windows has no name for
 # Medians of onnxruntime over torch for the same fp32 model, batch 1 and batch 32 (MiniLM-L6, 2 cores, torch 2.13,
 # onnxruntime 1.32), for when nothing can be exported in time.
@@ -299,7 +299,7 @@ def _key(task: Task, rows: Sequence[Row], pretrained: Pretrained, concurrency: i
     facts = {
         "version": CACHE_VERSION,
         "kind": task.kind,
-        "inputs": [spec.name for spec in task.signature.inputs],
+        "inputs": [[spec.name, *spec.shape] for spec in task.signature.inputs],
         "outputs": [list(spec.shape) for spec in task.signature.outputs],
         "model": hashlib.sha256((pretrained.directory / "config.json").read_bytes()).hexdigest(),
         "parameters": pretrained.parameters,

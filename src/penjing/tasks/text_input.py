@@ -81,7 +81,7 @@ class TextInput:
         arrays = self.encoder.pad(self._recalled(texts)) if again else self.encoder.encode(texts)
         if second is None:
             return arrays
-        return {name: array.reshape(len(rows), 2, -1) for name, array in arrays.items()}
+        return {name: array.reshape(len(rows), 2, array.shape[1]) for name, array in arrays.items()}
 
     @cached_property
     def _kept(self) -> dict[str, np.ndarray]:

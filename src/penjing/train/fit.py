@@ -274,7 +274,10 @@ def _start_head(
             found = event
     assert found is not None
     wanted = (*found, model.head.out_features, trainer.objective)  # type: ignore[attr-defined]
-    weight, bias = fit_probe(*wanted, l2=choose_penalty(*wanted))
+    # The first process chooses for all: rounded otherwise, another might find the next penalty better.
+    penalty = torch.tensor(choose_penalty(*wanted) if runtime.rank == 0 else 0.0, device=runtime.device)
+    runtime.sum_over_ranks([penalty])
+    weight, bias = fit_probe(*wanted, l2=float(penalty))
     with torch.no_grad():
         model.head.weight.copy_(weight)
         model.head.bias.copy_(bias)

@@ -27,8 +27,9 @@ OPTIONAL = {
 DIRECT = "direct"
 # Settings that another setting leaves without effect: when, by what, and which.
 _STEPS = (
-    "batch_rows", "accumulation", "optimizer", "head_multiplier", "layer_decay", "weight_decay", "schedule", "warmup",
-    "clip", "dropout", "token_dropout", "rdrop", "mixup", "ema", "early_stopping", "evaluations", "head_start",
+    "epochs", "learning_rate", "batch_rows", "batch_tokens", "accumulation", "optimizer", "head_multiplier",
+    "layer_decay", "weight_decay", "schedule", "warmup", "clip", "dropout", "token_dropout", "rdrop", "mixup", "ema",
+    "early_stopping", "evaluations", "head_start",
 )  # fmt: skip
 _IDLE: tuple[tuple[Callable[[TrainConfig], bool], str, tuple[str, ...]], ...] = (
     (lambda c: c.method == "probe", "method", _STEPS),
@@ -75,6 +76,7 @@ def refuse_ignored(trainer: object, task: Task | type[Task], config: TrainConfig
 
 def idle_settings(config: TrainConfig) -> Iterator[str]:
     """Settings that were changed and that another one leaves without effect, each with the reason, as sentences."""
+    said: set[str] = set()
     for is_idle, by, names in _IDLE:
         if not is_idle(config):
             continue
@@ -84,7 +86,9 @@ def idle_settings(config: TrainConfig) -> Iterator[str]:
         for name in names:
             default = TrainConfig.model_fields[name].get_default(call_default_factory=True)
             for key, value in _changed(name, getattr(config, name), default):
-                yield f"train.{key} = {value} has no effect, because train.{by} is {cause}"
+                if key not in said:
+                    said.add(key)
+                    yield f"train.{key} = {value} has no effect, because train.{by} is {cause}"
 
 
 def _changed(key: str, given: Any, default: Any) -> Iterator[tuple[str, Any]]:

@@ -97,15 +97,21 @@ def _is_control(character: str) -> bool:
 
 def lengths(material: Material, settings: TextSettings | None, mix: LanguageMix) -> Iterator[Finding]:
     """Texts longer than the model reads, counted in tokens where a tokenizer is given, else estimated."""
-    texts = material.texts()
-    step = max(1, -(-len(texts) // _LENGTH_SAMPLE))
-    places = list(range(0, len(texts), step))
+    rows, roles = material.table.rows, material.inference.roles
+    step = max(1, -(-len(rows) // _LENGTH_SAMPLE))
+    places = list(range(0, len(rows), step))
+    # Each text of a pair is read by itself, up to the limit: the longer one counts.
+    columns = [
+        [str(rows[i].get(name) or "") for i in places] for name in (roles.text, roles.text_pair) if name is not None
+    ]
     if settings is None:
-        sizes = np.array([len(texts[i]) for i in places])
+        sizes = np.max([[len(text) for text in texts] for texts in columns], axis=0)
         limit = int(_DEFAULT_TOKENS * _CHARS_PER_TOKEN.get(mix.language, 4.0))
         unit, basis = "characters", f"about {_DEFAULT_TOKENS} tokens, estimated without a tokenizer"
     else:
-        sizes = _token_counts([settings.prefix + texts[i] for i in places], settings)
+        sizes = np.max(
+            [_token_counts([settings.prefix + text for text in texts], settings) for texts in columns], axis=0
+        )
         limit, unit, basis = settings.max_length, "tokens", "the model's limit"
     over = np.flatnonzero(sizes > limit)
     median, high = np.percentile(sizes, [50, 95])
@@ -124,7 +130,7 @@ def lengths(material: Material, settings: TextSettings | None, mix: LanguageMix)
             "too-long",
             "warning" if share > 0.05 else "info",
             f"{share:.1%} of the texts exceed {limit:,} {unit} ({basis}) and are cut",
-            round(share * len(texts)),
+            round(share * len(rows)),
             share,
             "raise the maximum length, or put what decides at the start of the text",
             material.examples([places[i] for i in longest], [f"{sizes[i]:,} {unit}" for i in longest]),
