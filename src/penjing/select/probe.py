@@ -72,7 +72,6 @@ def probe_predictor(task: Task, features: Features) -> Predictor:
 
     output = task.signature.outputs[0].name
     num_outputs = max(1, len(task.labels))
-
     penalty: list[float] = []
 
     def predict(learn: np.ndarray, judge: np.ndarray) -> list[Prediction]:
