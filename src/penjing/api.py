@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 # Of a quote's time, what all candidates together may take while the model is chosen.
 CHOICE_SHARE = 1 / 2
+MADE_FROM_THESE = (
+    "the model was made from these rows, so it has seen most of them: the figures will be too good; leave the data out "
+    "to judge it on its sealed test rows, or give rows that came later"
+)
 
 
 def check(
@@ -280,6 +284,8 @@ def _rows_to_score(
         name, digest = sealed_entry(artifact)
         fingerprint = str(artifact.manifest.get("data_fingerprint", ""))
     else:
+        if _same_source(str(data), settings.source):
+            listener(Notice("evaluate", MADE_FROM_THESE, "warning"))
         table = labelled_rows(task, str(data), columns, settings, listener)
         name, digest, fingerprint = str(data), None, ""
     about = DataSummary(
@@ -291,6 +297,16 @@ def _rows_to_score(
         test_sha256=digest,
     )
     return table, about
+
+
+def _same_source(given: str, made_from: str | None) -> bool:
+    """Whether both are one file, folder, or name; a copy elsewhere is not recognised."""
+    if made_from is None or given == made_from:
+        return given == made_from
+    try:
+        return Path(given).samefile(made_from)
+    except OSError:  # one of them is no file, or not there
+        return False
 
 
 def labelled_rows(

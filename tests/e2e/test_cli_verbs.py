@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from penjing.cli import main
+from penjing.cli.run import BUDGET_NOT_MET
 from penjing.core.artifact import open_artifact
 
 QUICK = ["train.direct.trials=2", "train.direct.folds=2", "train.direct.num_seeds=1", "train.direct.max_rounds=20"]
@@ -166,6 +167,25 @@ def test_evaluate_on_other_rows(finished, loans, tmp_path, task_rows, capsys):
     assert report["data"]["rows"] == {"test": 60}
     assert main(["evaluate", str(finished[0]), str(loans), "--no-timings", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["evaluation"]["metrics"] == report["evaluation"]["metrics"]
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "made from these rows"), ("zh", "正是用这些数据训练")])
+def test_evaluate_warns_of_rows_the_model_was_made_from(finished, loans, tmp_path, capsys, language, words):
+    assert main(["evaluate", str(finished[0]), str(loans), "--no-timings", "--quiet", "--lang", language]) == 0
+    assert words in capsys.readouterr().err
+    elsewhere = tmp_path / "later.csv"
+    elsewhere.write_bytes(loans.read_bytes())
+    assert main(["evaluate", str(finished[0]), str(elsewhere), "--no-timings", "--lang", language]) == 0
+    assert words not in capsys.readouterr().err
+
+
+def test_evaluate_takes_keys_of_the_recipe(finished, capsys):
+    settings = ["--set", "evaluate.resamples=120", "--set", "budget.train_minutes=1e-9"]
+    assert main(["evaluate", str(finished[0]), "--no-timings", "--json", *settings]) == BUDGET_NOT_MET
+    report = json.loads(capsys.readouterr().out)
+    assert report["evaluation"]["resamples"] == 120 and report["verdicts"][0]["state"] == "FAIL"
+    assert main(["evaluate", str(finished[0]), "--json", "--set", "evaluate.resample=120"]) == 2
+    assert "did you mean 'resamples'" in capsys.readouterr().out
 
 
 def test_compare_with_itself_finds_no_difference(finished, capsys):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from penjing.core.errors import DataError
 from penjing.core.events import Notice
 from penjing.data.catalog import DEMOS, demo_directory
 from penjing.data.check import check_source
@@ -43,12 +44,20 @@ def test_movielens_has_its_knowledge_graph():
     directory = demo_directory("movielens-100k")
     assert {path.suffix for path in directory.glob("ml-100k.*")} == {".inter", ".item", ".user", ".kg", ".link"}
     rows = read_table(DataConfig(source="movielens-100k")).rows
-    assert len(rows) == 100_000 and set(rows[0]) == {
-        "user_id:token",
-        "item_id:token",
-        "rating:float",
-        "timestamp:float",
-    }
+    assert len(rows) == 100_000 and set(rows[0]) == {"user_id", "item_id", "rating", "timestamp"}
+    graph = read_table(DataConfig(source="movielens-100k/kg")).rows
+    assert set(graph[0]) == {"head_id", "relation_id", "tail_id"} and len(graph) > 90_000
+    entity_of = {row["item_id"]: row["entity_id"] for row in read_table(DataConfig(source="movielens-100k/link")).rows}
+    films = {row["item_id"] for row in rows}
+    heads = {row["head_id"] for row in graph}
+    assert len(entity_of.keys() & films) > 1_000, "the ratings and the graph share their items"
+    assert len(set(entity_of.values()) & heads) > 1_000
+
+
+@pytest.mark.network
+def test_a_part_that_a_demo_lacks():
+    with pytest.raises(DataError, match=r"no demo data set 'movielens-100k/kq'.*movielens-100k/kg"):
+        read_table(DataConfig(source="demo:movielens-100k/kq"))
 
 
 EXPECTED = {

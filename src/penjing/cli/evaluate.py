@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penjing.cli.options import add_output_options, add_public_key
+from penjing.cli.options import add_output_options, add_public_key, add_settings, settings_of
 from penjing.cli.run import BUDGET_NOT_MET
 from penjing.core.errors import DataError
 
@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label", metavar="COLUMN", help="the column with the label, where DATA calls it otherwise")
     parser.add_argument("--no-timings", action="store_true", help="do not measure latency, throughput and memory")
     parser.add_argument("--out", metavar="DIR", help="also write report.json, the page and the model card there")
+    add_settings(parser, "a key of the recipe, such as evaluate.resamples=2000 or budget.metric=90; repeatable")
     add_public_key(parser)
     add_output_options(parser)
 
@@ -45,7 +46,7 @@ def evaluate(args: argparse.Namespace, console: Console) -> int:
         args.data,
         test=args.test,
         columns=columns,
-        overrides={"language": args.lang} if args.lang else None,
+        overrides=settings_of(args) | ({"language": args.lang} if args.lang else {}),
         timings=not args.no_timings,
         public_key=args.public_key,
         listener=console.listen,

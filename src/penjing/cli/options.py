@@ -34,14 +34,12 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--budget", metavar="LIMITS", help="what the model must fit, such as 'p95_ms=5,size_mb=30,metric=90'"
     )
-    group.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        action="append",
-        default=[],
-        dest="settings",
-        help="any key of the recipe, such as train.epochs=3; repeatable (docs/recipe.md lists them)",
-    )
+    add_settings(group, "any key of the recipe, such as train.epochs=3; repeatable (docs/recipe.md lists them)")
+
+
+def add_settings(parser: argparse.ArgumentParser | argparse._ArgumentGroup, about: str) -> None:
+    """`--set KEY=VALUE`, which `settings_of` reads."""
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], dest="settings", help=about)
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -85,10 +83,19 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
     for part in filter(None, (piece.strip() for piece in (args.budget or "").split(","))):
         key, value = _pair(part, "--budget", "p95_ms=5,size_mb=30")
         found[f"budget.{key}"] = parse_value(value)
-    for part in args.settings:
-        key, value = _pair(part, "--set", "train.epochs=3")
-        found[key] = parse_value(value)
-    return found
+    return found | settings_of(args)
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Recipe keys from `--set`: dotted key → value.
+
+    Raises:
+        RecipeError: a pair without "=", or without a key.
+    """
+    from penjing.pipeline.plan import parse_value
+
+    pairs = [_pair(part, "--set", "train.epochs=3") for part in args.settings]
+    return {key: parse_value(value) for key, value in pairs}
 
 
 def _pair(text: str, option: str, example: str) -> tuple[str, str]:

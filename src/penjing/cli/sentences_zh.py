@@ -14,6 +14,12 @@ _ALL = r"(.+)"
 
 # English pattern → Chinese; {N} stands for a number, {…} for anything.
 SENTENCES: tuple[tuple[str, str], ...] = (
+    # evaluation
+    (
+        r"the model was made from these rows, so it has seen most of them: the figures will be too good; leave the "
+        r"data out to judge it on its sealed test rows, or give rows that came later",
+        r"模型正是用这些数据训练的，其中大部分它已经见过，结果会偏高；不给数据即用封存的测试集评估，或给出之后产生的新数据",
+    ),
     # how the data was understood
     (r"{…}: read as {…}", r"{1}：按 {2} 读取"),
     (r"text: column {…} \({N} characters on average\)", r"文本：{1} 列（平均 {2} 个字符）"),

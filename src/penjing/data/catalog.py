@@ -75,7 +75,7 @@ DEMOS: dict[str, Demo] = {
         rows=100_000,
         task=None,
         licence="MIT (package); GroupLens terms: research use",
-        about="film ratings with items, users and a knowledge graph",
+        about="film ratings; with /item, /user, /kg (knowledge graph) or /link behind the name, their tables",
     ),
 }
 
@@ -94,16 +94,34 @@ def demo_directory(name: str, listener: Listener = ignore) -> Path:
 def demo_rows(name: str, limits: LimitsConfig, listener: Listener = ignore) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ("file:line", row) of a demo data set; nothing is fetched before the first row is asked for.
 
+    Args:
+        name: one of `demo_names`.
+        limits: of the length of cells.
+        listener: told of downloads.
+
     Raises:
         FetchError: as `demo_directory`.
     """
+    name, _, part = name.partition("/")
     directory = demo_directory(name, listener)
     if name == "reviews-zh":
         for label, file in (("positive", "pos.txt"), ("negative", "neg.txt")):
             for number, line in enumerate(text_lines(directory / file, "utf-8", limits.max_cell_chars), start=1):
                 yield f"{file}:{number}", {"text": line.rstrip("\n") or None, "label": label}
         return
-    main = DEMOS[name].members[0].rsplit("/", 1)[-1]
-    layout = inspect_delimited(directory / main, FormatConfig(header=True), limits)
-    for line_number, row in read_delimited(directory / main, layout, limits):
-        yield f"{main}:{line_number}", row
+    file = parts_of(name)[part] if part else DEMOS[name].members[0].rsplit("/", 1)[-1]
+    layout = inspect_delimited(directory / file, FormatConfig(header=True), limits)
+    for line_number, row in read_delimited(directory / file, layout, limits):
+        # RecBole writes a column's type behind its name: "user_id:token".
+        yield f"{file}:{line_number}", {column.partition(":")[0]: value for column, value in row.items()}
+
+
+def parts_of(name: str) -> dict[str, str]:
+    """Tables of a demo that has several: what stands behind its name and "/" → file. The first is read by default."""
+    files = [member.rsplit("/", 1)[-1] for member in DEMOS[name].members]
+    return {file.rsplit(".", 1)[-1]: file for file in files} if name == "movielens-100k" else {}
+
+
+def demo_names() -> list[str]:
+    """Every name that `demo_rows` takes."""
+    return [*DEMOS, *(f"{name}/{part}" for name in DEMOS for part in list(parts_of(name))[1:])]

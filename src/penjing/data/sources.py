@@ -127,29 +127,29 @@ def open_source(source: str, config: DataConfig, listener: Listener = ignore) ->
 
 
 def _open_demo(source: str, config: DataConfig, listener: Listener) -> Opened:
-    from penjing.data.catalog import DEMOS, demo_rows
+    from penjing.data.catalog import demo_names, demo_rows
 
     name = source.removeprefix("demo:")
-    if name in DEMOS:
+    if name in demo_names():
         return Opened(name, "demo data from the package index", demo_rows(name, config.limits, listener))
     if source.startswith("demo:"):
-        near = closest(name, DEMOS)
+        near = closest(name, demo_names())
         raise DataError(
             f"no demo data set {name!r}",
-            expected="one of " + ", ".join(DEMOS),
+            expected="one of " + ", ".join(demo_names()),
             next_step=f"did you mean {near!r}?" if near else None,
         )
     raise _missing(Path(source))
 
 
 def _missing(path: Path) -> DataError:
-    from penjing.data.catalog import DEMOS
+    from penjing.data.catalog import demo_names
 
     siblings = [p.name for p in path.parent.iterdir()][:10_000] if path.parent.is_dir() else []
     # Names are compared without their ending: any two that end in .csv would look alike.
     named = {Path(name).stem: name for name in siblings}
     if str(path) == path.name:
-        named |= {name: name for name in DEMOS}
+        named |= {name: name for name in demo_names()}
     near = named.get(closest(path.stem, named, cutoff=0.65) or "")
     return DataError(
         "no such file",
