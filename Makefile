@@ -20,8 +20,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 TORCH := $(shell grep '^torch==' constraints.txt)
-DEMO := runs/demo
 DEMO_ROWS ?= 4000
+# Another number of rows is another run: it neither goes on with an interrupted demo nor replaces a finished one.
+DEMO := runs/demo$(if $(filter-out 4000,$(DEMO_ROWS)),-$(DEMO_ROWS))
 DEMO_DATA := runs/reviews-zh-$(DEMO_ROWS).csv
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
@@ -55,4 +56,4 @@ check: $(INSTALLED)
 	$(BIN)/python scripts/check
 
 clean:
-	rm -rf $(VENV) runs/demo runs/demo.partial runs/demo.test.jsonl runs/verify-readme $(DEMO_DATA)
+	rm -rf $(VENV) $(DEMO) $(DEMO).partial $(DEMO).test.jsonl $(DEMO_DATA) runs/verify-readme

@@ -66,6 +66,28 @@ def test_texts_lines_and_files_agree(artifacts, tmp_path, capsys, monkeypatch):
     assert [entry["input"]["id"] for entry in renamed] == [0, 1, 2]
 
 
+def test_comma_separated_rows_of_standard_input(artifacts, capsys, monkeypatch):
+    def piped(text: str, *more: str) -> list[str]:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        return ["predict", str(artifacts["text-classification"]), "-", "--stdin-format", "csv", *more]
+
+    texts = ['Where is "my" parcel?', "我要退款，现在", "two\nlines, one text"]
+    rows = "id,review\r\n" + "".join(f'{i},"{text.replace(chr(34), chr(34) * 2)}"\n' for i, text in enumerate(texts))
+    found = predictions(piped(rows, "--text", "review"), capsys)
+    assert [entry["input"] for entry in found] == [{"id": str(i), "text": text} for i, text in enumerate(texts)]
+    given = predictions(["predict", str(artifacts["text-classification"]), "--input", *texts], capsys)
+    assert [entry["prediction"] for entry in found] == [entry["prediction"] for entry in given]
+    for text, words in {
+        "text,id\ngood,1\nbad\n": "standard input:3: the row has 1 field",
+        "text,text\ngood,bad\n": "duplicate column names",
+        'text\n"good\nbad\n': "standard input:2: the row that starts here cannot be parsed",
+        "": "no rows",
+        "\n": "no rows",
+    }.items():
+        assert main(piped(text)) == 2
+        assert words in capsys.readouterr().err
+
+
 def test_a_column_that_is_missing(artifacts, tmp_path, capsys):
     data = tmp_path / "rows.csv"
     data.write_text("id,review\n1,good\n2,bad\n")
@@ -84,7 +106,7 @@ def test_pairs(artifacts, capsys, monkeypatch):
     assert "1 texts for pairs" in capsys.readouterr().err
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a b\n")))
     assert main(["predict", artifact, "-"]) == 2
-    assert "Next: give JSON objects: --stdin-format jsonl" in capsys.readouterr().err
+    assert "Next: give JSON objects or CSV: --stdin-format jsonl" in capsys.readouterr().err
 
 
 def test_the_row_that_cannot_be_used_is_named(artifacts, tmp_path, capsys):

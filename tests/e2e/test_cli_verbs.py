@@ -194,7 +194,9 @@ def test_compare_with_itself_finds_no_difference(finished, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["metrics"]["accuracy"]["difference"] == 0
     assert main(["compare", out, out]) == 0
-    assert "accuracy" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    accuracy = document["metrics"]["accuracy"]["a"]
+    assert "accuracy" in shown and f"{100 * accuracy:.1f}%" in shown and "points" in shown
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

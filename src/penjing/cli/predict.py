@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", metavar="COLUMN", help="the column with the text, where DATA calls it otherwise")
     parser.add_argument(
         "--stdin-format",
-        choices=("lines", "jsonl"),
+        choices=("lines", "jsonl", "csv"),
         default="lines",
-        help="of standard input (default: one text a line)",
+        help="of standard input (default: one text a line); csv has commas and a header",
     )
     parser.add_argument("--out", metavar="FILE", help="a .csv, .jsonl or .parquet file (default: standard output)")
     parser.add_argument("--format", choices=("csv", "jsonl", "parquet"), help="of the output (default: by its name)")

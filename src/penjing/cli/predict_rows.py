@@ -14,7 +14,8 @@ from penjing.api import rename
 from penjing.core.errors import DataError
 from penjing.core.events import Listener
 from penjing.core.task import Roles
-from penjing.data.config import ColumnsConfig, DataConfig
+from penjing.data.config import ColumnsConfig, DataConfig, LimitsConfig
+from penjing.data.delimited import comma_separated
 from penjing.data.sources import stream_rows
 
 MAX_LINE_BYTES = 16_000_000
@@ -105,19 +106,23 @@ def of_source(source: str, settings: DataConfig, roles: Roles, text: str | None,
 
 
 def of_stdin(stream: IO[bytes], form: str, roles: Roles, text: str | None) -> Rows:
-    """Lines of standard input: a text each, or a JSON object each.
+    """Lines of standard input: a text each, a JSON object each, or comma-separated under a header.
 
     Raises:
-        DataError: a line is too long, not UTF-8, or no JSON object.
+        DataError: a line is too long, not UTF-8, no JSON object, or has not as many fields as the header.
     """
     if form == "jsonl":
         return _checked(_objects(stream), roles, text, "standard input")
+    if form == "csv":
+        lines = (line + "\n" for _, line in _lines(stream))
+        found = comma_separated(lines, "standard input", LimitsConfig())
+        return _checked(((f"standard input:{n}", row) for n, row in found), roles, text, "standard input")
     names = text_columns(roles)
     if len(names) != 1:
         raise DataError(
             "a line holds one text, and this artifact needs more",
             where="standard input",
-            next_step="give JSON objects: --stdin-format jsonl",
+            next_step="give JSON objects or CSV: --stdin-format jsonl, --stdin-format csv",
         )
     return Rows((place, {names[0]: line}) for place, line in _lines(stream))
 

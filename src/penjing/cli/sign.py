@@ -31,7 +31,12 @@ def sign(args: argparse.Namespace, console: Console) -> int:
     from penjing.core.signing import sign as sign_manifest
 
     if args.artifact is None and args.new_key is None:
-        raise RecipeError("no artifact is given", where="penjing sign", expected="the directory a run wrote")
+        raise RecipeError(
+            "no artifact is given",
+            where="penjing sign",
+            expected="the directory a run wrote",
+            next_step="penjing sign ARTIFACT --key KEY, or make a key first: penjing sign --new-key KEY",
+        )
     artifact = None if args.artifact is None else open_artifact(args.artifact)
     public = None if args.new_key is None else new_key(Path(args.new_key))
     signature = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penjing.core.report import Comparison, Report
+from penjing.core.report import Comparison, Difference, Report
 from penjing.evaluate.page.headline import headline
 from penjing.evaluate.page.words import Words, count, interval, metric, number, p_value
 from penjing.evaluate.verdict import overall
@@ -101,6 +101,14 @@ def _verdicts(console: Console, report: Report, words: Words) -> None:
     console.line(words(f"verdict.{state}"))
 
 
+def _difference(console: Console, change: Difference) -> tuple[str, str]:
+    """A difference and its interval: of percentages in points."""
+    scale = 100 if change.percent else 1
+    found, low, high = (None if v is None else scale * v for v in (change.difference, change.low, change.high))
+    unit = console.say(" points", " 个百分点") if change.percent and found is not None else ""
+    return number(found) + unit, interval(low, high, percent=False)
+
+
 def show_comparison(console: Console, found: Comparison) -> None:
     """Each metric of both, the difference with its interval, and what may be concluded."""
     words = words_of(console)
@@ -109,10 +117,9 @@ def show_comparison(console: Console, found: Comparison) -> None:
         rows.append(
             (
                 words.named("metric", name) + (" *" if name == found.primary else ""),
-                number(change.a),
-                number(change.b),
-                number(change.difference),
-                interval(change.low, change.high, percent=False),
+                metric(change.a, change.percent),
+                metric(change.b, change.percent),
+                *_difference(console, change),
                 p_value(change.p_value),
                 words(f"comparison.{change.outcome}"),
             )

@@ -25,10 +25,11 @@ class PenjingError(Exception):
         what: what was found, in one sentence, with the value received.
         where: the place (file, file:row, recipe key), if there is one.
         expected: what would have been accepted.
-        next_step: the one thing to do now, in the imperative.
+        next_step: the one thing to do now, in the imperative; where None, what usually helps with this kind of error.
     """
 
     exit_code = 2
+    usual_next_step = "correct it and try again"
 
     def __init__(
         self,
@@ -50,8 +51,7 @@ class PenjingError(Exception):
         parts = [f"{self.where}: {self.what}" if self.where else self.what]
         if self.expected:
             parts.append(f"Expected {self.expected}")
-        if self.next_step:
-            parts.append(f"Next: {self.next_step}")
+        parts.append(f"Next: {self.next_step or self.usual_next_step}")
         return " ".join(part if part.endswith((".", "!", "?")) else part + "." for part in parts)
 
     def to_json(self) -> dict[str, str | None]:
@@ -61,28 +61,38 @@ class PenjingError(Exception):
             "what": self.what,
             "where": self.where,
             "expected": self.expected,
-            "next_step": self.next_step,
+            "next_step": self.next_step or self.usual_next_step,
         }
 
 
 class RecipeError(PenjingError):
     """A recipe or a command-line option is wrong."""
 
+    usual_next_step = "correct it (penjing VERB --help and docs/recipe.md say what is accepted)"
+
 
 class DataError(PenjingError):
     """The user's data cannot be used as it is."""
+
+    usual_next_step = "correct it there and try again; penjing check lists what else is wrong"
 
 
 class ArtifactError(PenjingError):
     """An artifact is missing, incomplete, damaged, tampered with or too new."""
 
+    usual_next_step = "use an undamaged copy, or make it again"
+
 
 class CapabilityError(PenjingError):
     """A well-formed request that this task, model or machine cannot carry out."""
 
+    usual_next_step = "choose another setting, or leave it to the default"
+
 
 class FetchError(PenjingError):
     """A pretrained model or data set could not be obtained."""
+
+    usual_next_step = "try again; if it stays so, fetch it by hand and give its directory"
 
 
 class BudgetError(PenjingError):

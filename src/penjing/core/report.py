@@ -182,6 +182,7 @@ class Verdict(_Part):
 class Difference(_Part):
     """One metric, paired."""
 
+    percent: bool = Field(False, description="People read this metric in percent, and differences in points.")
     a: float | None
     b: float | None
     difference: float | None

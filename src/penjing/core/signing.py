@@ -48,7 +48,11 @@ def new_key(path: Path) -> Path:
     public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
     for target in (path, public_path):
         if target.exists():
-            raise RecipeError("is there already, and keys are never replaced", where=str(target))
+            raise RecipeError(
+                "is there already, and keys are never replaced",
+                where=str(target),
+                next_step="give another path, or use this key: penjing sign ARTIFACT --key KEY",
+            )
     if not path.parent.is_dir():
         raise RecipeError("no such directory", where=str(path.parent), next_step="make it")
     for target, data, mode in ((path, private, 0o600), (public_path, public, 0o644)):
@@ -105,7 +109,7 @@ def check_signature(directory: Path, manifest: Mapping[str, Any], key: Ed25519Pu
 
     path = directory / SIGNATURE
     if not path.is_file():
-        raise ArtifactError("the artifact is not signed", where=str(path), next_step="sign it: penjing sign")
+        raise ArtifactError("the artifact is not signed", where=str(path), next_step="sign it: penjing sign ARTIFACT --key KEY")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"larger than {MAX_BYTES} bytes")
@@ -138,8 +142,10 @@ def _parse_key(path: Path, parse: Callable[[bytes], object], what: str) -> objec
 
 
 def _unusable(path: Path, found: str, what: str) -> RecipeError:
-    wanted = f"an unencrypted Ed25519 {what} key (PEM); penjing sign --new-key PATH makes a pair"
-    return RecipeError(found, where=str(path), expected=wanted)
+    wanted = f"an unencrypted Ed25519 {what} key (PEM)"
+    return RecipeError(
+        found, where=str(path), expected=wanted, next_step="give such a file; penjing sign --new-key PATH makes a pair"
+    )
 
 
 def _require_cryptography() -> None:

@@ -137,7 +137,10 @@ def _sheet_rows(
             continue
         if any(value is not None for value in values[len(names) :]):
             raise DataError(
-                f"the row has {len(values)} cells", where=f"{path}:{number}", expected=f"{len(names)}, as in the header"
+                f"the row has {len(values)} cells",
+                where=f"{path}:{number}",
+                expected=f"{len(names)}, as in the header",
+                next_step="delete a title above the header, and give every column a name",
             )
         padded = [*values, *([None] * (len(names) - len(values)))]
         row = {name: plain_value(value) for name, value in zip(names, padded, strict=False)}

@@ -93,7 +93,7 @@ def _first_lines(path: Path, encoding: str, limits: LimitsConfig) -> list[str]:
 
 
 def _column_names(
-    rows: Sequence[Sequence[str]], given: bool | tuple[str, ...] | None, wanted: Collection[str], path: Path
+    rows: Sequence[Sequence[str]], given: bool | tuple[str, ...] | None, wanted: Collection[str], path: Path | str
 ) -> tuple[tuple[str, ...], bool]:
     width = Counter(len(row) for row in rows).most_common(1)[0][0]
     if isinstance(given, tuple):
@@ -107,7 +107,7 @@ def _column_names(
     return names, True
 
 
-def _check_duplicates(names: Sequence[str], path: Path) -> None:
+def _check_duplicates(names: Sequence[str], path: Path | str) -> None:
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
         raise DataError(
@@ -124,7 +124,25 @@ def read_delimited(path: Path, layout: DelimitedLayout, limits: LimitsConfig) ->
     Raises:
         DataError: a row has too few or too many fields, a cell is too long, a quote is never closed.
     """
-    lines = text_lines(path, layout.encoding, limits.max_cell_chars, newline="")
+    yield from read_lines(text_lines(path, layout.encoding, limits.max_cell_chars, newline=""), path, layout, limits)
+
+
+def comma_separated(lines: Iterator[str], where: str, limits: LimitsConfig) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `read_delimited`, of lines that come from elsewhere: the first names the columns, commas separate them."""
+    csv.field_size_limit(max(csv.field_size_limit(), limits.max_cell_chars * (LINE_CELLS + 1)))
+    first = next(lines, "")
+    dialect = Dialect(",", quoted=True)
+    names, _ = _column_names(dialect.parse([first]) or [[""]], True, (), where)
+    if len(names) > limits.max_columns:
+        raise DataError(f"{len(names):,} columns", where=f"{where}:1", expected=f"at most {limits.max_columns:,}")
+    layout = DelimitedLayout("utf-8", dialect, names, header=True)
+    yield from read_lines(itertools.chain([first], lines), where, layout, limits)
+
+
+def read_lines(
+    lines: Iterator[str], path: Path | str, layout: DelimitedLayout, limits: LimitsConfig
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `read_delimited`, of lines with their ends; `path` is for messages."""
     records: Iterator[tuple[int, list[str]]]
     if layout.dialect.delimiter is None:
         records = ((n, [line.rstrip("\r\n")]) for n, line in enumerate(lines, start=1) if line.strip())
@@ -140,7 +158,7 @@ def read_delimited(path: Path, layout: DelimitedLayout, limits: LimitsConfig) ->
         yield number, {name: cell or None for name, cell in zip(layout.names, fields, strict=True)}
 
 
-def _csv_records(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
+def _csv_records(path: Path | str, lines: Iterator[str], dialect: Dialect) -> Iterator[tuple[int, list[str]]]:
     written: list[str] = []  # lines of the record at hand
 
     def kept() -> Iterator[str]:
@@ -165,7 +183,7 @@ def _csv_records(path: Path, lines: Iterator[str], dialect: Dialect) -> Iterator
         ) from None
 
 
-def _ragged(path: Path, number: int, fields: Sequence[str], layout: DelimitedLayout) -> DataError:
+def _ragged(path: Path | str, number: int, fields: Sequence[str], layout: DelimitedLayout) -> DataError:
     width = len(layout.names)
     mark = layout.dialect.delimiter
     few = len(fields) < width

@@ -163,6 +163,7 @@ def _difference(
         else:
             rows = rows_to_settle(n, found.value, (found.value - low) if found.value > 0 else (high - found.value))
     return Difference(
+        percent=metric.percent,
         a=float(a) if math.isfinite(a) else None,
         b=float(b) if math.isfinite(b) else None,
         difference=found.value,

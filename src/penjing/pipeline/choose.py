@@ -69,6 +69,7 @@ def quote_run(
             train=recipe.stage("train"),
             config=recipe.stage("select"),
             seed=recipe.seed,
+            rehearse=False,  # the performance begins in a moment, and is rarely ten times as long
             listener=listener,
         )
     except CapabilityError as error:

@@ -28,7 +28,7 @@ from penjing.select.pretraining import pretraining_minutes
 from penjing.select.probe import Judged, Predictor, error_of, judge, probe_predictor
 from penjing.select.sample import Pool, draw_pool
 from penjing.select.serving import Serving, measure_directory, measure_export, time_library
-from penjing.select.short_run import ShortRun, judge_short_run, short_run
+from penjing.select.short_run import ShortRun, judge_short_run, short_run, training_speed
 from penjing.select.stand_in import stand_in_predictor
 from penjing.select.stopwatch import Stopwatch
 from penjing.train.direct.config import LINEAR, TREE_SHARE, TREES
@@ -74,6 +74,8 @@ def gather_gradient(
     seed: int,
     watch: Stopwatch,
     listener: Listener,
+    *,
+    rehearse: bool = True,
 ) -> Findings:
     """Evidence for a model that is fine-tuned from a pretrained one; see `quote`."""
     from penjing.train.defaults import resolve_train
@@ -107,11 +109,13 @@ def gather_gradient(
         evidence = make_evidence(task, judged, "run", *sizes)
     else:
         evidence, samples_per_s = make_evidence(task, probed.judged, probed.basis, *sizes), rate or serving.rows_per_s
-        if probed.basis != "final":
+        if probed.basis == "probe" and rehearse:
             run = short_run(*settings, seed=seed, watch=run_watch, listener=listener)
             samples_per_s = run.samples_per_s
-            if run.stats is not None and probed.basis == "probe":
+            if run.stats is not None:
                 evidence = _with_run(evidence, task, probed, run)
+        elif probed.basis != "final":
+            samples_per_s = training_speed(*settings, seed=seed, watch=run_watch)
     full = resolve_train(train, task, num_rows=sizes[0], width=pretrained.dimension)
     epochs = 1.0 if train.method == "probe" else (full.epochs or 0.0)
     minutes = sizes[0] * epochs / samples_per_s / 60

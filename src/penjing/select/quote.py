@@ -97,6 +97,7 @@ def quote(
     seed: int = 42,
     deadline_s: float | None = None,
     calibration: Calibration | None = None,
+    rehearse: bool = True,
     listener: Listener = ignore,
 ) -> Quote:
     """Quote a run.
@@ -110,6 +111,7 @@ def quote(
         seed: of samples and of the short run.
         deadline_s: wall time; `config.quote_seconds` where None.
         calibration: what past runs taught; that of this release where None.
+        rehearse: train for some seconds too, where a probe alone could tell; it narrows the expected metric.
         listener: told of progress.
 
     Raises:
@@ -121,8 +123,8 @@ def quote(
     budget, train, config = budget or Budget(), train or TrainConfig(), config or SelectConfig()
     calibration = calibration or shipped()
     watch = Stopwatch(config.quote_seconds if deadline_s is None else deadline_s)
-    gather = gather_direct if pretrained is None else gather_gradient
-    found = gather(prepared, pretrained, budget, train, config, seed, watch, listener)
+    asked = (prepared, pretrained, budget, train, config, seed, watch, listener)
+    found = gather_direct(*asked) if pretrained is None else gather_gradient(*asked, rehearse=rehearse)
     return build_quote(prepared, pretrained, found, budget, config, calibration, seconds=watch.spent)
 
 
