@@ -234,7 +234,8 @@ def _quoted(found: tuple[float, float, float, float], result: dict[str, Any]) ->
 
 
 def _shown(error: float, result: dict[str, Any]) -> str:
-    return f"{1 - error if result['higher_is_better'] else error:.3f}"
+    # As quotes do: no share is below nothing.
+    return f"{max(0.0, 1 - error) if result['higher_is_better'] else error:.3f}"
 
 
 def _wilson(hits: int, total: int, z: float = 1.96) -> tuple[float, float]:

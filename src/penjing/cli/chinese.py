@@ -34,6 +34,9 @@ HELP = {
     "any key of the recipe, such as train.epochs=3; repeatable (docs/recipe.md lists them)": (
         "配方中的任意一项，如 train.epochs=3；可重复（见 docs/recipe.md）"
     ),
+    "a key of the recipe, such as evaluate.resamples=2000 or budget.metric=90; repeatable": (
+        "配方中的一项，如 evaluate.resamples=2000 或 budget.metric=90；可重复"
+    ),
     "one JSON document on standard output, nothing else": "标准输出只有一份 JSON",
     "no progress and no notices, only warnings": "不显示进度和提示，只显示警告",
     "language of the output (default: of the environment)": "输出语言（默认随环境）",
@@ -49,7 +52,9 @@ HELP = {
     "also write report.json, the page and the model card there": "同时把 report.json、报告页和模型卡写到该目录",
     "a data file of any format, or - for standard input": "任意格式的数据文件；- 表示标准输入",
     "texts to predict (two for one pair)": "要预测的文本（文本对给两条）",
-    "of standard input (default: one text a line)": "标准输入的格式（默认每行一条文本）",
+    "of standard input (default: one text a line); csv has commas and a header": (
+        "标准输入的格式（默认每行一条文本；csv 为逗号分隔、首行为列名）"
+    ),
     "a .csv, .jsonl or .parquet file (default: standard output)": ".csv、.jsonl 或 .parquet 文件（默认标准输出）",
     "of the output (default: by its name)": "输出格式（默认按文件名）",
     "replace the output file that is there": "替换已有的输出文件",

@@ -109,7 +109,9 @@ def check_signature(directory: Path, manifest: Mapping[str, Any], key: Ed25519Pu
 
     path = directory / SIGNATURE
     if not path.is_file():
-        raise ArtifactError("the artifact is not signed", where=str(path), next_step="sign it: penjing sign ARTIFACT --key KEY")
+        raise ArtifactError(
+            "the artifact is not signed", where=str(path), next_step="sign it: penjing sign ARTIFACT --key KEY"
+        )
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"larger than {MAX_BYTES} bytes")

@@ -24,7 +24,7 @@ from penjing.core.runtime import usable_threads
 from penjing.core.task import Metric
 from penjing.data.prepare import Prepared
 from penjing.models.pretrained import Pretrained
-from penjing.select.calibration import Calibration, shipped
+from penjing.select.calibration import MIN_RUNS, Calibration, shipped
 from penjing.select.config import SelectConfig
 from penjing.select.expectation import Evidence, expect_error, expect_label_gain, spread_of
 from penjing.select.gather import Findings, gather_direct, gather_gradient
@@ -164,7 +164,9 @@ def build_quote(
         more_labels=None if gain is None else _range(gain),
         monthly=monthly_cost(costs["rows_per_s"].expected, usable_threads(), config.price),
         level=config.level,
-        assumed=not all(spread.num_runs for spread in (spread_of(found.evidence, calibration), *spreads.values())),
+        assumed=any(
+            spread.num_runs < MIN_RUNS for spread in (spread_of(found.evidence, calibration), *spreads.values())
+        ),
         rows={
             "train": len(splits.train),
             "valid": len(splits.valid),
