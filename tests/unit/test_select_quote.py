@@ -21,8 +21,8 @@ from penjing.select.config import PriceConfig, SelectConfig
 from penjing.select.expectation import Evidence
 from penjing.select.gather import Findings, _Probed, _timed_fit, _with_run, make_evidence
 from penjing.select.learning_curve import Curve
-from penjing.select.price import CNY_MONTH, SECONDS_A_MONTH, USD_MONTH, monthly_cost
 from penjing.select.past_runs import ASSUMED
+from penjing.select.price import CNY_MONTH, SECONDS_A_MONTH, USD_MONTH, monthly_cost
 from penjing.select.probe import Judged
 from penjing.select.quote import Range, build_quote, came_true, quote, read_quote, write_quote
 from penjing.select.sample import Pool
