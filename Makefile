@@ -56,4 +56,4 @@ check: $(INSTALLED)
 	$(BIN)/python scripts/check
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(DEMO).partial $(DEMO).test.jsonl $(DEMO_DATA) runs/verify-readme
+	rm -rf $(VENV) runs/demo runs/demo-* runs/demo.* runs/reviews-zh-*.csv runs/verify-readme

@@ -46,6 +46,13 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (r"^macro-F1, %$", "宏 F1，%"),
     (r"^trigger F1, %$", "触发词 F1，%"),
     (r"^argument F1, %$", "论元 F1，%"),
+    (r"^How often a quote holds$", "报价兑现的频率"),
+    (r"^metric: share of (\d+) intervals that held$", r"指标：\1 个区间中兑现的比例"),
+    (
+        r"^metric, as a run quotes it: share of (\d+) intervals that held$",
+        r"指标（run 自己的报价）：\1 个区间中兑现的比例",
+    ),
+    (r"^slowest quote, s$", "最慢的一次报价，秒"),
 )
 
 

@@ -17,8 +17,8 @@ TIME_FACTOR = 5.0
 MEMORY_FACTOR = 1.5
 # The files of a model hold the same weights; what else they hold is a few kilobytes of text.
 SIZE_SHARE = 0.01
-# What is expected before training, from a probe on few rows and as many steps as a slower or faster machine takes in a
-# few seconds: points, or half the interval that the quote itself gives.
+# What is expected before training, from a probe on as many rows as a machine encodes in some seconds: points, or half
+# the interval that the quote itself gives.
 EXPECTED_POINTS = 5.0
 # Confidence in one text after a short training whose last bits differ with the processor.
 CONFIDENCE = 0.25

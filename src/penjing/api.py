@@ -279,12 +279,14 @@ def _rows_to_score(
     from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
     from penjing.pipeline.assemble import shown_roles
 
+    warnings: list[str] = []
     if data is None:
         table = open_sealed_test(artifact, Path(test) if test is not None else None)
         name, digest = sealed_entry(artifact)
         fingerprint = str(artifact.manifest.get("data_fingerprint", ""))
     else:
-        if _same_source(str(data), settings.source):
+        if _same_rows(settings.model_copy(update={"source": str(data)}), recipe_of(artifact).stage("data")):
+            warnings.append(MADE_FROM_THESE)
             listener(Notice("evaluate", MADE_FROM_THESE, "warning"))
         table = labelled_rows(task, str(data), columns, settings, listener)
         name, digest, fingerprint = str(data), None, ""
@@ -295,18 +297,19 @@ def _rows_to_score(
         roles=shown_roles(task.roles),
         num_labels=len(task.labels),
         test_sha256=digest,
+        warnings=warnings,
     )
     return table, about
 
 
-def _same_source(given: str, made_from: str | None) -> bool:
-    """Whether both are one file, folder, or name; a copy elsewhere is not recognised."""
-    if made_from is None or given == made_from:
-        return given == made_from
-    try:
-        return Path(given).samefile(made_from)
-    except OSError:  # one of them is no file, or not there
+def _same_rows(given: DataConfig, made_from: DataConfig) -> bool:
+    """Whether both name the same rows of one file, folder, database or demo; a copy elsewhere is not recognised."""
+    if (given.query, given.format) != (made_from.query, made_from.format):
         return False
+    sources = [str(config.source).removeprefix("demo:") for config in (given, made_from)]
+    if Path(sources[0]).exists():
+        return Path(sources[1]).exists() and Path(sources[0]).samefile(sources[1])
+    return sources[0] == sources[1]
 
 
 def labelled_rows(

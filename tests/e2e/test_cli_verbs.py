@@ -173,6 +173,11 @@ def test_evaluate_on_other_rows(finished, loans, tmp_path, task_rows, capsys):
 def test_evaluate_warns_of_rows_the_model_was_made_from(finished, loans, tmp_path, capsys, language, words):
     assert main(["evaluate", str(finished[0]), str(loans), "--no-timings", "--quiet", "--lang", language]) == 0
     assert words in capsys.readouterr().err
+    assert main(["evaluate", str(finished[0]), str(loans), "--no-timings", "--json"]) == 0
+    assert "made from these rows" in json.loads(capsys.readouterr().out)["data"]["warnings"][0]
+    otherwise = ["--set", "data.format.kind=csv"]  # another sheet, query or format is other rows
+    assert main(["evaluate", str(finished[0]), str(loans), "--no-timings", "--json", *otherwise]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["warnings"] == []
     elsewhere = tmp_path / "later.csv"
     elsewhere.write_bytes(loans.read_bytes())
     assert main(["evaluate", str(finished[0]), str(elsewhere), "--no-timings", "--lang", language]) == 0

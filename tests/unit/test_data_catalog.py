@@ -54,7 +54,6 @@ def test_movielens_has_its_knowledge_graph():
     assert len(set(entity_of.values()) & heads) > 1_000
 
 
-@pytest.mark.network
 def test_a_part_that_a_demo_lacks():
     with pytest.raises(DataError, match=r"no demo data set 'movielens-100k/kq'.*movielens-100k/kg"):
         read_table(DataConfig(source="demo:movielens-100k/kq"))

@@ -65,9 +65,9 @@ def _rows(args: argparse.Namespace, predictor: Predictor, console: Console) -> R
     roles = predictor.task.roles
     if args.input is not None:
         return predict_rows.given(args.input, roles)
-    if args.data == "-":
-        return predict_rows.of_stdin(sys.stdin.buffer, args.stdin_format, roles, args.text)
     settings = recipe_of(predictor.artifact).stage("data")
+    if args.data == "-":
+        return predict_rows.of_stdin(sys.stdin.buffer, args.stdin_format, roles, args.text, settings.limits)
     return predict_rows.of_source(args.data, settings, roles, args.text, console.listen)
 
 

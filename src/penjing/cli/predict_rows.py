@@ -105,7 +105,7 @@ def of_source(source: str, settings: DataConfig, roles: Roles, text: str | None,
         raise
 
 
-def of_stdin(stream: IO[bytes], form: str, roles: Roles, text: str | None) -> Rows:
+def of_stdin(stream: IO[bytes], form: str, roles: Roles, text: str | None, limits: LimitsConfig) -> Rows:
     """Lines of standard input: a text each, a JSON object each, or comma-separated under a header.
 
     Raises:
@@ -114,8 +114,7 @@ def of_stdin(stream: IO[bytes], form: str, roles: Roles, text: str | None) -> Ro
     if form == "jsonl":
         return _checked(_objects(stream), roles, text, "standard input")
     if form == "csv":
-        lines = (line + "\n" for _, line in _lines(stream))
-        found = comma_separated(lines, "standard input", LimitsConfig())
+        found = comma_separated((line for _, line in _whole_lines(stream)), "standard input", limits)
         return _checked(((f"standard input:{n}", row) for n, row in found), roles, text, "standard input")
     names = text_columns(roles)
     if len(names) != 1:
@@ -133,12 +132,17 @@ def text_columns(roles: Roles) -> list[str]:
 
 
 def _lines(stream: IO[bytes]) -> Iterator[tuple[str, str]]:
+    return ((place, line.rstrip("\r\n")) for place, line in _whole_lines(stream))
+
+
+def _whole_lines(stream: IO[bytes]) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(iter(lambda: stream.readline(MAX_LINE_BYTES + 1), b""), 1):
         place = f"standard input, line {number}"
         if len(line) > MAX_LINE_BYTES:
             raise DataError(f"longer than {MAX_LINE_BYTES:,} bytes", where=place, next_step="give shorter texts")
         try:
-            yield place, line.decode("utf-8").rstrip("\r\n")
+            # Excel, and what `predict` itself writes for it, begins with a byte order mark.
+            yield place, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"not UTF-8 ({error.reason})", where=place, next_step="convert it to UTF-8") from None
 

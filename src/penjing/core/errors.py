@@ -48,11 +48,13 @@ class PenjingError(Exception):
     @property
     def message(self) -> str:
         """One line: place, finding, expectation, next step."""
-        parts = [f"{self.where}: {self.what}" if self.where else self.what]
-        if self.expected:
-            parts.append(f"Expected {self.expected}")
-        parts.append(f"Next: {self.next_step or self.usual_next_step}")
-        return " ".join(part if part.endswith((".", "!", "?")) else part + "." for part in parts)
+        return f"{self.finding} {_sentence(f'Next: {self.next_step or self.usual_next_step}')}"
+
+    @property
+    def finding(self) -> str:
+        """The line without the next step, for those who go on by themselves or say a step of their own."""
+        found = _sentence(f"{self.where}: {self.what}" if self.where else self.what)
+        return f"{found} {_sentence(f'Expected {self.expected}')}" if self.expected else found
 
     def to_json(self) -> dict[str, str | None]:
         """The same, as a JSON object."""
@@ -68,13 +70,11 @@ class PenjingError(Exception):
 class RecipeError(PenjingError):
     """A recipe or a command-line option is wrong."""
 
-    usual_next_step = "correct it (penjing VERB --help and docs/recipe.md say what is accepted)"
+    usual_next_step = "correct it; --help and docs/recipe.md say what is accepted"
 
 
 class DataError(PenjingError):
     """The user's data cannot be used as it is."""
-
-    usual_next_step = "correct it there and try again; penjing check lists what else is wrong"
 
 
 class ArtifactError(PenjingError):
@@ -92,7 +92,7 @@ class CapabilityError(PenjingError):
 class FetchError(PenjingError):
     """A pretrained model or data set could not be obtained."""
 
-    usual_next_step = "try again; if it stays so, fetch it by hand and give its directory"
+    usual_next_step = "do not use the file; try again, and if it stays so, ask whoever keeps the index"
 
 
 class BudgetError(PenjingError):
@@ -114,6 +114,10 @@ class MissingExtraError(PenjingError):
             f"the optional dependency '{module}' is not installed",
             next_step=f'pip install "penjing[{extra}]"',
         )
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else text + "."
 
 
 def closest(given: str, accepted: Iterable[str], cutoff: float = 0.5) -> str | None:

@@ -28,6 +28,8 @@ class Demo:
         task: the task kind it is an example of, or None.
         licence: as the publisher states it.
         about: one line for the listing.
+        typed_tables: whether its members are tables by themselves, with RecBole's types behind the columns' names
+            ("user_id:token"), which are left out.
     """
 
     package: str
@@ -39,6 +41,7 @@ class Demo:
     task: str | None
     licence: str
     about: str
+    typed_tables: bool = False
 
 
 DEMOS: dict[str, Demo] = {
@@ -76,6 +79,7 @@ DEMOS: dict[str, Demo] = {
         task=None,
         licence="MIT (package); GroupLens terms: research use",
         about="film ratings; with /item, /user, /kg (knowledge graph) or /link behind the name, their tables",
+        typed_tables=True,
     ),
 }
 
@@ -109,19 +113,20 @@ def demo_rows(name: str, limits: LimitsConfig, listener: Listener = ignore) -> I
             for number, line in enumerate(text_lines(directory / file, "utf-8", limits.max_cell_chars), start=1):
                 yield f"{file}:{number}", {"text": line.rstrip("\n") or None, "label": label}
         return
-    file = parts_of(name)[part] if part else DEMOS[name].members[0].rsplit("/", 1)[-1]
+    file = tables_of(name)[part] if part else DEMOS[name].members[0].rsplit("/", 1)[-1]
     layout = inspect_delimited(directory / file, FormatConfig(header=True), limits)
     for line_number, row in read_delimited(directory / file, layout, limits):
-        # RecBole writes a column's type behind its name: "user_id:token".
-        yield f"{file}:{line_number}", {column.partition(":")[0]: value for column, value in row.items()}
+        if DEMOS[name].typed_tables:
+            row = {column.partition(":")[0]: value for column, value in row.items()}
+        yield f"{file}:{line_number}", row
 
 
-def parts_of(name: str) -> dict[str, str]:
+def tables_of(name: str) -> dict[str, str]:
     """Tables of a demo that has several: what stands behind its name and "/" → file. The first is read by default."""
     files = [member.rsplit("/", 1)[-1] for member in DEMOS[name].members]
-    return {file.rsplit(".", 1)[-1]: file for file in files} if name == "movielens-100k" else {}
+    return {file.rsplit(".", 1)[-1]: file for file in files} if DEMOS[name].typed_tables else {}
 
 
 def demo_names() -> list[str]:
     """Every name that `demo_rows` takes."""
-    return [*DEMOS, *(f"{name}/{part}" for name in DEMOS for part in list(parts_of(name))[1:])]
+    return [*DEMOS, *(f"{name}/{table}" for name in DEMOS for table in tables_of(name))]

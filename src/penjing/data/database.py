@@ -89,7 +89,11 @@ def _with_environment(source: str) -> str:
     def value(match: re.Match[str]) -> str:
         name = match.group(1)
         if name not in os.environ:
-            raise DataError(f"the environment variable {name} is not set", where="data.source")
+            raise DataError(
+                f"the environment variable {name} is not set",
+                where="data.source",
+                next_step=f"set it before you call penjing: export {name}=...",
+            )
         return quote(os.environ[name], safe="")
 
     return re.sub(r"\$\{(\w+)\}", value, source)

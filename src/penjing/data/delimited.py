@@ -124,32 +124,47 @@ def read_delimited(path: Path, layout: DelimitedLayout, limits: LimitsConfig) ->
     Raises:
         DataError: a row has too few or too many fields, a cell is too long, a quote is never closed.
     """
-    yield from read_lines(text_lines(path, layout.encoding, limits.max_cell_chars, newline=""), path, layout, limits)
-
-
-def comma_separated(lines: Iterator[str], where: str, limits: LimitsConfig) -> Iterator[tuple[int, dict[str, Any]]]:
-    """As `read_delimited`, of lines that come from elsewhere: the first names the columns, commas separate them."""
-    csv.field_size_limit(max(csv.field_size_limit(), limits.max_cell_chars * (LINE_CELLS + 1)))
-    first = next(lines, "")
-    dialect = Dialect(",", quoted=True)
-    names, _ = _column_names(dialect.parse([first]) or [[""]], True, (), where)
-    if len(names) > limits.max_columns:
-        raise DataError(f"{len(names):,} columns", where=f"{where}:1", expected=f"at most {limits.max_columns:,}")
-    layout = DelimitedLayout("utf-8", dialect, names, header=True)
-    yield from read_lines(itertools.chain([first], lines), where, layout, limits)
-
-
-def read_lines(
-    lines: Iterator[str], path: Path | str, layout: DelimitedLayout, limits: LimitsConfig
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """As `read_delimited`, of lines with their ends; `path` is for messages."""
+    lines = text_lines(path, layout.encoding, limits.max_cell_chars, newline="")
     records: Iterator[tuple[int, list[str]]]
     if layout.dialect.delimiter is None:
         records = ((n, [line.rstrip("\r\n")]) for n, line in enumerate(lines, start=1) if line.strip())
     else:
         records = _csv_records(path, lines, layout.dialect)
+    yield from _rows(itertools.islice(records, 1, None) if layout.header else records, path, layout, limits)
+
+
+def comma_separated(lines: Iterator[str], where: str, limits: LimitsConfig) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `read_delimited`, of lines that come from elsewhere, with their ends: a header, then rows, and commas.
+
+    Raises:
+        DataError: as `read_delimited`, or the header holds other marks where commas should be.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), limits.max_cell_chars * (LINE_CELLS + 1)))
+    dialect = Dialect(",", quoted=True)
+    records = _csv_records(where, lines, dialect)
+    number, header = next(records, (1, []))
+    if not header:
+        return
+    names, _ = _column_names([header], True, (), where)
+    if len(names) > limits.max_columns:
+        raise DataError(
+            f"{len(names):,} columns", where=f"{where}:{number}", expected=f"at most {limits.max_columns:,}"
+        )
+    if len(names) == 1 and any(mark in names[0] for mark in "\t;|"):
+        raise DataError(
+            f"the header is one column, {names[0][:80]!r}",
+            where=f"{where}:{number}",
+            expected="columns separated by commas",
+            next_step="write commas, or save it as a file and give its path: other separators are found there",
+        )
+    yield from _rows(records, where, DelimitedLayout("utf-8", dialect, names, header=True), limits)
+
+
+def _rows(
+    records: Iterator[tuple[int, list[str]]], path: Path | str, layout: DelimitedLayout, limits: LimitsConfig
+) -> Iterator[tuple[int, dict[str, Any]]]:
     width = len(layout.names)
-    for number, fields in itertools.islice(records, 1, None) if layout.header else records:
+    for number, fields in records:
         if len(fields) != width:
             raise _ragged(path, number, fields, layout)
         for name, cell in zip(layout.names, fields, strict=True):
@@ -192,7 +207,7 @@ def _ragged(path: Path | str, number: int, fields: Sequence[str], layout: Delimi
         f"the row has {len(fields)} field{'s' if len(fields) != 1 else ''}",
         where=f"{path}:{number}",
         expected=f"{width} ({', '.join(layout.names[:6])}{', ...' if width > 6 else ''})",
-        next_step=f"{step}, or name the right data.format.delimiter",
+        next_step=f"{step}, or name the right data.format.delimiter" if isinstance(path, Path) else step,
     )
 
 

@@ -73,7 +73,7 @@ def quote_run(
             listener=listener,
         )
     except CapabilityError as error:
-        listener(Notice("quote", f"no quote before this run: {error.message}", "warning"))
+        listener(Notice("quote", f"no quote before this run: {error.finding}", "warning"))
         return None
     write_quote(found, kept)
     for sentence in found.sentences(recipe.language):

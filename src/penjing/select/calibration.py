@@ -50,8 +50,8 @@ class Spread:
 
     @property
     def predictive_sd(self) -> float:
-        """Deviation of the next run: that of a single run and that of the estimated mean."""
-        return self.sd * math.sqrt(1 + 1 / self.num_runs) if self.num_runs else self.sd
+        """Deviation of the next run: that of a single run and that of the estimated mean (see `fit_spread`)."""
+        return self.sd * math.sqrt(1 + 1 / (MIN_RUNS + self.num_runs)) if self.num_runs else self.sd
 
 
 @dataclass(frozen=True)

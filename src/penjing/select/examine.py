@@ -134,7 +134,7 @@ def _measured(
 
 
 def _unavailable(name: str, error: PenjingError, listener: Listener) -> Candidate:
-    listener(Notice("select", f"{name} is left out: {error.message}", "warning"))
+    listener(Notice("select", f"{name} is left out: {error.finding}", "warning"))
     return Candidate(name, "unavailable", (error.what,))
 
 

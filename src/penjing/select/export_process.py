@@ -21,7 +21,7 @@ def main() -> None:
     try:
         run(json.load(sys.stdin))
     except PenjingError as error:
-        sys.stderr.write(f"\n{error.message}\n")
+        sys.stderr.write(f"\n{error.finding}\n")
         sys.exit(error.exit_code)
 
 

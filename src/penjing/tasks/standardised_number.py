@@ -94,7 +94,7 @@ def why_no_numbers(rows: Sequence[Row], column: str | None) -> str | None:
     try:
         numbers = _numbers(rows, column)
     except DataError as error:
-        return error.message
+        return error.finding
     return f"every row of column {column!r} has the same number" if np.ptp(numbers) == 0 else None
 
 

@@ -72,7 +72,7 @@ class TabularClassification(Supervised[TabularSchema, SingleLabel]):
         try:
             distinct = set(label_names(rows, roles.label))
         except DataError as error:
-            return error.message
+            return error.finding
         if len(distinct) < 2:
             return f"every row of column {roles.label!r} has the same label {next(iter(distinct))!r}"
         if len(distinct) > MAX_CLASSES:

@@ -117,7 +117,7 @@ class TokenClassification:
         try:
             names = {span.label for spans in _all_spans(rows, roles.text, roles.spans) for span in spans}
         except DataError as error:
-            return error.message
+            return error.finding
         if not names:
             return f"no row has a span in column {roles.spans!r}"
         if len(names) > MAX_LABELS:

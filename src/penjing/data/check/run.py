@@ -135,6 +135,6 @@ def _findings(checks: dict[str, Check], skipped: dict[str, str], listener: Liste
         try:
             findings += run()
         except MissingExtraError as error:
-            skipped[name] = error.message
+            skipped[name] = error.finding
     listener(Progress("check", len(checks), len(checks), unit="checks"))
     return findings
