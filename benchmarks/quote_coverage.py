@@ -32,7 +32,7 @@ For each data set a quote is made in a minute, from the training and validation 
 default settings, and each quoted figure is compared with what the report measured on the test rows. `penjing quote`
 also trains for some seconds; the quote that a run prints before it trains does without, and is derived from the same
 findings by leaving that evidence out. The constants
-behind an interval are fitted on all **other** sources of data (banking77 at three sizes is one source), so that no
+behind an interval are fitted on all **other** sources of data (banking77 at several sizes is one source), so that no
 quote has seen the data it is judged on. Intervals are meant to hold nine times in ten.
 """
 LEVEL = 0.9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -304,12 +305,11 @@ def _rows_to_score(
 
 def _same_rows(given: DataConfig, made_from: DataConfig) -> bool:
     """Whether both name the same rows of one file, folder, database or demo; a copy elsewhere is not recognised."""
-    if (given.query, given.format) != (made_from.query, made_from.format):
+    if (given.query, given.format.sheet) != (made_from.query, made_from.format.sheet):
         return False
-    sources = [str(config.source).removeprefix("demo:") for config in (given, made_from)]
-    if Path(sources[0]).exists():
-        return Path(sources[1]).exists() and Path(sources[0]).samefile(sources[1])
-    return sources[0] == sources[1]
+    sources = [os.path.expanduser(str(config.source).removeprefix("demo:")) for config in (given, made_from)]
+    there = [os.path.exists(source) for source in sources]
+    return os.path.samefile(*sources) if all(there) else sources[0] == sources[1] and not any(there)
 
 
 def labelled_rows(

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from penjing.api import _same_rows
 from penjing.cli import main
 from penjing.cli.run import BUDGET_NOT_MET
 from penjing.core.artifact import open_artifact
+from penjing.data.config import DataConfig
 
 QUICK = ["train.direct.trials=2", "train.direct.folds=2", "train.direct.num_seeds=1", "train.direct.max_rounds=20"]
 QUICK_OPTIONS = [word for pair in [*QUICK, "evaluate.resamples=100"] for word in ("--set", pair)]
@@ -175,13 +177,29 @@ def test_evaluate_warns_of_rows_the_model_was_made_from(finished, loans, tmp_pat
     assert words in capsys.readouterr().err
     assert main(["evaluate", str(finished[0]), str(loans), "--no-timings", "--json"]) == 0
     assert "made from these rows" in json.loads(capsys.readouterr().out)["data"]["warnings"][0]
-    otherwise = ["--set", "data.format.kind=csv"]  # another sheet, query or format is other rows
-    assert main(["evaluate", str(finished[0]), str(loans), "--no-timings", "--json", *otherwise]) == 0
-    assert json.loads(capsys.readouterr().out)["data"]["warnings"] == []
+    likewise = ["--set", "data.format.kind=csv"]  # said in other words, the same rows
+    assert main(["evaluate", str(finished[0]), str(loans), "--no-timings", "--json", *likewise]) == 0
+    assert json.loads(capsys.readouterr().out)["data"]["warnings"]
     elsewhere = tmp_path / "later.csv"
     elsewhere.write_bytes(loans.read_bytes())
     assert main(["evaluate", str(finished[0]), str(elsewhere), "--no-timings", "--lang", language]) == 0
     assert words not in capsys.readouterr().err
+
+
+def test_which_sources_are_the_rows_a_model_was_made_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("x\n1\n")
+    (tmp_path / "deep").mkdir()
+    url = "postgresql://reader@db/shop?options=" + "x" * 300  # longer than any file's name may be
+
+    def same(given, made_from, **more):
+        return _same_rows(DataConfig(source=given, **more), DataConfig(source=made_from))
+
+    assert same("a.csv", "deep/../a.csv") and same(str(tmp_path / "a.csv"), "a.csv")
+    assert same("demo:german-credit", "german-credit") and same(url, url)
+    assert not same(url, url, query="SELECT * FROM later") and not same("a.csv", "a.csv", format={"sheet": "later"})
+    monkeypatch.chdir(tmp_path / "deep")
+    assert not same(str(tmp_path / "a.csv"), "a.csv"), "here, that name is no file"
 
 
 def test_evaluate_takes_keys_of_the_recipe(finished, capsys):

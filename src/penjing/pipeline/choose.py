@@ -69,7 +69,7 @@ def quote_run(
             train=recipe.stage("train"),
             config=recipe.stage("select"),
             seed=recipe.seed,
-            rehearse=False,  # the performance begins in a moment, and is rarely ten times as long
+            rehearse=False,  # how far some seconds of training get depends on the machine, and the run itself follows
             listener=listener,
         )
     except CapabilityError as error:

@@ -53,22 +53,6 @@ class ShortRun:
     share: float
 
 
-def training_speed(
-    task: Task,
-    pool: Pool,
-    pretrained: Pretrained,
-    config: TrainConfig,
-    runtime: Runtime,
-    *,
-    seed: int,
-    watch: Stopwatch,
-) -> float:
-    """Training rows a second, from some optimizer steps; arguments as `short_run`."""
-    rate = _time_steps(task, pool, pool.parts(0)[0], pretrained, config, runtime, seed, watch)
-    release_freed()
-    return rate
-
-
 def short_run(
     task: Task,
     pool: Pool,
@@ -154,17 +138,18 @@ def judge_short_run(
 _QUIET = {"early_stopping": None, "evaluations": 1, "checkpoint_seconds": NEVER}
 
 
-def _time_steps(
+def training_speed(
     task: Task,
     pool: Pool,
-    learn: np.ndarray,
     pretrained: Pretrained,
     config: TrainConfig,
     runtime: Runtime,
+    *,
     seed: int,
     watch: Stopwatch,
 ) -> float:
-    """Training rows a second, after the first steps have warmed up the memory."""
+    """Training rows a second, from steps that follow the first, which warm up the memory; arguments as `short_run`."""
+    learn = pool.parts(0)[0]
     rows = learn[: (WARM_STEPS + TIMED_STEPS) * config.batch_rows * config.accumulation]
     splits = Splits(pool.table.take(rows), pool.table.take(rows[:2]), pool.table.take([]), task.roles, "timing")
     settings = config.model_copy(update={"epochs": float(WARM_STEPS + TIMED_STEPS), "head_start": "random", **_QUIET})
@@ -178,6 +163,7 @@ def _time_steps(
                 rates[int(event.done)] = event.values["samples_per_s"]
             if len(rates) >= WARM_STEPS + TIMED_STEPS or (rates and watch.left <= 0):
                 break
+    release_freed()
     first, last = min(WARM_STEPS, len(rates)), len(rates)
     if first == last:
         return rates[last]
