@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from penjing.core.task import Signature
 from penjing.models.dropout import PooledDropout
 from penjing.models.encoder import Encoder, Layer, WordEmbedding
+from penjing.models.ngrams import FACTOR, LEAST_SQUARE, PRIME, NgramScores
 from penjing.train.gradient.sequence import PairModel, SequenceModel
 
 _MASKED = -30000.0  # as `penjing.models.encoder.attention_bias`
@@ -34,6 +35,7 @@ _KNOWN = {
     nn.LayerNorm,
     nn.Embedding,
     WordEmbedding,
+    NgramScores,
 }
 _TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 
@@ -78,7 +80,11 @@ def write_bert(model: SequenceModel, signature: Signature, path: Path, *, opset:
         pooled = _compared(graph, pooled, model.encoder.hidden_size)
     output = signature.outputs[0]
     head = (graph.tensor(model.head.weight), graph.tensor(model.head.bias))
-    graph.add("Gemm", pooled, *head, output=output.name, transB=1)
+    if model.ngrams is None:
+        graph.add("Gemm", pooled, *head, output=output.name, transB=1)
+    else:
+        logits = graph.add("Gemm", pooled, *head, transB=1)
+        graph.add("Add", logits, _ngram_scores(graph, model.ngrams, "input_ids", mask), output=output.name)
     built = helper.make_graph(
         graph.nodes,
         "penjing",
@@ -184,6 +190,28 @@ def _compared(graph: _Graph, pooled: str, width: int) -> str:
     )
     distance = graph.add("Abs", graph.add("Sub", first, second))
     return graph.add("Concat", first, second, distance, graph.add("Mul", first, second), axis=1)
+
+
+def _ngram_scores(graph: _Graph, ngrams: NgramScores, ids: str, mask: str) -> str:
+    """[B, C], as `NgramScores.forward`; the mask is float."""
+    mask = graph.add("Cast", mask, to=TensorProto.INT32)
+    start, end, one, axis = (graph.ints(i) for i in (0, 2**31, 1, 1))
+    factor, prime = graph.ints(FACTOR), graph.ints(PRIME)
+    single = graph.add("Mod", graph.add("Add", graph.add("Mul", ids, factor), one), prime)
+    first = graph.add("Slice", single, start, graph.ints(-1), axis)
+    second = graph.add("Add", graph.add("Slice", ids, one, end, axis), graph.ints(2))
+    pair = graph.add("Mod", graph.add("Add", graph.add("Mul", first, factor), second), prime)
+    slots, found = graph.tensor(ngrams.slots), []
+    for hashes, real in ((single, mask), (pair, graph.add("Slice", mask, one, end, axis))):
+        found.append(
+            graph.add("Mul", graph.add("Gather", slots, graph.add("Mod", hashes, graph.ints(len(ngrams.slots)))), real)
+        )
+    rows = graph.add("Gather", graph.tensor(ngrams.table), graph.add("Concat", *found, axis=1))
+    total = graph.add("ReduceSum", graph.add("Cast", rows, to=TensorProto.FLOAT), axis, keepdims=0)
+    scores = graph.add("Slice", total, start, graph.ints(-1), axis)
+    square = graph.add("Slice", total, graph.ints(-1), end, axis)
+    length = graph.add("Sqrt", graph.add("Max", square, graph.scalar(LEAST_SQUARE)))
+    return graph.add("Add", graph.add("Div", scores, length), graph.tensor(ngrams.bias))
 
 
 def _embeddings(graph: _Graph, encoder: Encoder, ids: str, rows: str) -> str:

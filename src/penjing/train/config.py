@@ -75,6 +75,9 @@ class TrainConfig(BaseModel):
     token_dropout: float = Field(0.0, ge=0, lt=1, description="Share of input tokens hidden while training.")
     rdrop: float = Field(0.0, ge=0, description="Weight of R-Drop's symmetric KL (Liang et al. 2021).")
     mixup: float = Field(0.0, ge=0, description="Beta parameter of mixup on pooled embeddings; 0: none.")
+    ngrams: bool = Field(
+        True, description="Mix in a linear model over tokens and pairs of neighbours, as far as validation rows gain."
+    )
     ema: float = Field(0.99, ge=0, lt=1, description="Decay of the averaged weights that are kept; 0: none.")
     early_stopping: int | None = Field(None, ge=1, description="Stop after this many evaluations with no gain.")
     evaluations: int = Field(1, ge=1, le=100, description="Evaluations on the validation rows in an epoch.")

@@ -161,7 +161,7 @@ def fit(
         attempt.loop.position.other_seconds += start_seconds  # frozen layers' states were computed again
         yield Notice("train", f"resumed at step {attempt.loop.position.step} of {attempt.loop.position.total}")
     yield from attempt.train(out, identity)
-    return _finish(attempt, out)
+    return (yield from _finish(attempt, trainer, out, seed))
 
 
 def refuse_impossible(trainer: object, config: TrainConfig, world: int) -> None:
@@ -211,8 +211,8 @@ def _prepare(
     return Attempt(task, splits, model, config, runtime, masters, ema, loop, TimeLimit(None))
 
 
-def _finish(attempt: Attempt, out: Path) -> FitResult:
-    """Put the kept weights into the model, widen it to 32 bits and write it."""
+def _finish(attempt: Attempt, trainer: object, out: Path, seed: int) -> Generator[Event, None, FitResult]:
+    """Put the kept weights into the model, widen it to 32 bits, let the trainer complete it, and write it."""
     position, model, masters = attempt.loop.position, attempt.model, attempt.masters
     assert attempt.best is not None
     attempt.loop.lower = attempt.ema = attempt.loop.ema = None  # steps alone need them, and what follows needs memory
@@ -224,6 +224,10 @@ def _finish(attempt: Attempt, out: Path) -> FitResult:
             low.copy_(value)
     merge_adapters(model)
     model.float().eval()
+    if hasattr(trainer, "complete"):
+        begun = time.perf_counter()
+        yield from trainer.complete(model, attempt.task, attempt.splits, seed)
+        position.other_seconds += time.perf_counter() - begun
     if attempt.runtime.rank == 0:
         part = out / (WEIGHTS + ".part")
         out.mkdir(parents=True, exist_ok=True)

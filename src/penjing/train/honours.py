@@ -13,7 +13,7 @@ from penjing.core.errors import CapabilityError
 from penjing.core.task import Task
 from penjing.train.config import TrainConfig
 
-# What the loss of a gradient trainer need not honour, and the value that asks for nothing. The loop honours the rest.
+# What a gradient trainer need not honour, and the value that asks for nothing. The loop honours the rest.
 OPTIONAL = {
     "loss": "auto",
     "focal_gamma": 0.0,
@@ -22,6 +22,7 @@ OPTIONAL = {
     "token_dropout": 0.0,
     "rdrop": 0.0,
     "mixup": 0.0,
+    "ngrams": False,
 }
 # What only a direct trainer can honour.
 DIRECT = "direct"

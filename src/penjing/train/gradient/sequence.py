@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from penjing.core.errors import CapabilityError
-from penjing.core.task import Table, Task
+from penjing.core.events import Event, Progress
+from penjing.core.task import Row, Splits, Table, Task
 from penjing.models.encoder import load_encoder
+from penjing.models.ngrams import NgramScores
 from penjing.models.pretrained import Pretrained
+from penjing.train.batching import cut
 from penjing.train.config import TrainConfig
 from penjing.train.gradient.masked import MaskToken
+from penjing.train.gradient.ngrams import MAX_VALID_ROWS, Shares, fit_ngrams, fit_shares, known_rows
 from penjing.train.gradient.objective import Objective, balanced_positive_weights, balanced_weights
+from penjing.train.loop import to_tensors
 
 # By the task's calibration; the first is what "auto" means.
 _LOSSES = {"softmax": ("cross_entropy", "focal"), "sigmoid": ("bce", "focal"), None: ("mse",)}
@@ -35,6 +41,7 @@ class SequenceModel(nn.Module):
         self.head = nn.Linear(width or encoder.hidden_size, num_outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        self.ngrams: NgramScores | None = None
 
     def pool(self, batch: dict[str, Tensor]) -> Tensor:
         """[B, H]: mean of the token vectors that are not padding."""
@@ -48,7 +55,19 @@ class SequenceModel(nn.Module):
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """{"logits": [B, C]}."""
-        return {"logits": self.head(self.pool(batch))}
+        logits_BC = self.head(self.pool(batch))
+        if self.ngrams is not None:
+            logits_BC = logits_BC + self.ngrams(batch["input_ids"], batch.get("attention_mask"))
+        return {"logits": logits_BC}
+
+    @torch.no_grad()
+    def mix(self, ngrams: NgramScores, shares: Shares) -> None:
+        """From now on logits are the head's and the linear model's, in these shares."""
+        for tensor in (self.head.weight, self.head.bias):
+            tensor.mul_(shares.deep)
+        ngrams.table[:, :-1] *= shares.wide
+        ngrams.bias *= shares.wide
+        self.ngrams = ngrams.to(self.head.weight.device)
 
 
 class PairModel(SequenceModel):
@@ -74,7 +93,8 @@ class SequenceTrainer:
         """The optional settings that the loss takes into account; numbers have no classes to smooth or to weigh."""
         always = {"loss", "token_dropout", "rdrop", "mixup"}
         classes = {"focal_gamma", "class_weights", "label_smoothing"}
-        return frozenset(always if task.calibration is None else always | classes)
+        ngrams = {"ngrams"} if _is_mixed(task) else set()
+        return frozenset(always | ngrams if task.calibration is None else always | ngrams | classes)
 
     def build_model(self, task: Task, pretrained: Pretrained, config: TrainConfig, seed: int) -> nn.Module:
         """A pretrained encoder and a zero head.
@@ -109,6 +129,20 @@ class SequenceTrainer:
             counts += targets.astype(np.int64).sum(0) if self.several else np.bincount(targets, minlength=len(counts))
         weights = balanced_positive_weights(counts.tolist(), len(table)) if self.several else balanced_weights(counts)
         self.objective = replace(self.objective, class_weights=weights)
+
+    def complete(self, model: nn.Module, task: Task, splits: Splits, seed: int) -> Iterator[Event]:
+        """Mix a linear model over n-grams into the trained one, in the shares that suit the validation rows."""
+        if not self.config.ngrams or not _is_mixed(task):
+            return
+        yield Progress("n-grams", 0, 1, "model", note="fitting the linear model over n-grams")
+        rows = list(known_rows(task, splits.valid.rows[:MAX_VALID_ROWS]))
+        ngrams = fit_ngrams(task, splits.train, balanced=self.config.class_weights == "balanced", seed=seed)
+        if ngrams is not None and rows:
+            deep_NC, wide_NC, targets = _judged(model, ngrams, task, rows)
+            shares = fit_shares(deep_NC, wide_NC, targets)
+            if shares.wide:
+                model.mix(ngrams, shares)
+        yield Progress("n-grams", 1, 1, "model", note="fitting the linear model over n-grams")
 
     def features(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """[B, H], or [B, 4H] of pairs: inputs of the head, for a linear probe."""
@@ -148,6 +182,29 @@ class SequenceTrainer:
         return max(share, 1 - share), torch.randperm(num_rows)
 
 
+def _is_mixed(task: Task) -> bool:
+    """Whether n-grams can tell anything: of classes, and of one text (of two, what they share matters)."""
+    return task.calibration is not None and task.roles.text_pair is None
+
+
+@torch.no_grad()
+def _judged(
+    model: nn.Module, ngrams: NgramScores, task: Task, rows: list[Row]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """[N, C] logits of the model, [N, C] scores of the linear model, and the targets, in an order of their own."""
+    device = str(next(model.parameters()).device)
+    lengths = task.lengths(rows)
+    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for places in cut(np.argsort(lengths, kind="stable"), lengths, batch_rows=64, batch_tokens=8192):
+        batch = to_tensors(task.encode([rows[i] for i in places], training=True), "cpu")
+        inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "targets"}
+        deep_BC = model(inputs)["logits"].float().cpu()
+        wide_BC = ngrams(batch["input_ids"], batch.get("attention_mask"))
+        found.append((deep_BC.numpy(), wide_BC.numpy(), batch["targets"].numpy()))
+    deep_NC, wide_NC, targets = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return deep_NC, wide_NC, targets
+
+
 def _loss_name(task: Task, configured: str) -> str:
     accepted = _LOSSES[task.calibration]
     if configured == "auto":
@@ -178,5 +235,11 @@ def num_parameters(model: nn.Module, trainable: bool = False) -> int:
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
-    """Sizes for the report."""
-    return {"parameters": num_parameters(model), "trainable": num_parameters(model, trainable=True)}
+    """Sizes for the report, and whether n-grams help."""
+    ngrams = getattr(model, "ngrams", None)
+    wide = 0 if ngrams is None else ngrams.table.numel() + ngrams.bias.numel()
+    return {
+        "parameters": num_parameters(model) + wide,
+        "trainable": num_parameters(model, trainable=True) + wide,
+        "ngrams": 0 if ngrams is None else len(ngrams.table) - 1,
+    }
