@@ -43,6 +43,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
     (r"^test accuracy of penjing run, %$", "penjing run 的测试准确率，%"),
     (r"^(\w[\w-]*): accuracy, %$", r"\1：准确率，%"),
     (r"^(\w[\w-]*): points above TF-IDF$", r"\1：高出 TF-IDF 的百分点"),
+    (r"^(\w[\w-]*): points above TF-IDF, copies left out$", r"\1：高出 TF-IDF 的百分点（去掉与训练行相同的文本）"),
     (r"^macro-F1, %$", "宏 F1，%"),
     (r"^trigger F1, %$", "触发词 F1，%"),
     (r"^argument F1, %$", "论元 F1，%"),

@@ -376,7 +376,9 @@ def test_chinese_compares_the_same_rows(modules: dict[str, ModuleType]) -> None:
     ours = {"metrics": {"accuracy": metric}, "right": "1110", "train_minutes": 2.0}
     theirs = {"right": "1000", "settings": {"model": "LinearSVC"}, "seconds": 60.0}
     figures, row = chinese.compared("waimai", ours, theirs, parts)
-    assert [figure.value for figure in figures] == pytest.approx([75.0, 50.0])
-    assert row == ["waimai", "1 + 4", "75.00", "25.00", "50.00", "1", "model LinearSVC", "2.0; 1.0"]
+    assert [figure.value for figure in figures] == pytest.approx([75.0, 50.0, 66.7], abs=0.1)
+    assert row == ["waimai", "1 + 4", "75.00", "25.00", "50.00", "1", "66.67; 0.00", "model LinearSVC", "2.0; 1.0"]
+    figures, row = chinese.compared("waimai", ours, theirs, {"train": test, "test": test})
+    assert [len(figures), row[6]] == [2, ""]  # nothing but copies
     assert chinese.disagreement("waimai", ours) == []
     assert "75.000%" in chinese.disagreement("waimai", ours | {"right": "1111"})[0]

@@ -117,6 +117,7 @@ def test_a_run_trains_what_it_says_and_keeps_the_rest(tiny_task, tiny_pretrained
         label_smoothing=0.0,
         dropout=0.0,
         head_start="random",
+        ngrams=False,
     )
     # Judged on what it learns, so that the last weights are the best ones.
     splits = replace(tiny_splits, valid=tiny_splits.train)
