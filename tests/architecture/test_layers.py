@@ -89,7 +89,12 @@ def test_base_imports_without_any_extra():
     )
     done = run_python(code, *wanted)
     assert done.returncode == 0, done.stderr
-    allowed = ("penjing.models.encoder ", "penjing.models.dropout ", "penjing.select.short_run ")
+    allowed = (
+        "penjing.models.encoder ",
+        "penjing.models.dropout ",
+        "penjing.models.ngrams ",
+        "penjing.select.short_run ",
+    )
     unexpected = [line for line in done.stdout.splitlines() if not line.startswith(allowed)]
     assert unexpected == []
 

@@ -111,7 +111,9 @@ def test_the_artifact_predicts_and_says_how_it_was_made(messages, tmp_path, over
     events: list = []
     artifact = train(messages, out=tmp_path / "out", overrides=overrides, listener=events.append)
     facts = artifact.manifest["training"]
-    assert facts["method"] == "full" and facts["parity"]["max_difference"] < 1e-3 and facts["parity"]["rows"] > 0
+    assert (
+        facts["method"] == "full + n-grams" and facts["parity"]["max_difference"] < 1e-3 and facts["parity"]["rows"] > 0
+    )
     assert facts["peak_mb"] > 50 and facts["minutes"] > 0
     assert facts["train"]["epochs"] == 3 and facts["train"]["learning_rate"] == 1e-3
     assert load(tmp_path / "out").predict([{"text": "Where is my parcel?"}])[0].value in {

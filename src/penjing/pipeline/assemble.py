@@ -72,7 +72,7 @@ def model_summary(pretrained: Pretrained | None, trained: Trained) -> ModelSumma
         parameters=trained.facts.get("parameters"),
         licence=pretrained.licence,
         languages=list(pretrained.languages),
-        method=f"{trained.facts.get('method', '')}{' + n-grams' if trained.facts.get('ngrams') else ''}",
+        method=str(trained.facts.get("method", "")),
     )
 
 

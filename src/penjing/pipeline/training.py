@@ -142,9 +142,10 @@ def train_gradient(
     if (pretrained.directory / "config.json").is_file():
         shutil.copyfile(pretrained.directory / "config.json", stage / "encoder.json")
     release_freed()
+    sizes = describe(result.model)
     facts = {
-        **describe(result.model),
-        "method": config.method,
+        **sizes,
+        "method": f"{config.method} + n-grams" if sizes["ngrams"] else config.method,
         "train": result.config.model_dump(mode="json"),
         "peak_mb": round(result.peak_mb, 1),
         "parity": {"rows": parity.rows, "max_difference": parity.max_difference},
