@@ -226,7 +226,7 @@ def _finish(attempt: Attempt, trainer: object, out: Path, seed: int) -> Generato
     model.float().eval()
     if hasattr(trainer, "complete"):
         begun = time.perf_counter()
-        yield from trainer.complete(model, attempt.task, attempt.splits, seed)
+        yield from trainer.complete(model, attempt.task, attempt.splits, seed, DTYPES[position.precision])
         position.other_seconds += time.perf_counter() - begun
     if attempt.runtime.rank == 0:
         part = out / (WEIGHTS + ".part")

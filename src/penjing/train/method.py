@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from torch import nn
 
 from penjing.core.errors import CapabilityError, MissingExtraError
@@ -100,10 +102,10 @@ def _inject(model: nn.Module, config: TrainConfig) -> None:
 
 def merge_adapters(model: nn.Module) -> None:
     """Fold adapters into the weights they adapt and put the plain modules back, in place."""
-    try:
-        from peft.tuners.tuners_utils import BaseTunerLayer
-    except ImportError:
-        return  # without peft there can be no adapters
+    if "peft" not in sys.modules:
+        return  # nothing put adapters in; importing it to find none takes two seconds
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
     for name, module in list(model.named_modules()):
         if isinstance(module, BaseTunerLayer):
             module.merge()
