@@ -31,7 +31,9 @@ def measure(task_rows, text_settings, tiny_pretrained, tmp_path, monkeypatch):
 
     def measured(listener=ignore):
         watch = Stopwatch(60.0)
-        return measure_export(task, rows, tiny_pretrained, TrainConfig(), **settings, watch=watch, listener=listener)
+        return measure_export(
+            task, rows, tiny_pretrained, TrainConfig(), num_rows=len(rows), **settings, watch=watch, listener=listener
+        )
 
     return measured
 

@@ -110,6 +110,14 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"用 {1} 行验证数据校准了置信度：温度 {2}",
     ),
     (r"going on with the interrupted run in {…}", r"继续 {1} 中被中断的运行"),
+    (
+        r"n-grams: {N} learned from {N} of {N} rows; logits are {…} × encoder \+ {…} × linear model",
+        r"n-gram：从 {3} 行中的 {2} 行学到 {1} 个特征；logits = {4} × 编码器 + {5} × 线性模型",
+    ),
+    (
+        r"n-grams: {N} learned from {N} of {N} rows, and left out: they do not help on the validation rows",
+        r"n-gram：从 {3} 行中的 {2} 行学到 {1} 个特征，但对验证集没有帮助，未采用",
+    ),
     (r"resumed at step {N} of {N}", r"从第 {1} 步（共 {2} 步）继续"),
     (r"about {N} min of (training|pretraining) ahead", r"{2}大约还需 {1} 分钟"),
     (r"stopped early at step {N}: no gain in {N} evaluations", r"在第 {1} 步提前停止：{2} 次评估没有提高"),

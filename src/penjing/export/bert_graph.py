@@ -197,21 +197,35 @@ def _ngram_scores(graph: _Graph, ngrams: NgramScores, ids: str, mask: str) -> st
     mask = graph.add("Cast", mask, to=TensorProto.INT32)
     start, end, one, axis = (graph.ints(i) for i in (0, 2**31, 1, 1))
     factor, prime = graph.ints(FACTOR), graph.ints(PRIME)
+    slots, learned = graph.tensor(ngrams.slots), graph.tensor(ngrams.hashes)
+
+    def first(name: str) -> str:
+        return graph.add("Slice", name, start, one, axis)
+
+    def but_last(name: str) -> str:
+        return graph.add("Slice", name, start, graph.ints(-1), axis)
+
+    def but_first(name: str) -> str:
+        return graph.add("Slice", name, one, end, axis)
+
+    def whole(condition: str) -> str:
+        return graph.add("Cast", condition, to=TensorProto.INT32)
+
     single = graph.add("Mod", graph.add("Add", graph.add("Mul", ids, factor), one), prime)
-    first = graph.add("Slice", single, start, graph.ints(-1), axis)
-    second = graph.add("Add", graph.add("Slice", ids, one, end, axis), graph.ints(2))
-    pair = graph.add("Mod", graph.add("Add", graph.add("Mul", first, factor), second), prime)
-    slots, found = graph.tensor(ngrams.slots), []
-    for hashes, real in ((single, mask), (pair, graph.add("Slice", mask, one, end, axis))):
-        found.append(
-            graph.add("Mul", graph.add("Gather", slots, graph.add("Mod", hashes, graph.ints(len(ngrams.slots)))), real)
-        )
+    second = graph.add("Add", but_first(ids), graph.ints(2))
+    pair = graph.add("Mod", graph.add("Add", graph.add("Mul", but_last(single), factor), second), prime)
+    found = []
+    for hashes, real in ((single, mask), (pair, but_first(mask))):
+        features = graph.add("Gather", slots, graph.add("Mod", hashes, graph.ints(len(ngrams.slots))))
+        is_it = graph.add("Equal", graph.add("Gather", learned, features), hashes)
+        features = graph.add("Mul", graph.add("Mul", features, whole(is_it)), real)
+        new = graph.add("Not", graph.add("Equal", but_first(hashes), but_last(hashes)))
+        found += [first(features), graph.add("Mul", but_first(features), whole(new))]
     rows = graph.add("Gather", graph.tensor(ngrams.table), graph.add("Concat", *found, axis=1))
     total = graph.add("ReduceSum", graph.add("Cast", rows, to=TensorProto.FLOAT), axis, keepdims=0)
-    scores = graph.add("Slice", total, start, graph.ints(-1), axis)
     square = graph.add("Slice", total, graph.ints(-1), end, axis)
     length = graph.add("Sqrt", graph.add("Max", square, graph.scalar(LEAST_SQUARE)))
-    return graph.add("Add", graph.add("Div", scores, length), graph.tensor(ngrams.bias))
+    return graph.add("Add", graph.add("Div", but_last(total), length), graph.tensor(ngrams.bias))
 
 
 def _embeddings(graph: _Graph, encoder: Encoder, ids: str, rows: str) -> str:

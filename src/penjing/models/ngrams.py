@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 FACTOR, PRIME = 1_000_003, 2**31 - 1  # of a polynomial hash; ids below 2^31 stay within 64 bits
 LEAST_SQUARE = 1e-6  # of a row in which nothing is known
+SLOTS_A_FEATURE = 8  # so that few features want the slot of another; the rarer of two is then not learned
+MIN_SLOTS, MAX_SLOTS = 2**12, 2**22  # 16 KB and 16 MB
 
 
 def token_hashes(ids_BL: Any) -> tuple[Any, Any]:
-    """[B, L] ids → hashes in [0, 2^31) of each token, [B, L], and of each pair of neighbours, [B, L - 1].
+    """[B, L] ids → hashes in [0, 2^31 - 1) of each token, [B, L], and of each pair of neighbours, [B, L - 1].
 
     Tensors or arrays of int64; the same numbers either way.
     """
@@ -25,31 +28,55 @@ def token_hashes(ids_BL: Any) -> tuple[Any, Any]:
     return single_BL, (single_BL[:, :-1] * FACTOR + ids_BL[:, 1:] + 2) % PRIME
 
 
-class NgramScores(nn.Module):
-    """Token ids → [B, C] scores: the TF-IDF vector of a text, of length 1, times the weights of C linear models.
+def num_slots(num_features: int) -> int:
+    """Slots that so many features are spread over: a power of two."""
+    wanted = 2 ** int(np.ceil(np.log2(max(1, SLOTS_A_FEATURE * num_features))))
+    return int(np.clip(wanted, MIN_SLOTS, MAX_SLOTS))
 
-    The square of a vector's length is taken as the sum of idf² over the places of its features; fitting does the same.
+
+class NgramScores(nn.Module):
+    """Token ids → [B, C] scores of C linear models over a TF-IDF vector of the text.
+
+    With c occurrences of a feature the vector has c · idf there, over the root of the sum of c · idf² of all features.
+    What repeats the one before it ("哈哈哈哈") does not occur again. Features that were not learned count nowhere.
 
     Args:
-        slots: [S] int32, S a power of two: which feature a hash modulo S stands for, 0 where none was learned.
+        slots: [S] int32, S a power of two: which feature a hash modulo S may stand for; 0: none.
+        hashes: [F + 1] int64: the hash that a feature does stand for; -1 for feature 0, which is none.
         table: [F + 1, C + 1] float16, a row a feature: its idf times each class's weight, then idf²; row 0 is zeros.
         bias: [C] float32.
     """
 
     slots: Tensor
+    hashes: Tensor
     table: Tensor
     bias: Tensor
 
-    def __init__(self, slots: Tensor, table: Tensor, bias: Tensor) -> None:
+    def __init__(self, slots: Tensor, hashes: Tensor, table: Tensor, bias: Tensor) -> None:
         super().__init__()
         self.register_buffer("slots", slots)
+        self.register_buffer("hashes", hashes)
         self.register_buffer("table", table)
         self.register_buffer("bias", bias)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """[B, L] ids, and 1 for tokens and 0 for padding (None: nothing is padded), → [B, C]."""
-        features = [self.slots[hashes % len(self.slots)].long() for hashes in token_hashes(input_ids)]
-        if attention_mask is not None:
-            features = [features[0] * attention_mask, features[1] * attention_mask[:, 1:]]
-        total_BC1 = self.table[torch.cat(features, 1)].float().sum(1)
+        found: list[Tensor] = []
+        for skipped, hashes in enumerate(token_hashes(input_ids)):
+            features = self.slots[hashes % len(self.slots)].long()
+            features = features * (self.hashes[features] == hashes)
+            if attention_mask is not None:
+                features = features * attention_mask[:, skipped:]
+            found += [features[:, :1], features[:, 1:] * (hashes[:, 1:] != hashes[:, :-1])]
+        total_BC1 = self.table[torch.cat(found, 1)].float().sum(1)
         return total_BC1[:, :-1] / total_BC1[:, -1:].clamp(min=LEAST_SQUARE).sqrt() + self.bias
+
+
+def blank_ngrams(num_features: int, num_classes: int) -> NgramScores:
+    """One of that size that scores everything 0: it costs what a fitted one will."""
+    return NgramScores(
+        torch.zeros(num_slots(num_features), dtype=torch.int32),
+        torch.full((num_features + 1,), -1),
+        torch.zeros(num_features + 1, num_classes + 1, dtype=torch.float16),
+        torch.zeros(num_classes),
+    )

@@ -236,6 +236,7 @@ def _with_cost(
         pool.table.rows,
         pretrained,
         question.train,
+        num_rows=len(question.splits.train),
         threads=runtime.threads,
         concurrency=question.budget.concurrency,
         rows_per_s=rate,

@@ -29,7 +29,8 @@ def run(job: dict[str, Any]) -> None:
     """Build the untrained model and write `model.onnx` beside its task.
 
     Args:
-        job: kind; directory (holds the task); pretrained (its fields); train (its settings); rows (two or more).
+        job: kind; directory (holds the task); pretrained (its fields); train (its settings); rows (two or more);
+            num_rows (of the training part).
     """
     import torch
 
@@ -47,6 +48,8 @@ def run(job: dict[str, Any]) -> None:
     )
     trainer = registry.load(task.trainer)()
     model = trainer.build_model(task, pretrained, TrainConfig.model_validate(job["train"]), 0).eval()
+    if hasattr(trainer, "foresee"):
+        trainer.foresee(model, task, job["rows"], int(job["num_rows"]))
     registry.load(EXPORTER)(model, task, job["rows"], directory / MODEL_FILE)
 
 

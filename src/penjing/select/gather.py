@@ -93,6 +93,7 @@ def gather_gradient(
         pool.table.rows,
         pretrained,
         train,
+        num_rows=len(splits.train),
         threads=runtime.threads,
         concurrency=budget.concurrency,
         rows_per_s=rate,

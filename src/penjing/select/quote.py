@@ -36,7 +36,7 @@ from penjing.select.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from penjing.train.config import TrainConfig
 
-QUOTE_VERSION = 2
+QUOTE_VERSION = 3
 MAX_QUOTE_BYTES = 1_000_000
 MORE_LABELS = 50
 

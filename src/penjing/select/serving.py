@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 MAX_INPUTS = 256
 MEASURE_SECONDS = 1.0
 WARM_UP_ROWS, MIN_TIMED_ROWS = 2, 12
-CACHE_VERSION = 3
+CACHE_VERSION = 4
+MAX_COUNTED = 2_000  # rows by which it is foreseen what a model will remember of all
 KILLED = 9  # SIGKILL, which Windows has no name for
 # Medians of onnxruntime over torch for the same fp32 model, batch 1 and batch 32 (MiniLM-L6, 2 cores, torch 2.13,
 # onnxruntime 1.32), for when nothing can be exported in time.
@@ -88,6 +89,7 @@ def measure_export(
     pretrained: Pretrained,
     config: TrainConfig,
     *,
+    num_rows: int,
     threads: int,
     concurrency: int,
     rows_per_s: float | None,
@@ -101,9 +103,10 @@ def measure_export(
 
     Args:
         task: its schema decides the size of the head.
-        rows: of the user's data; at most 256 are used.
+        rows: of the user's data; at most 256 are predicted.
         pretrained: the model.
         config: settings of the fine-tuning.
+        num_rows: of the training part; what a model remembers of them grows with it.
         threads: for the export.
         concurrency: callers at the same time, for latency.
         rows_per_s: as `time_torch`.
@@ -114,7 +117,7 @@ def measure_export(
         CapabilityError: the model cannot be exported.
     """
     sample = list(rows[:MAX_INPUTS])
-    kept = cache_dir() / "serving" / f"{_key(task, sample, pretrained, concurrency)}.json"
+    kept = cache_dir() / "serving" / f"{_key(task, sample, pretrained, config, concurrency, num_rows)}.json"
     if kept.is_file():
         return Serving(**json.loads(kept.read_text(encoding="utf-8")))
     with tempfile.TemporaryDirectory(prefix="penjing-") as name:
@@ -124,7 +127,8 @@ def measure_export(
             "directory": str(directory),
             "pretrained": {**asdict(pretrained), "directory": str(pretrained.directory)},
             "train": config.model_dump(mode="json"),
-            "rows": sample,
+            "rows": list(rows[:MAX_COUNTED]),
+            "num_rows": num_rows,
             "threads": threads,
         }
         found = None
@@ -292,7 +296,14 @@ def machine_busy() -> bool:
     return hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * cores + 1
 
 
-def _key(task: Task, rows: Sequence[Row], pretrained: Pretrained, concurrency: int) -> str:
+def _grade(value: float) -> int:
+    """Equal for values within about 15% of each other."""
+    return round(float(np.log(max(value, 1.0)) / np.log(1.15)))
+
+
+def _key(
+    task: Task, rows: Sequence[Row], pretrained: Pretrained, config: TrainConfig, concurrency: int, num_rows: int
+) -> str:
     """What decides the cost: the same figures are not measured twice."""
     lengths = np.quantile(task.lengths(rows), [0.1, 0.5, 0.9, 0.95])
     machine = describe_hardware()
@@ -303,7 +314,8 @@ def _key(task: Task, rows: Sequence[Row], pretrained: Pretrained, concurrency: i
         "outputs": [list(spec.shape) for spec in task.signature.outputs],
         "model": hashlib.sha256((pretrained.directory / "config.json").read_bytes()).hexdigest(),
         "parameters": pretrained.parameters,
-        "lengths": [round(float(np.log(max(length, 1.0)) / np.log(1.15))) for length in lengths],
+        "lengths": [_grade(length) for length in lengths],
+        "ngrams": [config.ngrams, config.method == "probe", _grade(num_rows)],
         "concurrency": concurrency,
         "cpu": [machine.cpu, machine.cores, machine.flags],
         "threads": usable_threads(),

@@ -135,7 +135,8 @@ def judge_short_run(
     return judged, run.samples_per_s
 
 
-_QUIET = {"early_stopping": None, "evaluations": 1, "checkpoint_seconds": NEVER}
+# Without n-grams: their share would be chosen on the rows that the short run is judged by.
+_QUIET = {"early_stopping": None, "evaluations": 1, "checkpoint_seconds": NEVER, "ngrams": False}
 
 
 def training_speed(

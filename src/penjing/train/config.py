@@ -76,7 +76,7 @@ class TrainConfig(BaseModel):
     rdrop: float = Field(0.0, ge=0, description="Weight of R-Drop's symmetric KL (Liang et al. 2021).")
     mixup: float = Field(0.0, ge=0, description="Beta parameter of mixup on pooled embeddings; 0: none.")
     ngrams: bool = Field(
-        True, description="Mix in a linear model over tokens and pairs of neighbours, as far as validation rows gain."
+        True, description="Mix in a linear model over tokens and their neighbours, in the likeliest share (not: probe)."
     )
     ema: float = Field(0.99, ge=0, lt=1, description="Decay of the averaged weights that are kept; 0: none.")
     early_stopping: int | None = Field(None, ge=1, description="Stop after this many evaluations with no gain.")

@@ -53,7 +53,8 @@ class FitResult:
     """What training gave.
 
     Args:
-        model: the final model in 32 bits (a frozen vocabulary as its file has it), adapters merged, in evaluation mode.
+        model: the final model in 32 bits (a frozen vocabulary as its file has it), adapters merged, in evaluation mode;
+            only the first process's is completed by the trainer.
         minutes: wall time of training, with continued pretraining, evaluations and the head's start, all attempts of a
             resumed run together.
         samples_per_s: rows trained on a second, evaluation not counted.
@@ -224,7 +225,7 @@ def _finish(attempt: Attempt, trainer: object, out: Path, seed: int) -> Generato
             low.copy_(value)
     merge_adapters(model)
     model.float().eval()
-    if hasattr(trainer, "complete"):
+    if hasattr(trainer, "complete") and attempt.runtime.rank == 0:  # whose model is written
         begun = time.perf_counter()
         yield from trainer.complete(model, attempt.task, attempt.splits, seed, DTYPES[position.precision])
         position.other_seconds += time.perf_counter() - begun

@@ -22,8 +22,8 @@ class GradientTrainer(Protocol):
     Optional: `features(model, batch)` returns [B, H] inputs of `model.head`, which a linear probe then starts;
     `observe(task, table)` sees the training rows once, after `build_model` (to count classes, say); `honours(task)`
     names the settings of `train.honours.OPTIONAL` that the trainer takes into account for this task, the others are
-    refused when changed; `complete(model, task, splits, seed, dtype)` yields events and adds to the trained
-    model what gradients do not learn.
+    refused when changed; `complete(model, task, splits, seed, dtype)` yields events and adds to the trained model what
+    gradients do not learn; `foresee(model, task, rows, num_rows)` adds as much that is empty, to be measured.
     """
 
     batch_coupled: bool

@@ -11,15 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from penjing.core.errors import CapabilityError
-from penjing.core.events import Event, Progress
+from penjing.core.events import Event, Notice
 from penjing.core.task import Row, Splits, Table, Task
 from penjing.models.encoder import load_encoder
-from penjing.models.ngrams import NgramScores
+from penjing.models.ngrams import NgramScores, blank_ngrams
 from penjing.models.pretrained import Pretrained
 from penjing.train.batching import cut
 from penjing.train.config import TrainConfig
 from penjing.train.gradient.masked import MaskToken
-from penjing.train.gradient.ngrams import MAX_VALID_ROWS, Shares, fit_ngrams, fit_shares, known_rows
+from penjing.train.gradient.ngrams import (
+    MAX_VALID_ROWS,
+    Shares,
+    affordable_rows,
+    expected_ngrams,
+    fit_ngrams,
+    fit_shares,
+    known_rows,
+)
 from penjing.train.gradient.objective import Objective, balanced_positive_weights, balanced_weights
 from penjing.train.loop import to_tensors
 
@@ -93,7 +101,7 @@ class SequenceTrainer:
         """The optional settings that the loss takes into account; numbers have no classes to smooth or to weigh."""
         always = {"loss", "token_dropout", "rdrop", "mixup"}
         classes = {"focal_gamma", "class_weights", "label_smoothing"}
-        ngrams = {"ngrams"} if _is_mixed(task) else set()
+        ngrams = {"ngrams"} if mixes_ngrams(task, TrainConfig()) else set()
         return frozenset(always | ngrams if task.calibration is None else always | ngrams | classes)
 
     def build_model(self, task: Task, pretrained: Pretrained, config: TrainConfig, seed: int) -> nn.Module:
@@ -135,18 +143,26 @@ class SequenceTrainer:
 
         `dtype` is what training found fastest here: the model has 32 bits by now, but to choose a share fewer will do.
         """
-        if not self.config.ngrams or not _is_mixed(task):
-            return
-        yield Progress("n-grams", 0, 1, "model", note="fitting the linear model over n-grams")
         every = -(-len(splits.valid) // MAX_VALID_ROWS) or 1
-        rows = list(known_rows(task, splits.valid.rows[::every]))
-        ngrams = fit_ngrams(task, splits.train, balanced=self.config.class_weights == "balanced", seed=seed)
-        if ngrams is not None and rows:
-            deep_NC, wide_NC, targets = _judged(model, ngrams, task, rows, dtype)
-            shares = fit_shares(deep_NC, wide_NC, targets)
-            if shares.wide:
-                model.mix(ngrams, shares)
-        yield Progress("n-grams", 1, 1, "model", note="fitting the linear model over n-grams")
+        judged = list(known_rows(task, splits.valid.rows[::every]))
+        if not self.config.ngrams or not mixes_ngrams(task, self.config) or not judged:
+            return
+        rows = affordable_rows(task, splits.train.rows, seed)
+        ngrams = yield from fit_ngrams(task, rows, balanced=self.config.class_weights == "balanced", seed=seed)
+        plain = "bce" if self.several else "cross_entropy"
+        objective = replace(self.objective, loss=plain, label_smoothing=0.0)
+        shares = fit_shares(*_judged(model, ngrams, task, judged, dtype), objective)
+        known = f"n-grams: {len(ngrams.table) - 1:,} learned from {len(rows):,} of {len(splits.train):,} rows"
+        if shares.wide:
+            model.mix(ngrams, shares)
+            yield Notice("train", f"{known}; logits are {shares.deep:.2f} × encoder + {shares.wide:.2f} × linear model")
+        else:
+            yield Notice("train", f"{known}, and left out: they do not help on the validation rows")
+
+    def foresee(self, model: nn.Module, task: Task, rows: list[Row], num_rows: int) -> None:
+        """Put into an untrained model what `complete` will add, empty, so that it costs what the trained one will."""
+        if self.config.ngrams and mixes_ngrams(task, self.config):
+            model.ngrams = blank_ngrams(expected_ngrams(task, rows, num_rows), len(task.labels))
 
     def features(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """[B, H], or [B, 4H] of pairs: inputs of the head, for a linear probe."""
@@ -186,28 +202,31 @@ class SequenceTrainer:
         return max(share, 1 - share), torch.randperm(num_rows)
 
 
-def _is_mixed(task: Task) -> bool:
-    """Whether n-grams can tell anything: of classes, and of one text (of two, what they share matters)."""
-    return task.calibration is not None and task.roles.text_pair is None
+def mixes_ngrams(task: Task, config: TrainConfig) -> bool:
+    """Whether n-grams can tell anything: of classes, and of one text (of two, what they share matters).
+
+    A linear probe is asked for by itself.
+    """
+    return task.calibration is not None and task.roles.text_pair is None and config.method != "probe"
 
 
 @torch.no_grad()
 def _judged(
     model: nn.Module, ngrams: NgramScores, task: Task, rows: list[Row], dtype: torch.dtype
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """[N, C] logits of the model, [N, C] scores of the linear model, and the targets, in an order of their own."""
     device = next(model.parameters()).device
     narrow = dtype in (torch.bfloat16, torch.float16)
     lengths = task.lengths(rows)
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
     for places in cut(np.argsort(lengths, kind="stable"), lengths, batch_rows=64, batch_tokens=8192):
         batch = to_tensors(task.encode([rows[i] for i in places], training=True), "cpu")
         inputs = {name: tensor.to(device) for name, tensor in batch.items() if name != "targets"}
         with torch.autocast(device.type, dtype=dtype, enabled=narrow):
             deep_BC = model(inputs)["logits"].float().cpu()
         wide_BC = ngrams(batch["input_ids"], batch.get("attention_mask"))
-        found.append((deep_BC.numpy(), wide_BC.numpy(), batch["targets"].numpy()))
-    deep_NC, wide_NC, targets = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        found.append((deep_BC, wide_BC, batch["targets"]))
+    deep_NC, wide_NC, targets = (torch.cat(parts) for parts in zip(*found, strict=True))
     return deep_NC, wide_NC, targets
 
 
@@ -241,11 +260,11 @@ def num_parameters(model: nn.Module, trainable: bool = False) -> int:
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
-    """Sizes for the report, and whether n-grams help."""
+    """Sizes for the report, and how many n-grams are known."""
     ngrams = getattr(model, "ngrams", None)
-    wide = 0 if ngrams is None else ngrams.table.numel() + ngrams.bias.numel()
+    features = 0 if ngrams is None else len(ngrams.table) - 1
     return {
-        "parameters": num_parameters(model) + wide,
-        "trainable": num_parameters(model, trainable=True) + wide,
-        "ngrams": 0 if ngrams is None else len(ngrams.table) - 1,
+        "parameters": num_parameters(model) + (0 if ngrams is None else (features + 1) * len(ngrams.bias)),
+        "trainable": num_parameters(model, trainable=True),
+        "ngrams": features,
     }
