@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from penjing.core.events import Event, Notice, Progress
+from penjing.core.memory import release_freed
 from penjing.core.runtime import Runtime
 from penjing.core.task import Splits, Task
 from penjing.train import checkpoint
@@ -105,6 +106,7 @@ class Attempt:
             metrics = evaluate_model(self.model, self.task, self.splits.valid, self.runtime.device)
             if self._is_best(metrics[self.task.primary]):
                 self.best = [value.detach().clone() for value in values]
+        release_freed()  # blocks of many sizes, freed, that the heap would hold on to: 0.26 of 2.00 GB on Banking77
         spent = time.perf_counter() - started
         position.other_seconds += spent
         position.evaluation_seconds = spent
