@@ -133,6 +133,8 @@ class Benchmark:
             seconds = round(time.perf_counter() - begun, 1)
             facts = {"rival": rival, "defaults": digest(self.name), "load_before": round(load, 2), "seconds": seconds}
             steps[key] = {**source_state(), **facts, "result": result}
+            if not rival:  # the defaults' digest is the same as that of older steps, but not always their last commit
+                self.document["environment"]["defaults_commit"] = environment()["defaults_commit"]
             self._write()
             print(f"[{self.name}] {key}: {seconds} s", flush=True)
         return steps[key]["result"]

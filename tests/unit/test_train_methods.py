@@ -135,6 +135,22 @@ def test_a_run_trains_what_it_says_and_keeps_the_rest(tiny_task, tiny_pretrained
         assert result.history[-1]["loss"] < 0.9 * result.history[1]["loss"]
 
 
+def test_random_weights_are_all_trained(tiny_task, tiny_pretrained, tiny_splits, tmp_path):
+    """A third of a pretrained encoder is left as it is; of one that knows nothing that would be noise for ever."""
+    scratch = replace(tiny_pretrained, name="scratch")
+    config = config_of("full", epochs=2, precision="fp32")
+    result = train_tiny(tiny_task, tiny_splits, scratch, config, tmp_path)
+    start, end = make_model(tiny_task, scratch, config)[1].state_dict(), load_file(tmp_path / WEIGHTS)
+    matrices = [name for name in start if start[name].ndim == 2 and "types" not in name]
+    assert {"encoder.words.weight", "encoder.layers.0.qkv.weight"} <= set(matrices)
+    assert not [name for name in matrices if torch.equal(start[name], end[name])]
+    assert result.config.train_embeddings
+    kept = config.model_copy(update={"frozen_layers": 1})
+    train_tiny(tiny_task, tiny_splits, scratch, kept, tmp_path / "kept")
+    end = load_file(tmp_path / "kept" / WEIGHTS)
+    assert torch.equal(start["encoder.layers.0.qkv.weight"], end["encoder.layers.0.qkv.weight"])
+
+
 def test_learning_rates_by_depth(tiny_task, tiny_pretrained):
     _, model = make_model(tiny_task, tiny_pretrained, TrainConfig(train_embeddings=True))
     groups = group_parameters(model, head_multiplier=3.0, layer_decay=0.5)

@@ -60,6 +60,14 @@ def test_lowers_the_masked_loss_and_starts_the_fine_tuning(tiny_task, tiny_split
     assert torch.allclose(tuned["encoder.layers.0.qkv.weight"], found["layers.0.qkv.weight"], atol=1e-6)
 
 
+def test_random_vectors_of_words_are_learned_too(tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    scratch, config = dataclasses.replace(tiny_pretrained, name="scratch"), config_of(epochs=1)
+    path, _ = pretrain(tiny_task, tiny_splits.train.rows, scratch, config, tmp_path)
+    start = make_model(tiny_task, scratch, config)[1].encoder.state_dict()
+    assert not torch.equal(load_file(path)["words.weight"], start["words.weight"])
+    train_tiny(tiny_task, tiny_splits, scratch, config, tmp_path / "fit", encoder_state=path)
+
+
 def test_resumes_to_the_same_encoder(tiny_task, tiny_splits, tiny_pretrained, tmp_path):
     rows, config = tiny_splits.train.rows, config_of(pretrain={"epochs": 3}, dropout=0.2)
     whole, _ = pretrain(tiny_task, rows, tiny_pretrained, config, tmp_path / "whole")

@@ -46,14 +46,16 @@ def _show(console: Console, found: Selection) -> None:
             number(one.p95_ms),
             number(one.rows_per_s),
             number(one.size_mb),
+            number(one.ram_mb),
             number(one.train_minutes),
+            " ".join(one.languages) or MISSING,
             "; ".join((one.standing, *one.reasons)) or MISSING,
         )
         for one in found.candidates
     ]
     if rows:
         name = words_of(console).named("metric", found.primary)
-        columns = ("", "M", "LogME", name, "", "p95 ms", "rows/s", "MB", "train min", "")
-        console.table(columns, rows, right=range(1, 9))
+        columns = ("", "M", "LogME", name, "", "p95 ms", "rows/s", "MB", "RAM MB", "train min", "", "")
+        console.table(columns, rows, right=range(1, 10))
     for sentence in found.sentences("zh" if console.language == "zh" else "en"):
         console.line(sentence)

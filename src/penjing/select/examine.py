@@ -229,7 +229,7 @@ def _with_cost(
     listener: Listener,
 ) -> Candidate:
     """Latency, throughput, memory and bytes, and a rough training time."""
-    from penjing.train.defaults import resolve_train
+    from penjing.train.random_weights import resolve_for
 
     serving = measure_export(
         task,
@@ -245,7 +245,8 @@ def _with_cost(
     )
     rate = serving.rows_per_s if rate is None else rate
     num_rows = len(question.splits.train)
-    epochs = resolve_train(question.train, task, num_rows=num_rows, width=pretrained.dimension).epochs
+    train = resolve_for(question.train, task, pretrained, num_rows=num_rows)
+    epochs = train.epochs
     assert epochs is not None
     if question.train.method == "probe":
         epochs = 1.0  # rows are encoded once; the head that then learns from them costs little
@@ -257,7 +258,7 @@ def _with_cost(
         size_mb=serving.size_mb,
         ram_mb=serving.ram_mb,
         backend=serving.backend,
-        train_minutes=round(passes_a_row(question.train, pretrained) * num_rows * epochs / rate / 60, 2),
+        train_minutes=round(passes_a_row(train, pretrained) * num_rows * epochs / rate / 60, 2),
     )
 
 

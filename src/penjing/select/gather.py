@@ -78,7 +78,7 @@ def gather_gradient(
     rehearse: bool = True,
 ) -> Findings:
     """Evidence for a model that is fine-tuned from a pretrained one; see `quote`."""
-    from penjing.train.defaults import resolve_train
+    from penjing.train.random_weights import resolve_for
 
     assert pretrained is not None
     splits, runtime = prepared.splits, Runtime.detect()
@@ -117,7 +117,7 @@ def gather_gradient(
                 evidence = _with_run(evidence, task, probed, run)
         elif probed.basis != "final":
             samples_per_s = training_speed(*settings, seed=seed, watch=run_watch)
-    full = resolve_train(train, task, num_rows=sizes[0], width=pretrained.dimension)
+    full = resolve_for(train, task, pretrained, num_rows=sizes[0])
     epochs = 1.0 if train.method == "probe" else (full.epochs or 0.0)
     minutes = sizes[0] * epochs / samples_per_s / 60
     minutes += pretraining_minutes(prepared, pretrained, train.pretrain, rate or serving.rows_per_s)

@@ -79,7 +79,7 @@ def short_run(
         watch: the time allowed.
         listener: told of progress.
     """
-    from penjing.train.defaults import resolve_train
+    from penjing.train.random_weights import resolve_for
     from penjing.train.validation import predict_model
 
     learn, judged = pool.parts(0) if pool.crossed else (pool.parts(0)[0], np.flatnonzero(pool.fold >= 0))
@@ -92,7 +92,7 @@ def short_run(
     nothing = ShortRun(rate, learn, judged, None, 0.0)
     if len(judged) < MIN_JUDGED or not len(learn):
         return nothing
-    full = resolve_train(config, task, num_rows=len(learn), width=pretrained.dimension)
+    full = resolve_for(config, task, pretrained, num_rows=len(learn))
     assert full.epochs is not None
     epochs = min(full.epochs, rate * watch.left * STEPS_SHARE / len(learn))
     if epochs * len(learn) < 2 * config.batch_rows:

@@ -32,7 +32,6 @@ from penjing.train import checkpoint
 from penjing.train.attempt import Attempt
 from penjing.train.checkpoint import Position
 from penjing.train.config import TrainConfig
-from penjing.train.defaults import resolve_train
 from penjing.train.head_start import choose_penalty, extract_features, fit_probe, start_rows
 from penjing.train.honours import idle_settings, refuse_ignored
 from penjing.train.loop import Loop
@@ -42,6 +41,7 @@ from penjing.train.method import apply_method, merge_adapters
 from penjing.train.optim import Ema, Masters, build_optimizer, group_parameters
 from penjing.train.precision import DTYPES, LossScale, agree_dtype, dtype_name
 from penjing.train.protocol import GradientTrainer
+from penjing.train.random_weights import resolve_for
 from penjing.train.time_limit import TimeLimit
 from penjing.train.weights_file import save_tensors
 
@@ -111,7 +111,7 @@ def fit(
     """
     for sentence in idle_settings(config):
         yield Notice("train", sentence, "warning")
-    config = resolve_train(config, task, num_rows=len(splits.train), width=pretrained.dimension)
+    config = resolve_for(config, task, pretrained, num_rows=len(splits.train))
     identity = _identity(task, splits, pretrained, config, seed, encoder_state, runtime.world)
     torch.manual_seed(seed)
     trainer = registry.load(task.trainer)()

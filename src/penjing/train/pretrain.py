@@ -29,6 +29,7 @@ from penjing.train.gradient.masked import MaskedModel, MaskedTrainer, MaskToken
 from penjing.train.loop import Loop
 from penjing.train.optim import Masters, build_optimizer, group_parameters
 from penjing.train.precision import DTYPES, LossScale, agree_dtype, dtype_name
+from penjing.train.random_weights import starts_at_random
 from penjing.train.time_limit import TimeLimit
 from penjing.train.weights_file import save_tensors
 
@@ -109,7 +110,7 @@ def pretrain_encoder(
     torch.manual_seed(seed)
     encoder = load_encoder(pretrained, dropout=config.dropout, checkpointing=config.activation_checkpointing)
     words = _word_embeddings(encoder)
-    words.requires_grad_(False)
+    words.requires_grad_(starts_at_random(pretrained))
     kept = checkpoint.read_position(out / CHECKPOINTS, identity)
     dtype = DTYPES[kept.precision] if kept else agree_dtype(config.precision, runtime)
     words.weight.data = words.weight.data.to(dtype)  # all of it is in every product with the scores
