@@ -85,8 +85,8 @@ def summary(runs: dict[int, dict[str, Any]]) -> tuple[list[Figure], list[TableOf
         "These test rows were looked at before: seeds 1 to 3 gave a mean of 93.67 with 1,000 training rows for "
         "validation, 93.73 with 500, 94.17 with a head started from 4,096 rows instead of all, 93.90 with 2,048 rows "
         "and weights averaged every fourth step, 93.48 with the probe's penalty chosen, 94.03 and then what stands "
-        "above with n-grams. Each change was made for all data sets alike, to save time or rows or by rows held out from "
-        "training parts (docs/decisions/0014, 0016, 0017), but after earlier means were known.",
+        "above with n-grams. Each change was made for all data sets alike, to save time or rows or by rows held out "
+        "from training parts (docs/decisions/0014, 0016, 0017), but after earlier means were known.",
     ]
     return figures, [TableOf("Seeds", columns, rows)], notes
 
