@@ -74,13 +74,21 @@ class Console:
         self.watcher.close()
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()) -> None:
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[object]],
+        *,
+        right: Sequence[int] = (),
+        tight: bool = False,
+    ) -> None:
         """A table of the result.
 
         Args:
             columns: headings.
             rows: cells, shown as text.
             right: positions of columns of numbers.
+            tight: with less space between many columns.
         """
         from rich.box import SIMPLE_HEAD
         from rich.console import Console as Screen
@@ -88,7 +96,7 @@ class Console:
         from rich.text import Text
 
         self.watcher.close()
-        table = Table(box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=tight)
         for i, name in enumerate(columns):
             table.add_column(Text(name), justify="right" if i in right else "left", overflow="fold")
         for row in rows:

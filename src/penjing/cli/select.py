@@ -49,13 +49,14 @@ def _show(console: Console, found: Selection) -> None:
             number(one.ram_mb),
             number(one.train_minutes),
             " ".join(one.languages) or MISSING,
-            "; ".join((one.standing, *one.reasons)) or MISSING,
+            # Why another one lost stands in a sentence below; here it would break the names.
+            "; ".join((one.standing, *(one.reasons if place == 0 else ()))),
         )
-        for one in found.candidates
+        for place, one in enumerate(found.candidates)
     ]
     if rows:
         name = words_of(console).named("metric", found.primary)
-        columns = ("", "M", "LogME", name, "", "p95 ms", "rows/s", "MB", "RAM MB", "train min", "", "")
-        console.table(columns, rows, right=range(1, 10))
+        columns = ("", "M", "LogME", name, "", "p95 ms", "rows/s", "MB", "RAM", "train min", "", "")
+        console.table(columns, rows, right=range(1, 10), tight=True)
     for sentence in found.sentences("zh" if console.language == "zh" else "en"):
         console.line(sentence)

@@ -94,9 +94,8 @@ def expected_ngrams(task: Task, rows: list[Row], num_rows: int) -> int:
         rows: a sample, at least two.
         num_rows: of the training part.
     """
-    half = _distinct(task, rows[::2])
-    found = _distinct(task, rows)
-    power = float(np.log2(found / half)) if found > half else 0.0
+    half, found = _distinct(task, rows[::2]), _distinct(task, rows)
+    power = float(np.log2(found / max(1, half))) if found > half else 0.0
     affordable = min(MAX_TOKENS, MAX_TOKEN_CLASSES // len(task.labels)) / max(1.0, float(task.lengths(rows).mean()))
     grown = found * (max(1.0, min(num_rows, affordable)) / len(rows)) ** power
     return int(min(grown, MAX_WEIGHTS // (len(task.labels) + 1)))
