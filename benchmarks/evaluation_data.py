@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,6 +48,17 @@ def phrasebank_rows(data: Path) -> Rows:
     lines = (data / "phrasebank" / "Sentences_50Agree.txt").read_text(encoding="utf-8").splitlines()
     pairs = [line.rpartition("@") for line in lines if line.strip()]
     return [{"text": text, "label": label.strip()} for text, _, label in pairs]
+
+
+def phrasebank_agreed(data: Path) -> set[str]:
+    """The sentences on whose sentiment all annotators agree, as `ascii_letters` has them."""
+    lines = (data / "phrasebank" / "Sentences_AllAgree.txt").read_text(encoding="latin-1").splitlines()
+    return {ascii_letters(line.rpartition("@")[0]) for line in lines if line.strip()}
+
+
+def ascii_letters(text: str) -> str:
+    """What two files agree on that keep names like Pöyry differently."""
+    return re.sub(r"[^A-Za-z0-9]+", "", text)
 
 
 def phrasebank_splits(rows: Rows) -> list[tuple[np.ndarray, np.ndarray]]:

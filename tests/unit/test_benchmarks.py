@@ -308,6 +308,31 @@ def test_committed_splits_are_those_of_the_data(modules: dict[str, ModuleType], 
 
 
 @pytest.mark.data
+def test_sentences_all_annotators_agree_on_are_found_in_spite_of_encodings(
+    modules: dict[str, ModuleType], data_dir: Path
+) -> None:
+    data = modules["evaluation_data"]
+    agreed, rows = data.phrasebank_agreed(data_dir), data.phrasebank_rows(data_dir)
+    assert agreed <= {data.ascii_letters(row["text"]) for row in rows}
+    assert len(agreed) == 2_259  # 2,264 rows, five of them twice
+
+
+def test_accuracy_is_told_apart_by_agreement(modules: dict[str, ModuleType]) -> None:
+    phrasebank = modules["phrasebank"]
+    test = [{"text": f"text {i}", "label": "good"} for i in range(5)]
+    agreed = {modules["evaluation_data"].ascii_letters(row["text"]) for row in test[:2]}
+    ours = phrasebank.by_agreement(test, ["good", "good", "bad", "bad", "good"], agreed)
+    theirs = phrasebank.by_agreement(test, ["bad"] * 5, agreed)
+    assert ours == {"agreed": {"rows": 2, "right": 2}, "disputed": {"rows": 3, "right": 1}}
+    table, note = phrasebank.agreement_of([ours], [theirs])
+    assert [list(row) for row in table.rows] == [
+        ["all of them", "40.0", "100.00", "0.00"],
+        ["not all", "60.0", "33.33", "0.00"],
+    ]
+    assert "asks for 80.0% on the others; penjing has 33.3%" in note
+
+
+@pytest.mark.data
 def test_settings_are_never_chosen_on_rows_that_are_tested(modules: dict[str, ModuleType], data_dir: Path) -> None:
     data = modules["evaluation_data"]
     rows = data.phrasebank_rows(data_dir)

@@ -1,7 +1,9 @@
 """A large vocabulary is in memory once at most, and as its file has it, from loading to the finished artifact."""
 
 import dataclasses
+import gc
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from unit_training import make_model, train_tiny
 
-from penjing.core.memory import release_freed
+from penjing.core.memory import existing_objects_kept, release_freed
 from penjing.export.onnx import check_parity, export_onnx
 from penjing.models.encoder import load_bert
 from penjing.models.safetensors_io import TensorHeader, TensorSource, write_safetensors
@@ -173,3 +175,35 @@ def test_what_steps_alone_need_is_gone_when_training_ends(
     monkeypatch.setattr(fit_module, "_finish", finish)
     train_tiny(tiny_task, tiny_splits, tiny_pretrained, TrainConfig(epochs=1, frozen_layers=1), tmp_path)
     assert seen == [(None, None, None, {})]
+
+
+def test_existing_objects_are_left_out_of_collection_and_come_back():
+    class Cyclic:
+        def __init__(self):
+            self.me = self
+
+    theirs = gc.get_freeze_count()
+    before = Cyclic()
+    kept = weakref.ref(before)
+    with existing_objects_kept():
+        assert gc.get_freeze_count() > theirs
+        del before
+        after = Cyclic()
+        freed = weakref.ref(after)
+        del after
+        release_freed()
+        assert freed() is None
+        assert kept() is not None
+    assert gc.get_freeze_count() == theirs
+    release_freed()
+    assert kept() is None
+
+
+def test_objects_somebody_else_set_aside_stay_aside():
+    gc.freeze()
+    try:
+        with existing_objects_kept():
+            pass
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()

@@ -29,7 +29,7 @@ from penjing.evaluate.evaluate import evaluate
 from penjing.evaluate.hardware import describe_hardware
 from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
 from penjing.evaluate.verdict import verdicts_alone
-from penjing.predict.measure import measure
+from penjing.predict.measure import SECONDS, measure
 from penjing.predict.predictor import Predictor
 
 # Shared machines drift by tens of percent between runs; twice as slow is no drift.
@@ -94,7 +94,7 @@ def verify(
     listener: Listener = ignore,
     *,
     timings: bool = True,
-    seconds: float = 1.0,
+    seconds: float = SECONDS,
     public_key: Path | str | None = None,
 ) -> Verification:
     """Re-run the figures of an artifact's report.

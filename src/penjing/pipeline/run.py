@@ -11,7 +11,7 @@ from typing import Any
 
 from penjing.core.artifact import MANIFEST, Artifact, library_versions, seal, write_atomic
 from penjing.core.events import Listener, Notice, ignore
-from penjing.core.memory import release_freed
+from penjing.core.memory import existing_objects_kept, release_freed
 from penjing.core.recipe import RECIPE, Recipe
 from penjing.core.report import Report
 from penjing.core.signing import read_private_key, sign
@@ -118,7 +118,12 @@ def _run(
     require_columns(recipe.stage("evaluate"), prepared.splits.open_test("evaluate"))
     if recipe.budget.drop is not None:
         listener(Notice("run", "budget.drop is about compressing a model; nothing is compressed here", "warning"))
-    with disk_errors(target), open_workdir(target, _identity(recipe, prepared), overwrite=overwrite) as work:
+    identity = _identity(recipe, prepared)
+    with (
+        disk_errors(target),
+        open_workdir(target, identity, overwrite=overwrite) as work,
+        existing_objects_kept(),  # the many small things that torch and its like consist of, looked through every time
+    ):
         if work.resumed:
             listener(Notice("run", f"going on with the interrupted run in {work.partial}"))
         pretrained = choose_model(recipe, prepared, work.partial, listener)
