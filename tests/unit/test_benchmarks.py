@@ -317,6 +317,19 @@ def test_sentences_all_annotators_agree_on_are_found_in_spite_of_encodings(
     assert len(agreed) == 2_259  # 2,264 rows, five of them twice
 
 
+def test_a_missed_margin_says_what_the_copies_leave_to_be_reached(modules: dict[str, ModuleType]) -> None:
+    chinese = modules["chinese"]
+    train = [{"text": "known", "label": "1"}]
+    test = [{"text": "known" if i < 8 else f"new {i}", "label": "1"} for i in range(10)]
+    ours, theirs = {"right": "1111111011"}, {"right": "1111111110"}
+    missed = [chinese.Figure("margin", -1.0, target=2.0)]
+    parts = {"train": train, "test": test}
+    (note,) = chinese.limit("reviews-zh", missed, ours, theirs, parts)
+    assert "on the 8 copies TF-IDF has 100.0%, penjing 87.5%; on the 2 other rows 50.0% and 100.0%" in note
+    assert "60.0% on the others would be needed" in note  # two points of ten rows are ten points of two
+    assert chinese.limit("reviews-zh", [chinese.Figure("margin", 3.0, target=2.0)], ours, theirs, parts) == []
+
+
 def test_accuracy_is_told_apart_by_agreement(modules: dict[str, ModuleType]) -> None:
     phrasebank = modules["phrasebank"]
     test = [{"text": f"text {i}", "label": "good"} for i in range(5)]

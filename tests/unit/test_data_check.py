@@ -200,6 +200,24 @@ def test_planted_label_errors_are_found(tmp_path):
     assert "looks like" in found.examples[0].detail
 
 
+@pytest.mark.skipif(importlib.util.find_spec("cleanlab") is None, reason="needs the train extra")
+def test_planted_errors_in_sets_of_labels_are_found(tmp_path):
+    words = {"delivery": "the courier brought it", "price": "far too expensive", "quality": "broke after a day"}
+    rng = np.random.default_rng(2)
+    rows = []
+    for i in range(900):
+        chosen = [name for name in words if rng.random() < 0.5]
+        text = ", ".join([f"order {i}", *(words[name] for name in chosen)])
+        rows.append({"text": text, "labels": chosen})
+    wrong = set(rng.choice(len(rows), 45, replace=False).tolist())
+    for i in wrong:
+        rows[i]["labels"] = sorted(set(rows[i]["labels"]) ^ {"price"})
+    found = check_source(save(tmp_path / "a.jsonl", rows)).find("label-error")
+    assert 36 <= found.count <= 60
+    assert all(int(example.row_id.split(":")[1]) - 1 in wrong for example in found.examples)
+    assert all("looks as if price" in example.detail for example in found.examples)
+
+
 def test_normalised_text():
     assert normalise_text("Ｈｅｌｌｏ,  World!") == normalise_text("hello world") == "hello world"
     assert normalise_text("很好！！") == normalise_text("很好。")

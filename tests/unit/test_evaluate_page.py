@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import penjing.evaluate.page.render as render_module
-from penjing.core.report import Confusion, DataSummary, Hardware, MetricValue, ModelSummary, QuotedFigure, Report
+from penjing.core.report import (
+    Confusion,
+    CurvePoint,
+    DataSummary,
+    Hardware,
+    MetricValue,
+    ModelSummary,
+    QuotedFigure,
+    Report,
+)
 from penjing.evaluate.compare import Contender, compare_predictions
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.evaluate import evaluate
@@ -157,6 +166,17 @@ def test_every_kind_of_report_becomes_a_page_in_both_languages(report):
         bare = render_page(numbers, language)
         assert Words(language)("section.confusion") not in bare
         assert Words(language)("metric.mae") in bare.lower()
+
+
+def test_curves_say_when_they_are_of_a_part_of_the_model(report):
+    points = [CurvePoint(step=step, loss=1 / step, valid=0.8) for step in (1, 2)]
+    curved = report.model_copy(update={"curves": points})
+    method = {"model": report.model.model_copy(update={"method": "full + n-grams"})}
+    for language in LANGUAGES:
+        words = Words(language)
+        assert words("lead.curves") in render_page(curved, language)
+        both = render_page(curved.model_copy(update=method), language)
+        assert words("lead.curves_encoder") in both and words("lead.curves") + "<" not in both
 
 
 def test_the_page_shows_the_figures_of_the_report(report):

@@ -106,6 +106,7 @@ def _values(report: Report, language: words.Language) -> dict[str, Any]:
         "budget": view.budget_bars(report, t),
         "quote": view.quote_bars(report, t),
         "curves": view.curves(report, t),
+        "curves_lead": "lead.curves_encoder" if "n-grams" in report.model.method else "lead.curves",
         "cost": view.cost_figures(report.cost, t),
         "pairs": charts.confused_pairs(matrix, view.NUM_PAIRS) if matrix else [],
         "heat": charts.heat_cells(matrix) if matrix else [],
