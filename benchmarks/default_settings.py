@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-SPLIT, DIRECT, PROBE = (
+SPLIT, DIRECT, PROBE, NGRAMS = (
     "src/penjing/data/config.py",
     "src/penjing/train/direct/config.py",
     "src/penjing/train/head_start.py",
+    "src/penjing/train/gradient/ngrams.py",
 )
-# File → the one class that counts, or all of it.
-FILES: dict[str, str | None] = {
+# File → the one class that counts, all of it, or all but what only a quote asks for.
+FILES: dict[str, str | frozenset[str] | None] = {
     SPLIT: "SplitConfig",
     DIRECT: None,
     PROBE: None,
+    NGRAMS: frozenset({"expected_ngrams", "_distinct"}),
     **dict.fromkeys(f"src/penjing/train/{name}.py" for name in ("config", "defaults", "method")),
 }
-# Tables are learned without gradients, and no head of token classification starts from a probe.
-FILES_OF = {"german_credit": {SPLIT, DIRECT}, "fewfc": set(FILES) - {DIRECT, PROBE}}
+# Tables are learned without gradients; token classification has no head that starts from a probe, and no n-grams.
+FILES_OF = {"german_credit": {SPLIT, DIRECT}, "fewfc": set(FILES) - {DIRECT, PROBE, NGRAMS}}
 
 
 @cache
@@ -45,8 +47,10 @@ def digest(benchmark: str, commit: str | None = None) -> str | None:
         except subprocess.CalledProcessError:
             return None
         tree = ast.parse(text)
-        if wanted is not None:
-            tree.body = [part for part in tree.body if isinstance(part, ast.ClassDef) and part.name == wanted]
+        if isinstance(wanted, str):
+            tree.body = [part for part in tree.body if getattr(part, "name", None) == wanted]
+        elif wanted is not None:
+            tree.body = [part for part in tree.body if getattr(part, "name", None) not in wanted]
         found.update(ast.unparse(_WithoutWords().visit(tree)).encode())
     return found.hexdigest()
 

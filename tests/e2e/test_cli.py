@@ -169,6 +169,17 @@ def test_language(words, environment, language, monkeypatch):
     assert language_of(["run", *words]) == language
 
 
+def test_demo_data_is_listed_in_both_languages(capsys):
+    assert main(["demos", "--json"]) == 0
+    listed = {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert listed["german-credit"]["rows"] == 1_000
+    assert len(listed["reviews-zh"]["sha256"]) == 64
+    for language, words in (("en", "loan applicants"), ("zh", "贷款申请人")):
+        assert main(["demos", "--lang", language]) == 0
+        out = capsys.readouterr().out
+        assert words in out and all(name in out for name in listed)
+
+
 def test_models_as_json(capsys):
     assert main(["models", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)

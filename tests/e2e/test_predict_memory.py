@@ -35,14 +35,19 @@ def predict_peak_mb(artifact: Path, rows: Path, out: Path) -> float:
 
 
 def write_rows(path: Path, number: int) -> Path:
-    filler = "nothing else to be said of it, " * 60  # files are large because rows are, as a rule
+    filler = "nothing else to be said of it, " * 600  # 19 kB a row: large files of few rows
     with path.open("w", encoding="utf-8") as file:
         for i in range(number):
             file.write(json.dumps({"id": i, "text": f"parcel {i}", "note": filler}) + "\n")
     return path
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="the peak is read from /proc")
+def _peak_is_told() -> bool:
+    status = Path("/proc/self/status")
+    return status.is_file() and "VmHWM:" in status.read_text()
+
+
+@pytest.mark.skipif(not _peak_is_told(), reason="the peak is read from /proc")
 def test_memory_does_not_grow_with_the_file(
     task_rows: Callable[[str], Any], text_settings: TextSettings, tiny_pretrained: Pretrained, tmp_path: Path
 ) -> None:
@@ -50,7 +55,7 @@ def test_memory_does_not_grow_with_the_file(
     artifact = tmp_path / "artifact"
     make_artifact(make_task("text-classification", rows, roles, text_settings), rows, tiny_pretrained, artifact)
     peaks, megabytes = [], []
-    for number in (5_000, 40_000):
+    for number in (1_000, 6_000):
         source = write_rows(tmp_path / f"{number}.jsonl", number)
         megabytes.append(source.stat().st_size / 1e6)
         out = tmp_path / f"{number}.predicted.jsonl"
@@ -58,4 +63,4 @@ def test_memory_does_not_grow_with_the_file(
         with out.open(encoding="utf-8") as file:
             assert sum(1 for _ in file) == number
     # Allocators keep some of what they were once given; a reader that gathered rows would keep all of it.
-    assert peaks[1] - peaks[0] < 0.15 * (megabytes[1] - megabytes[0]), (peaks, megabytes)
+    assert peaks[1] - peaks[0] < 0.4 * (megabytes[1] - megabytes[0]), (peaks, megabytes)

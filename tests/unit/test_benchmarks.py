@@ -143,6 +143,14 @@ def test_defaults_are_the_same_until_their_code_changes(
         found[text] = settings.digest.__wrapped__("b")  # not kept for other tests
     first, reworded, changed = found.values()
     assert first == reworded != changed
+    monkeypatch.setattr(settings, "FILES", {"config.py": frozenset({"C"})})
+    all_but_it = []
+    for text in ("class C:\n    x = 1\ndef f(): return 1\n", "def f(): return 1\n", "def f(): return 2\n"):
+        (tmp_path / "config.py").write_text(text, encoding="utf-8")
+        all_but_it.append(settings.digest.__wrapped__("b"))
+    assert all_but_it[0] == all_but_it[1] != all_but_it[2]
+    monkeypatch.setattr(settings, "FILES", {"config.py": "C"})
+    (tmp_path / "config.py").write_text(list(found)[-1], encoding="utf-8")
     monkeypatch.setattr(settings, "FILES_OF", {"other": set()})
     assert settings.digest.__wrapped__("other") != changed == settings.digest.__wrapped__("b")
 
@@ -322,12 +330,12 @@ def test_a_missed_margin_says_what_the_copies_leave_to_be_reached(modules: dict[
     train = [{"text": "known", "label": "1"}]
     test = [{"text": "known" if i < 8 else f"new {i}", "label": "1"} for i in range(10)]
     ours, theirs = {"right": "1111111011"}, {"right": "1111111110"}
-    missed = [chinese.Figure("margin", -1.0, target=2.0)]
     parts = {"train": train, "test": test}
-    (note,) = chinese.limit("reviews-zh", missed, ours, theirs, parts)
+    (note,) = chinese.limit("reviews-zh", ours, theirs, parts)
     assert "on the 8 copies TF-IDF has 100.0%, penjing 87.5%; on the 2 other rows 50.0% and 100.0%" in note
     assert "60.0% on the others would be needed" in note  # two points of ten rows are ten points of two
-    assert chinese.limit("reviews-zh", [chinese.Figure("margin", 3.0, target=2.0)], ours, theirs, parts) == []
+    assert "N-grams" in note and "N-grams" not in chinese.limit("waimai", ours, theirs, parts)[0]
+    assert chinese.limit("reviews-zh", {"right": "1" * 10}, {"right": "1" * 9 + "0"}, parts) == []
 
 
 def test_accuracy_is_told_apart_by_agreement(modules: dict[str, ModuleType]) -> None:

@@ -213,9 +213,23 @@ def test_planted_errors_in_sets_of_labels_are_found(tmp_path):
     for i in wrong:
         rows[i]["labels"] = sorted(set(rows[i]["labels"]) ^ {"price"})
     found = check_source(save(tmp_path / "a.jsonl", rows)).find("label-error")
-    assert 36 <= found.count <= 60
+    assert 36 <= found.count <= 60 and found.severity == "info"
     assert all(int(example.row_id.split(":")[1]) - 1 in wrong for example in found.examples)
     assert all("looks as if price" in example.detail for example in found.examples)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cleanlab") is None, reason="needs the train extra")
+def test_sets_of_labels_that_teach_nothing_are_skipped_or_believed(tmp_path):
+    def report(sets):
+        rows = [{"text": f"order {i} came with the {i % 7} courier", "labels": labels} for i, labels in enumerate(sets)]
+        return check_source(save(tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl", rows))
+
+    few = report([["late"]] + [[]] * 99)
+    assert "5 rows have" in few.skipped["label errors"]
+    one = report([["late"] if i % 2 else [] for i in range(100)])  # one label, there or not, can be learned
+    assert "label errors" not in one.skipped
+    rare = report([["late"] if i % 2 else ["torn"] if i == 50 else [] for i in range(100)])
+    assert rare.find("label-error") is None or all("torn" not in e.detail for e in rare.find("label-error").examples)
 
 
 def test_normalised_text():

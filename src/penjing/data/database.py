@@ -102,9 +102,17 @@ def _with_environment(source: str) -> str:
 def _checked_query(query: str | None, shown: str) -> str:
     if not query or not query.strip():
         raise DataError("data.query is missing", where=shown, expected="a SELECT statement")
-    text = re.sub(r"--[^\n]*|/\*.*?\*/", " ", query, flags=re.DOTALL).strip().rstrip(";").strip()
-    if not re.match(r"(select|with)\b", text, re.IGNORECASE):
-        raise DataError(f"{text.split()[0]!r} is not a query", where="data.query", expected="one SELECT statement")
-    if ";" in re.sub(r"'[^']*'", "", text):
-        raise DataError("more than one statement", where="data.query", expected="one SELECT statement")
-    return query.strip().rstrip(";")
+    statement = query.strip().rstrip(";").rstrip()
+    # What is a string, a comment or a quoted name differs between databases: no semicolon is let through in any.
+    if ";" in statement:
+        raise DataError(
+            "more than one statement, or a semicolon inside of one",
+            where="data.query",
+            expected="one SELECT statement",
+            next_step="leave the semicolon out; in a text or a pattern, write CHR(59) (CHAR(59) in MySQL and SQLite)",
+        )
+    text = re.sub(r"--[^\n]*|/\*.*?\*/", " ", statement, flags=re.DOTALL).strip()
+    if not re.match(r"\(*\s*(select|with)\b", text, re.IGNORECASE):
+        first = (text.split() or ["an empty text"])[0]
+        raise DataError(f"{first!r} is not a query", where="data.query", expected="one SELECT statement")
+    return statement

@@ -36,7 +36,7 @@ class ColumnProfile:
         integral: share of filled values that are whole numbers.
         dated: share of filled values that are dates.
         listed: share of filled values that are lists.
-        spanned: share of filled values that are lists of labelled spans.
+        spanned: share of filled values that are lists of labelled spans, empty lists aside.
         tokens: mean number of words, or of Han, kana and Hangul characters.
         chars: mean number of characters.
         divided: share of filled values that say train, valid or test.
@@ -100,12 +100,18 @@ def _profile(name: str, values: Sequence[Any]) -> ColumnProfile:
         integral=sum(n is not None and n.is_integer() for n in numbers) / count,
         dated=sum(isinstance(v, str) and parse_time(v) is not None for v in filled[:500]) / min(count, 500),
         listed=len(lists) / count,
-        spanned=sum(parse_spans(value) is not None for value in filled[:500]) / min(count, 500),
+        spanned=_spanned(filled[:500]),
         tokens=float(np.mean([len(_TOKEN.findall(text[:2_000])) for text in texts])) if texts else 0.0,
         chars=float(np.mean([len(text) for text in texts])) if texts else 0.0,
         divided=sum(str(value).strip().lower() in SPLIT_VALUES for value in filled) / count,
         coded=_coded(texts),
     )
+
+
+def _spanned(values: Sequence[Any]) -> float:
+    """An empty list may be no spans or no labels: the others tell."""
+    told = [value for value in values if not (isinstance(value, list) and not value)] or values
+    return sum(parse_spans(value) is not None for value in told) / max(1, len(told))
 
 
 def _coded(texts: Sequence[str]) -> bool:

@@ -27,7 +27,7 @@ from penjing.core.events import Listener, Progress, ignore
 Call = Callable[[list[Any]], object]
 MAX_INPUTS = 1_000
 WARM_UP_CALLS = 3
-MIN_CALLS = 5
+MIN_CALLS = 20  # of fewer, the slowest in twenty is not known
 PILOT_ROWS = 16
 MAX_THROUGHPUT_ROWS = 50_000
 SECONDS = 0.75  # processes differ by more than such stretches of one do
@@ -174,7 +174,7 @@ def measure_latency(call: Call, inputs: Sequence[Any], *, concurrency: int = 1, 
         call: predicts a list of inputs.
         inputs: taken in turn.
         concurrency: callers at the same time.
-        seconds: how long; each caller makes at least five calls.
+        seconds: how long; each caller makes at least twenty calls.
     """
     for value in islice(cycle(inputs), WARM_UP_CALLS):
         call([value])
