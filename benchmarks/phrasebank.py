@@ -36,9 +36,9 @@ sentences whose sentiment all annotators agree on: accuracy on those and on the 
 TRIED = """
 Tried on training rows alone, each once. On 620 rows held out of the first split (standard error 1.4 points):
 minilm-l6-en, 1.9 points lower; the same with no layer frozen, 0.6 lower, but 2.7 macro-F1 below frozen ones on 320
-other rows. On those, learning rates of 1e-4 and 4e-4: 3.4 and 0.9 macro-F1 lower. Ten passes instead of four, one point
-higher, have been the default since (docs/log.md, docs/decisions/0014-defaults-by-validation.md). Published for all 4,846
-sentences: bert-base 85.3 to 86.7, FinBERT, pretrained further on financial news, 86; both have four times the
+other rows. On those, learning rates of 1e-4 and 4e-4: 3.4 and 0.9 macro-F1 lower. Ten passes instead of four, a point
+higher, have been the default since (docs/log.md, docs/decisions/0014-defaults-by-validation.md). Published for all
+4,846 sentences: bert-base 85.3 to 86.7, FinBERT, pretrained further on financial news, 86; both have four times the
 parameters in their layers. No financial encoder was found in a package.
 """
 TEST_SHARE, ACCURACY, MACRO_F1 = 0.2, 88.0, 86.0
