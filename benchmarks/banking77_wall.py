@@ -119,7 +119,7 @@ def summary(
         for step, run in zip(stretches, runs, strict=True)
     ]
     figures = [
-        Figure("tutorial loop to its best epoch over penjing run, ×", median(ratios), target=RATIO),
+        Figure("tutorial loop to its best epoch (extrapolated) over penjing run, ×", median(ratios), target=RATIO),
         Figure("test accuracy of penjing run, %", 100 * accuracy, target=ACCURACY),
         Figure("penjing run, start to end, minutes", wall / 60),
         Figure(f"tutorial loop to epoch {best}, minutes (extrapolated)", tutorial / 60),

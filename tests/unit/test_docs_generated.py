@@ -106,7 +106,7 @@ def test_the_tutorial_compares_what_was_measured(generator: ModuleType, frame: M
     wall.finish(*script.summary([run], [1.5], {"timeline": [], "wall_s": 120.0}, epochs))
     compared = generator.comparison(tmp_path)
     assert "| tutorial loop to epoch 2 | 30.00 | 92.50 |" in compared
-    assert "| three lines, start to end | 2.00 | 93.40 |" in compared
+    assert "| penjing run (what the three lines call), start to end | 2.00 | 93.40 |" in compared
 
 
 def test_a_page_without_its_part_is_refused(generator: ModuleType) -> None:

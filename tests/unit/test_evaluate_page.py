@@ -129,9 +129,14 @@ def with_metric(report, name, value, low, high, *, primary=None, **metrics):
 def test_the_headline_counts_in_hundreds_or_thousands_where_hundreds_hide_the_range(report):
     english = Words("en")
     plain = headline(with_metric(report, "accuracy", 0.9303, 0.921, 0.939), english)
-    assert plain == "Of 100 rows, the model labels about 93 right; the true figure lies between 92 and 94."
+    assert (
+        plain == "Of 100 rows, the model labels about 93 right; the true figure very probably lies between 92 and 94."
+    )
     fine = headline(with_metric(report, "accuracy", 0.9981, 0.9966, 0.9994), english)
-    assert fine == "Of 1,000 rows, the model labels about 998 right; the true figure lies between 997 and 999."
+    assert (
+        fine
+        == "Of 1,000 rows, the model labels about 998 right; the true figure very probably lies between 997 and 999."
+    )
     texts = report.model_copy(update={"data": report.data.model_copy(update={"roles": {"text": "q", "label": "y"}})})
     chinese = headline(with_metric(texts, "accuracy", 0.93, 0.92, 0.94), Words("zh"))
     assert chinese.startswith("每 100 条文本，模型约判对 93 条")

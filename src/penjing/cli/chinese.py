@@ -28,8 +28,8 @@ HELP = {
     "the column to be predicted": "要预测的列",
     "passes over the training rows (default: by size)": "训练轮数（默认按数据量）",
     "seeds splits, initialisation and order (default: 42)": "划分、初始化和顺序的随机种子（默认 42）",
-    "what the model must fit, such as 'p95_ms=5,size_mb=30,metric=90'": (
-        "模型必须满足的预算，如 'p95_ms=5,size_mb=30,metric=90'"
+    "what the model must fit, such as 'p95_ms=50,size_mb=500,metric=85'": (
+        "模型必须满足的预算，如 'p95_ms=50,size_mb=500,metric=85'"
     ),
     "any key of the recipe, such as train.epochs=3; repeatable (docs/recipe.md lists them)": (
         "配方中的任意一项，如 train.epochs=3；可重复（见 docs/recipe.md）"

@@ -32,7 +32,7 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     for name, (_, metavar, about) in RECIPE_OPTIONS.items():
         group.add_argument(f"--{name}", metavar=metavar, help=about, dest=f"recipe_{name}")
     group.add_argument(
-        "--budget", metavar="LIMITS", help="what the model must fit, such as 'p95_ms=5,size_mb=30,metric=90'"
+        "--budget", metavar="LIMITS", help="what the model must fit, such as 'p95_ms=50,size_mb=500,metric=85'"
     )
     add_settings(group, "any key of the recipe, such as train.epochs=3; repeatable (docs/recipe.md lists them)")
 
@@ -81,7 +81,7 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
             # Columns may be called "1" or "true"; only what is no name is read as a value.
             found[key] = given if key.startswith(("data.", "task", "model")) else parse_value(given)
     for part in filter(None, (piece.strip() for piece in (args.budget or "").split(","))):
-        key, value = _pair(part, "--budget", "p95_ms=5,size_mb=30")
+        key, value = _pair(part, "--budget", "p95_ms=50,size_mb=500")
         found[f"budget.{key}"] = parse_value(value)
     return found | settings_of(args)
 

@@ -50,7 +50,10 @@ def _metrics(console: Console, report: Report, words: Words) -> None:
         )
         for name, found in evaluation.metrics.items()
     ]
-    heading = console.say(f"test, {evaluation.metrics[evaluation.primary].n:,} {evaluation.unit}", "测试集")
+    heading = console.say(
+        f"test, {evaluation.metrics[evaluation.primary].n:,} {evaluation.unit}",
+        f"测试集，{evaluation.metrics[evaluation.primary].n:,} 条",
+    )
     console.table((heading, "", f"{evaluation.level:.0%}"), rows, right=(1, 2))
 
 

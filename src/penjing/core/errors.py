@@ -112,7 +112,7 @@ class MissingExtraError(PenjingError):
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(
             f"the optional dependency '{module}' is not installed",
-            next_step=f'pip install "penjing[{extra}]"',
+            next_step=f'in the folder of penjing: pip install ".[{extra}]"',
         )
 
 

@@ -110,8 +110,8 @@ def _english(quote: Quote) -> list[str]:
         f"The model: {number_range(costs['size_mb'])} MB on disk, {number_range(costs['ram_mb'])} MB of memory, p95 "
         f"{number_range(costs['p95_ms'])} ms a row, {number_range(costs['rows_per_s'])} rows/s ({quote.backend}).",
         f"Serving {month.rows_per_month:,.0f} rows a month (peak {_number(month.peak_rows_per_s)} rows/s) takes "
-        f"{month.machines} rented 2-core machine{'s' if month.machines > 1 else ''}: about ${month.usd:,.0f} or "
-        f"¥{month.cny:,.0f} a month ({_assumption(quote)}), at {month.load:.1%} mean load.",
+        f"{month.machines} rented 2-core machine{'s' if month.machines > 1 else ''}: about ${month.usd:,.0f} a "
+        f"month at US prices, ¥{month.cny:,.0f} at Chinese ones ({_assumption(quote)}), at {month.load:.1%} mean load.",
     ]
     if quote.more_labels is not None:
         lines.append(_gain_english(quote, quote.more_labels))
@@ -152,7 +152,8 @@ def _chinese(quote: Quote) -> list[str]:
         f"单条 p95 延迟 {number_range(costs['p95_ms'])} 毫秒，每秒 {number_range(costs['rows_per_s'])} 条"
         f"（{quote.backend}）。",
         f"每月 {month.rows_per_month:,.0f} 条（高峰每秒 {_number(month.peak_rows_per_s)} 条）需要 {month.machines} 台"
-        f"双核云主机：每月约 {month.cny:,.0f} 元或 {month.usd:,.0f} 美元（{price}），平均负载 {month.load:.1%}。",
+        f"双核云主机：每月按国内价约 {month.cny:,.0f} 元，按美国价约 {month.usd:,.0f} 美元（{price}），"
+        f"平均负载 {month.load:.1%}。",
     ]
     if quote.more_labels is not None:
         lines.append(_gain_chinese(quote, quote.more_labels))
