@@ -30,7 +30,7 @@ WARM_UP_CALLS = 3
 MIN_CALLS = 20  # of fewer, the slowest in twenty is not known
 PILOT_ROWS = 16
 MAX_THROUGHPUT_ROWS = 50_000
-SECONDS = 0.75  # processes differ by more than such stretches of one do
+SECONDS = 0.75  # for latency, and again for throughput, in each process
 # A model so slow that one process needs this long cannot be measured in the time a user waits.
 PROCESS_SECONDS = 300.0
 
