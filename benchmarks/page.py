@@ -14,6 +14,13 @@ from typing import Any
 
 from penjing.core.artifact import write_atomic
 
+_WORDS = {
+    "": "",
+    "missed": "**not reached**",
+    "open": "undecided: the figure is beyond, its interval is not",
+    "reached": "reached",
+}
+
 
 def markdown(document: dict[str, Any]) -> str:
     """The page of a finished benchmark."""
@@ -48,8 +55,21 @@ def _figure(figure: dict[str, Any]) -> list[str]:
     low, high, target = figure["low"], figure["high"], figure["target"]
     interval = "–" if low is None else f"{number(low)} to {number(high)}"
     wanted = "–" if target is None else f"{'≥' if figure['at_least'] else '≤'} {number(target)}"
-    word = {True: "reached", False: "**not reached**", None: ""}[figure["reached"]]
+    word = _WORDS[verdict(figure)]
     return [figure["name"], number(figure["value"]), interval, wanted, word, figure["reference"] or "–"]
+
+
+def verdict(figure: dict[str, Any]) -> str:
+    """A key of `_WORDS`; as in a budget's verdict, an interval not wholly beyond the target leaves it open."""
+    if figure["reached"] is None:
+        return ""
+    if not figure["reached"]:
+        return "missed"
+    bound = figure["low"] if figure["at_least"] else figure["high"]
+    if bound is None:
+        return "reached"
+    beyond = bound >= figure["target"] if figure["at_least"] else bound <= figure["target"]
+    return "reached" if beyond else "open"
 
 
 def _origin(document: dict[str, Any]) -> list[str]:

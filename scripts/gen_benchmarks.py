@@ -9,12 +9,14 @@ that has not finished has no row; no figure is written by hand.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import re
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +28,12 @@ _OUTDATED_WORDS = (
     f"{OUTDATED} 测于默认设置最近一次改动之前；其页面写明了所测的提交。",
 )
 
-_VERDICTS = {"": ("", ""), "missed": (", not reached", "，未达到"), "open": (", undecided", "，尚不能断定")}
+_VERDICTS = {
+    "": ("", ""),
+    "reached": ("", ""),
+    "missed": (", not reached", "，未达到"),
+    "open": (", undecided", "，尚不能断定"),
+}
 _OPEN_WORDS = (
     "Undecided: the figure is beyond the goal, its interval is not; a budget would get INCONCLUSIVE. The test rows of "
     "Banking77 and the rows of German credit had been looked at while defaults were chosen; their pages say how.",
@@ -147,30 +154,24 @@ def benchmarks_table(chinese: bool = False, folder: Path | None = None) -> str:
 
 def _outdated(document: Document) -> bool:
     """Whether the default settings are no longer those that were measured."""
+    settings = _of_benchmarks("default_settings")
+    return settings.measured(document) != {settings.digest(document["name"])}
+
+
+def _of_benchmarks(name: str) -> ModuleType:
+    """A module of the benchmarks, which are scripts and no package."""
     folder = str(ROOT / "benchmarks")
     if folder not in sys.path:
         sys.path.append(folder)
-    from default_settings import digest, measured
-
-    return measured(document) != {digest(document["name"])}
+    return importlib.import_module(name)
 
 
 def _cells(figure: Document, chinese: bool) -> list[str]:
     low, target = figure["low"], figure["target"]
     interval = "" if low is None else f"{_number(low)} – {_number(figure['high'])}"
     goal = "" if target is None else f"{'≥' if figure['at_least'] else '≤'} {_number(target)}"
-    return [f"**{_number(figure['value'])}**", interval, goal + _VERDICTS[_verdict(figure)][chinese]]
-
-
-def _verdict(figure: Document) -> str:
-    """As a budget's verdict: an interval that does not lie beyond the goal leaves it open."""
-    if figure["reached"] is False:
-        return "missed"
-    bound = figure["low"] if figure["at_least"] else figure["high"]
-    if figure["target"] is None or bound is None:
-        return ""
-    beyond = bound >= figure["target"] if figure["at_least"] else bound <= figure["target"]
-    return "" if beyond else "open"
+    word = _VERDICTS[_of_benchmarks("page").verdict(figure)][chinese]
+    return [f"**{_number(figure['value'])}**", interval, goal + word]
 
 
 def _number(value: float) -> str:

@@ -175,6 +175,13 @@ def test_the_page_says_reached_or_not_and_comes_from_the_json(modules: dict[str,
     assert page == modules["page"].markdown(json.loads((tmp_path / "b.json").read_text(encoding="utf-8")))
     assert "| speed, × | 1.99 | 1.90 to 2.10 | ≥ 2.00 | **not reached** | – |" in page
     assert "| memory, GB | 1.99 | – | ≤ 2.00 | reached | – |" in page
+    verdict = modules["page"].verdict
+    sides = {"value": 3.0, "target": 2.0, "at_least": True, "reached": True, "high": 4.0}
+    assert [verdict(sides | {"low": low}) for low in (None, 2.5, 1.5)] == ["reached", "reached", "open"]
+    ceiling = {"value": 1.0, "target": 2.0, "at_least": False, "reached": True, "low": 0.5}
+    assert [verdict(ceiling | {"high": high}) for high in (1.9, 2.1)] == ["reached", "open"]
+    assert verdict(sides | {"low": 1.0, "reached": False}) == "missed"
+    assert verdict(sides | {"low": 1.0, "reached": None}) == ""
     assert "| rows | 12,345 | – | – |  | theirs 1 |" in page
     assert r"| 1 | x\|y |" in page
     assert "python benchmarks/b.py --model some-model --seeds 1 2`" in page

@@ -311,7 +311,7 @@ def test_a_text_model_is_quoted_by_export_probe_and_short_run(messages, tiny_pre
     again = quote(messages, tiny_pretrained, deadline_s=3_000, seed=1)
     # The second time the cost is remembered, and the score follows from the same rows.
     assert again.costs["p95_ms"] == promised.costs["p95_ms"]
-    assert again.evidence.log_error == pytest.approx(promised.evidence.log_error, abs=1e-3)
+    assert again.evidence.log_error == pytest.approx(promised.evidence.log_error, abs=1e-6)
     # As a run quotes itself: steps are timed, nothing is trained to be judged.
     brief = quote(messages, tiny_pretrained, deadline_s=3_000, seed=1, rehearse=False)
     assert brief.evidence == promised.evidence.model_copy(update={"run_ratio": None, "run_share": None})
