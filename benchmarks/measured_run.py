@@ -34,8 +34,8 @@ def measured_run(
     Returns:
         wall_s (from spawning the process to its end), metrics of the report (name → value, low, high), rows, data
         fingerprint, training rows, rows a second of the steps alone, resolved train settings, valid metrics, steps
-        ([step, seconds since the process began]), timeline ([seconds, stage, done, total, valid metric]), peak memory
-        in MB after each stage and of the whole process.
+        ([step, seconds since the process began]), timeline ([seconds, stage, done, total, valid metric]), notices
+        ([seconds, stage]), peak memory in MB after each stage and of the whole process.
     """
     discard(out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -68,6 +68,7 @@ class Watch:
     """A listener that notes when things happened."""
 
     timeline: list[list[Any]] = field(default_factory=list)
+    notices: list[list[Any]] = field(default_factory=list)
     steps: list[list[float]] = field(default_factory=list)
     peak_mb: dict[str, float] = field(default_factory=dict)
 
@@ -76,10 +77,11 @@ class Watch:
         self.born = psutil.Process().create_time()
 
     def __call__(self, event: Any) -> None:
-        """Note a progress event: each training step, and elsewhere what is new about it."""
-        if not hasattr(event, "done"):  # a notice
-            return
+        """Note a progress event: each training step, and elsewhere what is new about it; of a notice, when it came."""
         now = round(time.time() - self.born, 4)
+        if not hasattr(event, "done"):  # a notice
+            self.notices.append([now, event.stage])
+            return
         valid = next((v for k, v in event.values.items() if k.startswith("valid_")), None)
         last = self.timeline[-1] if self.timeline else [0.0, "", 0, 0, None]
         entry = [now, event.stage, event.done, event.total, valid]
@@ -127,6 +129,7 @@ def main() -> None:
         "valid": training["valid"],
         "train": training.get("train"),
         "timeline": watch.timeline,
+        "notices": watch.notices,
         "steps": watch.steps,
         "peak_mb": {**watch.peak_mb, "whole": peak_mb()},
         "ru_maxrss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,

@@ -11,6 +11,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,12 +24,13 @@ from evaluation_data import Parts, shrunk, write_parts
 from frame import ROOT, SMOKE, Benchmark, Figure, TableOf, environment, option_parser, source_state
 from measured_run import measured_run
 from penjing.core.artifact import write_atomic
+from penjing.core.fetch import cache_dir
 from penjing.pipeline.choose import choose_model
 from penjing.pipeline.plan import resolve
 from penjing.select.calibration import Calibration
 from penjing.select.expectation import expect_error
 from penjing.select.past_runs import PastRun, fit_calibration
-from quote_coverage_data import CASES, Case, parts_of
+from quote_coverage_data import CASES, SCRATCH, Case, parts_of
 
 ABOUT = """
 For each data set a quote is made in a minute, from the training and validation rows alone; then the run is made with
@@ -34,8 +39,11 @@ also trains for some seconds; the quote that a run prints before it trains does 
 findings by leaving that evidence out. The constants
 behind an interval are fitted on all **other** sources of data (banking77 at several sizes is one source), so that no
 quote has seen the data it is judged on. Intervals are meant to hold nine times in ten.
+The time of a quote is that of the whole command, from spawning the process to its end, with the pretrained model chosen
+too and nothing remembered of earlier ones; the models are there already.
 """
 LEVEL = 0.9
+TIMED = "penjing quote: "
 TARGET = 0.8
 CALIBRATION = ROOT / "src" / "penjing" / "select" / "calibration.json"
 COSTS = ("train_minutes", "p95_ms", "rows_per_s", "size_mb", "ram_mb")
@@ -58,11 +66,17 @@ def main() -> None:
     if not calibrate:
         for case in chosen:
             benchmark.step(case.name, lambda case=case: one(case, arguments))
+            if case.model != SCRATCH:
+                benchmark.step(f"{TIMED}{case.name}", lambda case=case: timed(case, arguments))
     finished = benchmark.document["steps"]
     runs = [past_run(case, finished[case.name]["result"]) for case in CASES if case.name in finished]
     if calibrate:
         write_calibration(runs, finished)
-    benchmark.finish(*summary(runs, {name: step["result"] for name, step in finished.items()}))
+    results = {case.name: finished[case.name]["result"] for case in CASES if case.name in finished}
+    seconds = {
+        name.removeprefix(TIMED): step["result"] for name, step in finished.items() if name.startswith(TIMED)
+    }  # fmt: skip
+    benchmark.finish(*summary(runs, results, seconds))
 
 
 def _asked_for(case: Case, arguments: argparse.Namespace) -> bool:
@@ -71,14 +85,33 @@ def _asked_for(case: Case, arguments: argparse.Namespace) -> bool:
     return case.quick if arguments.quick or arguments.smoke else True
 
 
+def written(case: Case, arguments: argparse.Namespace) -> tuple[Path, str, dict[str, Any]]:
+    """(folder to work in, source, recipe keys) of a case."""
+    folder = arguments.work / case.name.replace(" ", "-").replace(",", "")
+    if case.load is None:
+        return folder, case.demo or "", dict(case.overrides)
+    parts: Parts = parts_of(case, arguments.data)
+    path, columns = write_parts(shrunk(parts) if arguments.smoke else parts, folder / "data")
+    return folder, str(path), dict(case.overrides) | columns
+
+
+def timed(case: Case, arguments: argparse.Namespace) -> float:
+    """Wall seconds of `penjing quote`, the model chosen too; the cache holds pretrained models and demo data only."""
+    _, source, overrides = written(case, arguments)
+    with TemporaryDirectory(prefix="penjing-") as scratch:
+        for kept in cache_dir().iterdir():
+            if kept.name != "serving":
+                (Path(scratch) / kept.name).symlink_to(kept)
+        settings = [word for key, value in overrides.items() for word in ("--set", f"{key}={value}")]
+        command = [sys.executable, "-m", "penjing", "quote", source, "--json", *settings]
+        begun = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PENJING_CACHE": scratch})
+        return time.perf_counter() - begun
+
+
 def one(case: Case, arguments: argparse.Namespace) -> dict[str, Any]:
     """A quote's ingredients, and the run."""
-    folder = arguments.work / case.name.replace(" ", "-").replace(",", "")
-    source, overrides = case.demo or "", dict(case.overrides)
-    if case.load is not None:
-        parts: Parts = parts_of(case, arguments.data)
-        path, columns = write_parts(shrunk(parts) if arguments.smoke else parts, folder / "data")
-        source, overrides = str(path), overrides | columns
+    folder, source, overrides = written(case, arguments)
     if case.model is not None:
         overrides["model"] = case.model
     if arguments.smoke:
@@ -115,7 +148,6 @@ def ingredients(source: str, overrides: dict[str, Any], deadline: float) -> dict
         "evidence": found.evidence.model_dump(mode="json"),
         "predicted": {name: getattr(found.serving, name, found.train_minutes) for name in COSTS},
         "backend": found.serving.backend,
-        "seconds": round(watch.spent, 1),
     }
 
 
@@ -161,9 +193,9 @@ def held(run: PastRun, runs: Iterable[PastRun]) -> Held:
 
 
 def summary(
-    runs: Sequence[PastRun], results: dict[str, dict[str, Any]]
+    runs: Sequence[PastRun], results: dict[str, dict[str, Any]], seconds: dict[str, float]
 ) -> tuple[list[Figure], list[TableOf], list[str]]:
-    """How often each figure held, and every quote beside its run."""
+    """How often each figure held, every quote beside its run, and the seconds of the command."""
     judged = {run.name: held(run, runs) for run in runs}
     brief = [_unrehearsed(run) for run in runs]
     before_a_run = {run.name: held(run, brief) for run in brief}
@@ -171,8 +203,9 @@ def summary(
     for name in ("metric", *COSTS):
         figures += _share_that_held(name, name, judged, TARGET if name == "metric" else None)
     figures += _share_that_held("metric", "metric, as a run quotes it", before_a_run, TARGET)
-    slowest = max((result["seconds"] for result in results.values()), default=0.0)
-    figures.append(Figure("slowest quote, s", slowest, target=60.0, at_least=False))
+    if seconds:
+        name = f"slowest of {len(seconds)} quotes, model chosen too, s"
+        figures.append(Figure(name, max(seconds.values()), target=60.0, at_least=False))
     for run in runs:
         quoted, without = (_quoted(found[run.name]["metric"], results[run.name]) for found in (judged, before_a_run))
         broken = [name for name, (least, _, most, value) in judged[run.name].items() if not least <= value <= most]
@@ -186,7 +219,7 @@ def summary(
                 without,
                 _shown(run.error, results[run.name]),
                 ", ".join(broken) or "none",
-                f"{results[run.name]['seconds']:.0f}",
+                f"{seconds[run.name]:.0f}" if run.name in seconds else "–",
             ]
         )
     columns = (

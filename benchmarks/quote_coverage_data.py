@@ -24,6 +24,7 @@ from evaluation_data import (
     smp2020,
     waimai,
 )
+from fewfc import read as fewfc_parts
 
 SCRATCH = "scratch"
 
@@ -119,10 +120,12 @@ CASES = (
     Case("smp2020, 1,500 rows", "smp2020", MULTILINGUAL, smp2020, 1_500),
     Case("smp2020", "smp2020", MULTILINGUAL, smp2020),
     Case("goemotions, one label, 3,000 rows", "goemotions", ENGLISH, goemotions_single, 3_000),
+    Case("goemotions, 3,000 rows", "goemotions", ENGLISH, goemotions, 3_000),
     Case("finance news", "finance news", MULTILINGUAL, finance_news),
     Case("finance news, 300 rows", "finance news", MULTILINGUAL, finance_news, 300),
     Case("reviews-zh, 2,000 rows", "reviews-zh", MULTILINGUAL, reviews_zh, 2_000),
     Case("afqmc, 4,000 pairs", "afqmc", MULTILINGUAL, afqmc, 4_000),
+    Case("fewfc, 1,500 sentences", "fewfc", MULTILINGUAL, fewfc_parts, 1_500, (("task", "token-classification"),)),
     Case("german-credit", "german-credit", None, demo="german-credit"),
     Case("phrasebank 50Agree, scratch", "phrasebank", SCRATCH, phrasebank_50),
     Case("waimai, scratch", "waimai", SCRATCH, waimai),

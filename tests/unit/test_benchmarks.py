@@ -229,6 +229,9 @@ def test_speed_leaves_the_warm_up_out(modules: dict[str, ModuleType]) -> None:
     timeline = [[1.0, "fetch", 1, 1, None], [2.0, "probe", 64, 128, None], [3.0, "train", 0, 4, 0.5]]
     assert speed.preparation_seconds(timeline) == 1.0
     assert speed.preparation_seconds([timeline[0], timeline[2]]) == 0.0
+    timeline += [[9.0, "train", 4, 4, 0.9], [10.0, "n-grams", 4, 4, None]]
+    notices = [[0.5, "data"], [10.2, "train"], [10.5, "export"], [14.0, "export"]]
+    assert speed.completion_seconds(timeline, notices) == 1.5
 
 
 def test_speed_ratios(modules: dict[str, ModuleType]) -> None:
@@ -238,14 +241,22 @@ def test_speed_ratios(modules: dict[str, ModuleType]) -> None:
         return [{"samples_per_s": rate, "wall_s": 10.0, "rows": 100, **more} for rate in rates]
 
     measured = {
-        speed.PENJING: turns(90.0, 100.0, 300.0, steps_only_samples_per_s=120.0, settings={"epochs": 4}),
+        speed.PENJING: turns(
+            90.0,
+            100.0,
+            300.0,
+            steps_only_samples_per_s=120.0,
+            preparation_s=8.0,
+            completion_s=3.5,
+            settings={"epochs": 4},
+        ),
         speed.HF_GROUPED: turns(50.0, 50.0, 10.0),
         speed.HF_DEFAULT: turns(20.0, 25.0, 40.0),
         speed.TUTORIAL: turns(5.0, 4.0, 10.0),
     }
     figures, _, notes = speed.summary(measured)
     assert [figure.value for figure in figures] == pytest.approx([2.0, 4.0, 20.0, 2.4])
-    assert "epochs 4" in notes[0]
+    assert "epochs 4" in notes[0] and "8.0 s, after its last 3.5 s" in notes[1]
     assert figures[0].reached
 
 
