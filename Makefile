@@ -2,8 +2,8 @@
 #
 #   make demo       install; fetch a pretrained model and real reviews; train; report (some minutes on 2 cores)
 #   make test       install; run the tests, but for the slow ones (some minutes on 2 cores)
-#   make test-all   the slow ones too
-#   make verify     repeat the first run that the READMEs show, and hold every figure of theirs against it
+#   make test-slow  the slow ones alone
+#   make verify     repeat the first run that the READMEs show and one benchmark, and hold their figures against them
 #   make check      lint, types, layers, docstrings, generated documents
 #   make clean      remove .venv and what the demo and verify wrote
 #
@@ -26,7 +26,7 @@ DEMO := runs/demo$(if $(filter-out 4000,$(DEMO_ROWS)),-$(DEMO_ROWS))
 DEMO_DATA := runs/reviews-zh-$(DEMO_ROWS).csv
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: demo test test-all verify check clean
+.PHONY: demo test test-slow verify check clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -46,14 +46,15 @@ demo: $(INSTALLED) $(DEMO_DATA)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-all: $(INSTALLED)
-	$(BIN)/python -m pytest
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow
 
 verify: $(INSTALLED)
 	$(BIN)/python scripts/verify_readme.py
+	$(BIN)/python scripts/verify_benchmark.py
 
 check: $(INSTALLED)
 	$(BIN)/python scripts/check
 
 clean:
-	rm -rf $(VENV) runs/demo runs/demo-* runs/demo.* runs/reviews-zh-*.csv runs/verify-readme
+	rm -rf $(VENV) runs/demo runs/demo-* runs/demo.* runs/reviews-zh-*.csv runs/verify-readme runs/verify-benchmark

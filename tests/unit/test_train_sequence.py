@@ -99,6 +99,18 @@ def test_numbers_have_no_classes_to_weigh_or_to_smooth(task_rows, text_settings)
     )
 
 
+def test_a_trained_model_claims_no_setting_that_did_not_shape_it(
+    task_rows, text_settings, tiny_pretrained, tmp_path, tiny_task, tiny_splits
+):
+    config = TrainConfig(epochs=1, precision="fp32")
+    rows, roles = task_rows("text-regression")
+    task = TextRegression.from_rows(rows, roles, text_settings)
+    trained = train_tiny(task, split(rows, roles), tiny_pretrained, config, tmp_path / "numbers").config
+    assert (trained.label_smoothing, trained.ngrams, trained.class_weights) == (0.0, False, "none")
+    trained = train_tiny(tiny_task, tiny_splits, tiny_pretrained, config, tmp_path / "classes").config
+    assert (trained.label_smoothing, trained.ngrams) == (config.label_smoothing, True) != (0.0, False)
+
+
 @pytest.mark.parametrize(
     ("kind", "cls", "loss"),
     [

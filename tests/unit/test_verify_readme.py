@@ -12,7 +12,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = {"README.md": "en", "README.zh.md": "zh"}
-NAMES = ("gen_benchmarks", "readme_claims", "readme_figures", "readme_session", "record_first_run", "verify_readme")
+NAMES = (
+    "gen_benchmarks",
+    "readme_claims",
+    "readme_figures",
+    "readme_session",
+    "record_first_run",
+    "verify_benchmark",
+    "verify_readme",
+)
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +215,12 @@ def test_the_readmes_state_no_figure_by_hand(scripts: ModuleType) -> None:
     assert {page: scripts.stray_claims(text) for page, text in pages.items()} == {page: [] for page in PAGES}
     allowed = scripts.stray_claims.__globals__["ALLOWED"]
     assert [phrase for phrase in allowed if not any(phrase in text for text in pages.values())] == []
+
+
+def test_a_repeated_benchmark_has_to_come_near(scripts: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    import verify_benchmark
+
+    stated = [{"name": "AUC", "value": 79.1}, {"name": "gain", "value": 0.5}]
+    assert verify_benchmark.compare(stated, [{"name": "gain", "value": 0.9}, {"name": "AUC", "value": 78.7}]) == []
+    assert verify_benchmark.compare(stated, [{"name": "AUC", "value": 78.5}]) == ["AUC", "gain"]
+    assert "✗ gain: stated 0.50, now nothing" in capsys.readouterr().out

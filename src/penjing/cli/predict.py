@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--stdin-format",
         choices=("lines", "jsonl", "csv"),
         default="lines",
-        help="of standard input (default: one text a line); csv has commas and a header",
+        help="of standard input (default: one text a line); csv has a header, and commas, tabs or semicolons",
     )
     parser.add_argument("--out", metavar="FILE", help="a .csv, .jsonl or .parquet file (default: standard output)")
     parser.add_argument("--format", choices=("csv", "jsonl", "parquet"), help="of the output (default: by its name)")

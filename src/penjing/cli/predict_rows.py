@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import IO, Any
 
-from penjing.api import rename
 from penjing.core.errors import DataError
 from penjing.core.events import Listener
 from penjing.core.task import Roles
 from penjing.data.config import ColumnsConfig, DataConfig, LimitsConfig
-from penjing.data.delimited import comma_separated
+from penjing.data.delimited import delimited_lines
 from penjing.data.sources import stream_rows
+from penjing.pipeline.labelled import rename
 
 MAX_LINE_BYTES = 16_000_000
 _REMEMBERED = 20_000  # more than a predictor reads ahead
@@ -106,7 +106,7 @@ def of_source(source: str, settings: DataConfig, roles: Roles, text: str | None,
 
 
 def of_stdin(stream: IO[bytes], form: str, roles: Roles, text: str | None, limits: LimitsConfig) -> Rows:
-    """Lines of standard input: a text each, a JSON object each, or comma-separated under a header.
+    """Lines of standard input: a text each, a JSON object each, or fields under a header.
 
     Raises:
         DataError: a line is too long, not UTF-8, no JSON object, or has not as many fields as the header.
@@ -114,7 +114,7 @@ def of_stdin(stream: IO[bytes], form: str, roles: Roles, text: str | None, limit
     if form == "jsonl":
         return _checked(_objects(stream), roles, text, "standard input")
     if form == "csv":
-        found = comma_separated((line for _, line in _whole_lines(stream)), "standard input", limits)
+        found = delimited_lines((line for _, line in _whole_lines(stream)), "standard input", limits)
         return _checked(((f"standard input:{n}", row) for n, row in found), roles, text, "standard input")
     names = text_columns(roles)
     if len(names) != 1:

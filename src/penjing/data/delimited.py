@@ -133,15 +133,20 @@ def read_delimited(path: Path, layout: DelimitedLayout, limits: LimitsConfig) ->
     yield from _rows(itertools.islice(records, 1, None) if layout.header else records, path, layout, limits)
 
 
-def comma_separated(lines: Iterator[str], where: str, limits: LimitsConfig) -> Iterator[tuple[int, dict[str, Any]]]:
-    """As `read_delimited`, of lines that come from elsewhere, with their ends: a header, then rows, and commas.
+def delimited_lines(lines: Iterator[str], where: str, limits: LimitsConfig) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `read_delimited`, of lines that come from elsewhere, with their ends: a header, then rows.
+
+    Fields are separated by what separates the names of the header: commas, tabs, semicolons or bars.
 
     Raises:
-        DataError: as `read_delimited`, or the header holds other marks where commas should be.
+        DataError: as `read_delimited`.
     """
     csv.field_size_limit(max(csv.field_size_limit(), limits.max_cell_chars * (LINE_CELLS + 1)))
-    dialect = Dialect(",", quoted=True)
-    records = _csv_records(where, lines, dialect)
+    begin: list[str] = []
+    while not "".join(begin).strip() and (line := next(lines, None)) is not None:
+        begin.append(line)
+    dialect = Dialect(max(",\t;|", key="".join(begin).count), quoted=True)  # of equals, the first
+    records = _csv_records(where, itertools.chain(begin, lines), dialect)
     number, header = next(records, (1, []))
     if not header:
         return
@@ -149,13 +154,6 @@ def comma_separated(lines: Iterator[str], where: str, limits: LimitsConfig) -> I
     if len(names) > limits.max_columns:
         raise DataError(
             f"{len(names):,} columns", where=f"{where}:{number}", expected=f"at most {limits.max_columns:,}"
-        )
-    if len(names) == 1 and any(mark in names[0] for mark in "\t;|"):
-        raise DataError(
-            f"the header is one column, {names[0][:80]!r}",
-            where=f"{where}:{number}",
-            expected="columns separated by commas",
-            next_step="write commas, or save it as a file and give its path: other separators are found there",
         )
     yield from _rows(records, where, DelimitedLayout("utf-8", dialect, names, header=True), limits)
 

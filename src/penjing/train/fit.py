@@ -33,7 +33,7 @@ from penjing.train.attempt import Attempt
 from penjing.train.checkpoint import Position
 from penjing.train.config import TrainConfig
 from penjing.train.head_start import choose_penalty, extract_features, fit_probe, start_rows
-from penjing.train.honours import idle_settings, refuse_ignored
+from penjing.train.honours import idle_settings, refuse_ignored, without_ignored
 from penjing.train.loop import Loop
 from penjing.train.lower_states import LowerStates, can_keep, compute_lower_states
 from penjing.train.memory import least_bytes, peak_rss_mb, require_memory
@@ -116,6 +116,7 @@ def fit(
     torch.manual_seed(seed)
     trainer = registry.load(task.trainer)()
     refuse_ignored(trainer, task, config)
+    config = without_ignored(trainer, task, config)
     refuse_impossible(trainer, config, runtime.world)
     model = trainer.build_model(task, pretrained, config, seed)
     if hasattr(trainer, "observe"):

@@ -75,6 +75,12 @@ def refuse_ignored(trainer: object, task: Task | type[Task], config: TrainConfig
         )
 
 
+def without_ignored(trainer: object, task: Task, config: TrainConfig) -> TrainConfig:
+    """The settings as the trainer honours them: what it ignores asks for nothing, so that no report claims it."""
+    honoured = trainer.honours(task) if hasattr(trainer, "honours") else frozenset()
+    return config.model_copy(update={name: value for name, value in OPTIONAL.items() if name not in honoured})
+
+
 def idle_settings(config: TrainConfig) -> Iterator[str]:
     """Settings that were changed and that another one leaves without effect, each with the reason, as sentences."""
     said: set[str] = set()
