@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from penjing.core import runtime
 from penjing.core.container import cpu_quota, memory_left, memory_limit
 from penjing.core.errors import CapabilityError
 from penjing.core.runtime import Runtime, omp_threads, physical_cores, usable_cores
@@ -211,3 +213,15 @@ Runtime.detect()
     environment |= {} if given is None else {"LRU_CACHE_CAPACITY": given}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [expected]
+
+
+@pytest.mark.parametrize(("alone", "expected"), [((1.0, 3.0), "bf16"), ((2.9, 3.0), "fp32")])
+def test_precision_is_chosen_as_if_no_other_work_had_come_between(monkeypatch, alone, expected):
+    """Other work takes the machine for the first turns of one or the other; it must not decide."""
+    for busy in (0, 1):
+        durations = [1000.0 if turn < 7 and i == busy else alone[i] for turn in range(50) for i in range(2)]
+        stamps = itertools.chain.from_iterable((0.0, duration) for duration in durations)
+        monkeypatch.setattr(runtime.time, "perf_counter", lambda stamps=stamps: next(stamps))
+        assert runtime.faster_dtype.__wrapped__() == expected
+    monkeypatch.undo()
+    assert runtime.faster_dtype() is runtime.faster_dtype()
