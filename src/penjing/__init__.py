@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from penjing.core.budget import Budget
     from penjing.core.errors import (
         ArtifactError,
-        BudgetError,
         CapabilityError,
         DataError,
         FetchError,
@@ -61,7 +60,6 @@ _PUBLIC = {
     "CapabilityError": "penjing.core.errors:CapabilityError",
     "MissingExtraError": "penjing.core.errors:MissingExtraError",
     "FetchError": "penjing.core.errors:FetchError",
-    "BudgetError": "penjing.core.errors:BudgetError",
 }
 _CALLABLE_PACKAGES = frozenset({"train", "select", "evaluate"})
 
@@ -69,7 +67,6 @@ __all__ = [
     "Artifact",
     "ArtifactError",
     "Budget",
-    "BudgetError",
     "CapabilityError",
     "DataError",
     "FetchError",

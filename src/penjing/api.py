@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from penjing.core.artifact import Artifact, open_artifact
-from penjing.core.errors import DataError
 from penjing.core.events import Listener, Notice, Progress, ignore
 
 if TYPE_CHECKING:
@@ -21,8 +18,8 @@ if TYPE_CHECKING:
     from penjing.core.task import Table, Task
     from penjing.data.check import CheckReport
     from penjing.data.config import DataConfig
-    from penjing.data.labels import LabelKind
     from penjing.data.prepare import Prepared
+    from penjing.evaluate.config import EvaluateConfig
     from penjing.select.config import SelectConfig
     from penjing.select.quote import Quote
     from penjing.select.rank import Selection
@@ -32,6 +29,12 @@ CHOICE_SHARE = 1 / 2
 MADE_FROM_THESE = (
     "the model was made from these rows, so it has seen most of them: the figures will be too good; leave the data out "
     "to judge it on its sealed test rows, or give rows that came later"
+)
+# An artifact knows the name of what it was made from, and no row of it: the rest has to be left to the user.
+NEW_TO_BOTH = "the rows have to be new to both models: one that learned from some of them looks better than it is"
+SEEN_BY = (
+    "{} was made from these rows, so it has seen most of them and looks better than it is; give rows that are new to "
+    "both models"
 )
 
 
@@ -181,7 +184,6 @@ def evaluate(
     from penjing.core.report import Report
     from penjing.evaluate.assemble import cost_of, files_digest
     from penjing.evaluate.evaluate import evaluate as score
-    from penjing.evaluate.evaluate import recorded_group
     from penjing.evaluate.hardware import describe_hardware
     from penjing.evaluate.verdict import verdicts_alone
     from penjing.predict.measure import measure
@@ -196,11 +198,7 @@ def evaluate(
         predictions.append(prediction)
         if len(predictions) % 200 == 0 or len(predictions) == len(table):
             listener(Progress("predict", len(predictions), len(table)))
-    settings = recipe.stage("evaluate")
-    group = settings.group or recorded_group(opened)
-    if settings.group is None and data is not None and all(group not in row for row in table.rows):
-        group = None  # other rows than the run's own need not have its column
-    settings = settings.model_copy(update={"group": group})
+    settings = _grouped(recipe.stage("evaluate"), [opened], table, sealed=data is None)
     evaluation = score(predictor.task, table, predictions, settings, listener)
     inputs = _inputs(table, predictor.task)
     measured = measure(opened, inputs, concurrency=recipe.budget.concurrency, listener=listener) if timings else None
@@ -226,28 +224,66 @@ def evaluate(
 def compare(
     a: Path | str,
     b: Path | str,
-    test: Path | str | None = None,
+    data: Path | str | None = None,
     *,
+    test: Path | str | None = None,
+    columns: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
     public_key: Path | str | None = None,
     listener: Listener = ignore,
 ) -> Comparison:
-    """Compare two artifacts on the sealed test rows they share; differences are b minus a.
+    """Compare two artifacts on the same labelled rows; differences are b minus a.
 
     Args:
         a: directory of the reference.
         b: directory of the candidate.
+        data: labelled rows of any source that are new to both; None: the sealed test rows they share.
         test: the sealed test file, where it lies elsewhere.
+        columns: role ("text", "label", ...) → what the column is called in `data`, where its name is another.
+        overrides: dotted recipe keys → values, put over the recipes in the artifacts; the reference's says how it is
+            evaluated.
         public_key: PEM file of the key whose holder has to have signed both; None: no matter who made them.
         listener: told of progress.
 
     Raises:
         ArtifactError: one of them is damaged, was made without test rows, or is not signed as asked.
-        DataError: they were reported on different rows, or the file is missing.
+        DataError: they were reported on different rows, the file is missing, or `data` lacks a column one needs.
         CapabilityError: they learned different kinds of thing.
     """
-    from penjing.evaluate.compare import compare_artifacts
+    from penjing.evaluate.compare import compare_artifacts, require_one_kind, shared_test
+    from penjing.pipeline.labelled import rows_for_both
+    from penjing.predict.predictor import Predictor
 
-    return compare_artifacts(a, b, test, listener=listener, public_key=public_key)
+    opened = open_artifact(a, public_key), open_artifact(b, public_key)
+    require_one_kind(*((str(artifact.path), artifact.kind) for artifact in opened))
+    recipe, other = (recipe_of(artifact, overrides) for artifact in opened)
+    predictors = Predictor(opened[0]), Predictor(opened[1])
+    warnings: list[str] = []
+    if data is None:
+        table = shared_test(*opened, test)
+        tables = table, table
+    else:
+        how = [made_with.stage("data") for made_with in (recipe, other)]
+        seen = [_made_from(artifact, settings, data) for artifact, settings in zip(opened, how, strict=True)]
+        warnings = [SEEN_BY.format(artifact.path) for artifact, known in zip(opened, seen, strict=True) if known]
+        for sentence in warnings or [NEW_TO_BOTH]:
+            listener(Notice("compare", sentence, "warning" if warnings else "info"))
+        sides = [(str(p.artifact.path), p.task, settings) for p, settings in zip(predictors, how, strict=True)]
+        tables = rows_for_both(sides[0], sides[1], str(data), columns or {}, listener)
+    settings = _grouped(recipe.stage("evaluate"), opened, tables[0], sealed=data is None)
+    return compare_artifacts(predictors, tables, settings, listener).model_copy(update={"warnings": warnings})
+
+
+def _grouped(settings: EvaluateConfig, artifacts: Sequence[Artifact], table: Table, *, sealed: bool) -> EvaluateConfig:
+    """The settings with the column whose rows are drawn together: as asked, else as the artifacts' reports did."""
+    from penjing.evaluate.evaluate import recorded_group
+
+    if settings.group is not None:
+        return settings
+    group = next(filter(None, map(recorded_group, artifacts)), None)
+    if not sealed and all(group not in row for row in table.rows):
+        group = None  # other rows than the run's own need not have its column
+    return settings.model_copy(update={"group": group})
 
 
 def recipe_of(artifact: Artifact, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -279,6 +315,7 @@ def _rows_to_score(
     from penjing.core.report import DataSummary
     from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
     from penjing.pipeline.assemble import shown_roles
+    from penjing.pipeline.labelled import labelled_rows
 
     warnings: list[str] = []
     if data is None:
@@ -286,7 +323,7 @@ def _rows_to_score(
         name, digest = sealed_entry(artifact)
         fingerprint = str(artifact.manifest.get("data_fingerprint", ""))
     else:
-        if _same_rows(settings.model_copy(update={"source": str(data)}), recipe_of(artifact).stage("data")):
+        if _made_from(artifact, settings, data):
             warnings.append(MADE_FROM_THESE)
             listener(Notice("evaluate", MADE_FROM_THESE, "warning"))
         table = labelled_rows(task, str(data), columns, settings, listener)
@@ -303,68 +340,11 @@ def _rows_to_score(
     return table, about
 
 
-def _same_rows(given: DataConfig, made_from: DataConfig) -> bool:
-    """Whether both name the same rows of one file, folder, database or demo; a copy elsewhere is not recognised."""
-    if (given.query, given.format.sheet) != (made_from.query, made_from.format.sheet):
-        return False
-    sources = [os.path.expanduser(str(config.source).removeprefix("demo:")) for config in (given, made_from)]
-    there = [os.path.exists(source) for source in sources]
-    return os.path.samefile(*sources) if all(there) else sources[0] == sources[1] and not any(there)
+def _made_from(artifact: Artifact, settings: DataConfig, data: Path | str) -> bool:
+    """Whether an artifact was made from these rows, as far as their name tells."""
+    from penjing.pipeline.labelled import same_rows
 
-
-def labelled_rows(
-    task: Task, source: str, columns: Mapping[str, str], settings: DataConfig, listener: Listener = ignore
-) -> Table:
-    """Rows of any source, read as the task's own rows were.
-
-    Args:
-        task: what they are for.
-        source: a file, folder, SQL URL, hub:ID or demo name.
-        columns: role → column in the source, where it differs from the artifact's.
-        settings: how the task's own rows were read (format, query, limits, label separator); its source is replaced.
-        listener: told of progress.
-
-    Raises:
-        DataError: a column is missing, or no row has both input and label.
-    """
-    from penjing.core.task import Table
-    from penjing.data.config import ColumnsConfig, DataConfig
-    from penjing.data.conform import conform
-    from penjing.data.infer import infer
-    from penjing.data.labels import LabelShape
-    from penjing.data.sources import read_table
-
-    roles = task.roles
-    named = {role: getattr(roles, role) for role in ("text", "text_pair", "label", "spans")}
-    read_as = ColumnsConfig(**{**named, **columns}, features=roles.features or None)
-    table = read_table(DataConfig.of(source, settings).model_copy(update={"columns": read_as}), listener)
-    renamed = {given: str(getattr(roles, role)) for role, given in columns.items() if getattr(roles, role)}
-    table = Table([rename(row, renamed) for row in table.rows], table.row_ids, table.name)
-    update = {**named, "features": roles.features or None}
-    how = {name: getattr(settings.columns, name) for name in ("label_separator", "empty_is_none")}
-    inference = infer(table, ColumnsConfig(**update, **how), task.kind)
-    kind = _label_kind(task)
-    if inference.label is not None and inference.label.kind != kind:  # few rows may look otherwise
-        inference = replace(inference, label=LabelShape(kind))
-    found = conform(table, inference).table
-    if not len(found):
-        raise DataError("no row has both an input and a label", where=table.name, next_step="fill the label column")
-    return found
-
-
-def _label_kind(task: Task) -> LabelKind:
-    """One label of several, any number of them, or a number."""
-    if not task.labels:
-        return "numbers"
-    return "sets" if task.calibration == "sigmoid" else "classes"
-
-
-def rename(row: dict[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
-    """The row with some columns under another name, which wins over a column that had it."""
-    if not columns:
-        return row
-    kept = {name: value for name, value in row.items() if name not in columns and name not in columns.values()}
-    return {**{new: row[old] for old, new in columns.items() if old in row}, **kept}
+    return same_rows(settings.model_copy(update={"source": str(data)}), recipe_of(artifact).stage("data"))
 
 
 def _inputs(table: Table, task: Task) -> list[dict[str, Any]]:

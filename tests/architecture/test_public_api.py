@@ -14,7 +14,7 @@ import penjing
 NAMES = {
     "run", "train", "load", "quote", "check", "select", "evaluate", "compare", "verify", "list_models", "read_recipe",
     "Recipe", "Budget", "Artifact", "Report", "RunResult", "PenjingError", "RecipeError", "DataError", "ArtifactError",
-    "CapabilityError", "MissingExtraError", "FetchError", "BudgetError",
+    "CapabilityError", "MissingExtraError", "FetchError",
 }  # fmt: skip
 
 
@@ -67,5 +67,5 @@ except penjing.PenjingError as error:
 
 def test_mistakes_are_penjing_errors():
     errors = [getattr(penjing, name) for name in NAMES if name.endswith("Error")]
-    assert len(errors) == 8
+    assert len(errors) == 7
     assert all(inspect.isclass(error) and issubclass(error, penjing.PenjingError) for error in errors)

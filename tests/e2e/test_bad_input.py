@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from penjing.cli import main
+from penjing.cli.console import Console
+from penjing.core.events import Event
 from penjing.models.pretrained import Pretrained
 
 GOOD = [(f"where is my parcel number {i}, please?", "delivery") for i in range(12)]
@@ -227,21 +229,29 @@ def wait_for(there: Callable[[], bool], process: subprocess.Popen[str], seconds:
         time.sleep(0.02)
 
 
-def interrupt(directory: Path, words: list[str], number: signal.Signals, code: int, word: str) -> None:
-    """Start a training, send it a signal once it has a checkpoint, and read what it says."""
+KEPT = (
+    "x.partial: {}; what was trained so far is kept there. Next: run the same command again; it goes on where it was."
+)
+NOTHING_LEFT = "x: {}; nothing half-made is left. Next: run the same command again."
+
+
+def interrupt(
+    directory: Path, words: list[str], there: Callable[[Path], bool], number: signal.Signals, code: int, said: str
+) -> None:
+    """Start a training, send it a signal once something is there, and read what it says."""
     process = start(directory, words)
-    wait_for(lambda: has_checkpoint(directory), process)
+    wait_for(lambda: there(directory), process)
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (code, ""), err
-    assert err.splitlines()[-1] == f"error: {word}. Next: run the same command again; it goes on where it was."
+    assert err.splitlines()[-1] == f"error: {said}"
     assert "Traceback" not in err
     assert not (directory / "x").exists()
 
 
 def test_ctrl_c_says_that_the_training_resumes_and_it_does(here, tiny_pretrained):
     words = training(here, tiny_pretrained.directory)
-    interrupt(here, words, signal.SIGINT, 130, "interrupted")
+    interrupt(here, words, has_checkpoint, signal.SIGINT, 130, KEPT.format("interrupted"))
     again = start(here, words)
     _, err = again.communicate(timeout=240)
     assert again.returncode == 0, err
@@ -252,7 +262,64 @@ def test_ctrl_c_says_that_the_training_resumes_and_it_does(here, tiny_pretrained
 
 @pytest.mark.slow
 def test_sigterm_ends_a_training_as_cleanly(here, tiny_pretrained):
-    interrupt(here, training(here, tiny_pretrained.directory), signal.SIGTERM, 143, "terminated")
+    words = training(here, tiny_pretrained.directory)
+    interrupt(here, words, has_checkpoint, signal.SIGTERM, 143, KEPT.format("terminated"))
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_ctrl_c_before_the_first_checkpoint_leaves_nothing(here, tiny_pretrained, number, code, word):
+    words = training(here, tiny_pretrained.directory, "--set", "train.checkpoint_seconds=1e9")
+    before = listing(here)
+    interrupt(here, words, has_begun, number, code, NOTHING_LEFT.format(word))
+    assert listing(here) == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("data", "runs/rows: interrupted; nothing was written yet. Next: run the same command again."),
+        ("quote", "runs/rows: interrupted; nothing half-made is left. Next: run the same command again."),
+    ],
+)
+def test_ctrl_c_while_reading_or_quoting(here, capsys, monkeypatch, tiny_pretrained, stage, said):
+    def listen(console: Console, event: Event) -> None:
+        if event.stage == stage:
+            raise KeyboardInterrupt
+
+    (here / "rows.csv").write_bytes(csv_of(GOOD))
+    before = listing(here)
+    monkeypatch.setattr(Console, "listen", listen)
+    words = ["run", "rows.csv", "--model", str(tiny_pretrained.directory), "--set", "select.quote_seconds=10"]
+    assert main(words) == 130
+    assert capsys.readouterr().err.splitlines() == [f"error: {said}"]
+    assert listing(here) == before
+    assert main([*words, "--json"]) == 130
+    document = json.loads(capsys.readouterr().out)
+    assert (document["error"], document["where"], document["exit_code"]) == ("Interrupted", "runs/rows", 130)
+
+
+def test_ctrl_c_while_reading_again_leaves_the_training_and_promises_nothing(here, capsys, monkeypatch):
+    """Whether the checkpoint is of this run is known only when its data is read."""
+    (here / "rows.csv").write_bytes(csv_of(GOOD))
+    (here / "x.partial" / "training").mkdir(parents=True)
+    (here / "x.partial" / "training" / "checkpoint.safetensors").write_bytes(b"hours of work")
+    (here / "x.partial" / "run.json").write_text(json.dumps({"identity": "of some run", "pid": 1}))
+    before = listing(here)
+
+    def listen(console: Console, event: Event) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Console, "listen", listen)
+    assert main(["run", "rows.csv", "--out", "x"]) == 130
+    said = "x.partial: interrupted; what was trained so far is kept there. Next: run the same command again."
+    assert capsys.readouterr().err.splitlines() == [f"error: {said}"]
+    assert listing(here) == before
+
+
+def has_begun(directory: Path) -> bool:
+    return (directory / "x.partial" / "run.json").is_file()
 
 
 def has_checkpoint(directory: Path) -> bool:

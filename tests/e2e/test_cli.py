@@ -24,7 +24,7 @@ from penjing.cli.progress import Lines, LiveBars
 from penjing.cli.recipe_keys import recipe_keys
 from penjing.cli.terminal import duration, printable
 from penjing.cli.verbs import VERBS
-from penjing.core.errors import BudgetError, RecipeError
+from penjing.core.errors import Left, RecipeError, note_left
 from penjing.core.events import Notice, Progress
 from penjing.core.recipe import parse_recipe, recipe_type
 
@@ -319,22 +319,38 @@ def test_bars_on_a_terminal():
     ("error", "code", "said"),
     [
         (RecipeError("wrong"), 2, "wrong."),
-        (BudgetError("nothing fits"), 3, "nothing fits."),
-        (KeyboardInterrupt(), 130, "interrupted. Next: run the same command again; it goes on where it was."),
+        (KeyboardInterrupt(), 130, "penjing quote: interrupted. Next: run the same command again."),
         (OSError(28, "No space left on device", "/big/file"), 2, "/big/file: the disk is full."),
         (NotADirectoryError(20, "Not a directory", "/afile/x"), 2, "/afile/x: not a directory. Next: check the path"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), 2, "the disk is full."),
     ],
 )
 def test_what_ends_a_command(error, code, said):
-    failure = explain(error, resumes=True)
+    failure = explain(error, place="penjing quote")
     assert failure is not None
     assert failure.exit_code == code
     assert failure.message.startswith(said)
 
 
+def test_what_was_left_is_said_where_it_is_known():
+    full = OSError(28, "No space left on device", "/big/file")
+    for error, said in (
+        (
+            KeyboardInterrupt(),
+            "x.partial: interrupted; weights are there. Next: run the same command again; it goes on",
+        ),
+        (full, "/big/file: the disk is full. Next: free some space and run the same command again; it goes on"),
+    ):
+        note_left(error, Left("x.partial", "weights are there", resumes=True))
+        note_left(error, Left("x", "nothing is left", resumes=False))  # by who knows less
+        failure = explain(error, place="penjing run")
+        assert failure is not None and failure.message.startswith(said)
+        assert error.__notes__ == ["x.partial: weights are there"]
+    assert explain(full).document["next_step"].endswith("it goes on where it was")
+
+
 def test_a_bug_keeps_its_traceback():
-    assert explain(ZeroDivisionError("ours"), resumes=True) is None
+    assert explain(ZeroDivisionError("ours"), place="penjing run") is None
 
 
 def test_a_closed_pipe_is_no_error():
@@ -356,7 +372,7 @@ def test_a_terminated_command_exits_with_143(tmp_path):
          "from penjing.cli.failure import explain, tell\n"
          "with_signal = _termination_raises()\n"
          "try:\n  with with_signal:\n    print('ready', flush=True); open(sys.argv[1]).read()\n"
-         "except BaseException as error:\n  failure = explain(error, resumes=False); tell(failure, as_json=False)\n"
+         "except BaseException as error:\n  failure = explain(error); tell(failure, as_json=False)\n"
          "  sys.exit(failure.exit_code)", str(fifo)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from penjing.api import labelled_rows
 from penjing.cli import main
 from penjing.core.artifact import MANIFEST, seal
 from penjing.core.recipe import parse_recipe
@@ -21,6 +20,7 @@ from penjing.core.task import TextSettings
 from penjing.data.config import DataConfig
 from penjing.data.prepare import prepare
 from penjing.models.pretrained import Pretrained
+from penjing.pipeline.labelled import labelled_rows
 from penjing.pipeline.run import RECIPE
 from tiny_artifacts import make_artifact, make_task
 
@@ -66,7 +66,7 @@ def test_texts_lines_and_files_agree(artifacts, tmp_path, capsys, monkeypatch):
     assert [entry["input"]["id"] for entry in renamed] == [0, 1, 2]
 
 
-def test_comma_separated_rows_of_standard_input(artifacts, capsys, monkeypatch):
+def test_delimited_rows_of_standard_input(artifacts, capsys, monkeypatch):
     def piped(text: str, *more: str) -> list[str]:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         return ["predict", str(artifacts["text-classification"]), "-", "--stdin-format", "csv", *more]
@@ -80,9 +80,12 @@ def test_comma_separated_rows_of_standard_input(artifacts, capsys, monkeypatch):
     # What Excel writes, and a title of two lines; the first line may be blank.
     marked = predictions(piped('\ufeff\n"a title, of\r\ntwo lines",text\r\n"1\r\n2",good\r\n'), capsys)
     assert [entry["input"] for entry in marked] == [{"a title, of\r\ntwo lines": "1\r\n2", "text": "good"}]
+    for mark in "\t;|":
+        other = predictions(piped(f"id{mark}text\n1{mark}good, and cheap\n"), capsys)
+        assert [entry["input"] for entry in other] == [{"id": "1", "text": "good, and cheap"}]
     for text, words in {
         "text,id\ngood,1\nbad\n": "standard input:3: the row has 1 field",
-        "id;review\n1;good\n": "expected columns separated by commas",
+        "id;review\n1,good\n": "standard input:2: the row has 1 field",
         "text\rgood\n": "standard input:1: the row that starts here cannot be parsed",
         "text,text\ngood,bad\n": "duplicate column names",
         'text\n"good\nbad\n': "standard input:2: the row that starts here cannot be parsed",

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from penjing.api import _same_rows
 from penjing.cli import main
 from penjing.cli.run import BUDGET_NOT_MET
 from penjing.core.artifact import open_artifact
 from penjing.data.config import DataConfig
+from penjing.pipeline.labelled import same_rows
 
 QUICK = ["train.direct.trials=2", "train.direct.folds=2", "train.direct.num_seeds=1", "train.direct.max_rounds=20"]
 QUICK_OPTIONS = [word for pair in [*QUICK, "evaluate.resamples=100"] for word in ("--set", pair)]
@@ -193,7 +193,7 @@ def test_which_sources_are_the_rows_a_model_was_made_from(tmp_path, monkeypatch)
     url = "postgresql://reader@db/shop?options=" + "x" * 300  # longer than any file's name may be
 
     def same(given, made_from, **more):
-        return _same_rows(DataConfig(source=given, **more), DataConfig(source=made_from))
+        return same_rows(DataConfig(source=given, **more), DataConfig(source=made_from))
 
     assert same("a.csv", "deep/../a.csv") and same(str(tmp_path / "a.csv"), "a.csv")
     assert same("demo:german-credit", "german-credit") and same(url, url)

@@ -46,6 +46,7 @@ def shop(tmp_path: Path, task_rows: Callable[[str], Any], monkeypatch: pytest.Mo
     ]
     write(tmp_path / "reviews.csv", ("text", "label"), rows)
     write(tmp_path / "new.csv", ("text",), [row[:1] for row in rows[:5]])
+    write(tmp_path / "march.csv", ("text", "label"), rows[5:25])
     tickets = [(*row, f"customer {i % 20}") for i, row in enumerate(rows)]
     write(tmp_path / "tickets.csv", ("message", "topic", "customer"), tickets)
     monkeypatch.chdir(tmp_path)

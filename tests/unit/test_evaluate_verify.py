@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from penjing.api import compare
 from penjing.core.artifact import Artifact, file_sha256, open_artifact, seal
 from penjing.core.errors import ArtifactError, DataError
 from penjing.core.recipe import RECIPE, parse_recipe
 from penjing.core.report import DataSummary, ModelSummary, QuotedFigure, Report
 from penjing.core.task import Table
 from penjing.evaluate.assemble import cost_of, files_digest, write_report_files
-from penjing.evaluate.compare import compare_artifacts
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.evaluate import evaluate
 from penjing.evaluate.hardware import describe_hardware
@@ -238,17 +238,20 @@ def test_an_artifact_without_test_rows_cannot_be_verified(texts, tmp_path):
 
 def test_two_artifacts_are_compared_on_the_rows_they_share(texts, tmp_path):
     a, b = (with_report(*texts, tmp_path / name) for name in ("a", "b"))
-    found = compare_artifacts(a, b, config=EvaluateConfig(resamples=100))
+    quick = {"evaluate.resamples": 100}
+    found = compare(a, b, overrides=quick)
     assert found.n == 30 and found.metrics["accuracy"].difference == 0
     (tmp_path / "a.test.jsonl").unlink()  # the other's copy serves as well
-    assert compare_artifacts(a, b, config=EvaluateConfig(resamples=100)).n == 30
+    assert compare(a, b, overrides=quick).n == 30
+    elsewhere = (tmp_path / "b.test.jsonl").rename(tmp_path / "elsewhere.jsonl")
+    assert compare(a, b, test=elsewhere, overrides=quick) == found
 
 
 def test_artifacts_reported_on_different_rows_are_not_compared(texts, tmp_path):
     model, rows = texts
     a, b = with_report(model, rows, tmp_path / "a"), with_report(model, rows[:20], tmp_path / "b")
-    with pytest.raises(DataError, match=r"differ from.*same splits"):
-        compare_artifacts(a, b)
+    with pytest.raises(DataError, match=r"differ from.*new to both as the third argument.*same splits"):
+        compare(a, b)
 
 
 def test_the_report_files_are_part_of_the_artifact(texts, tmp_path):

@@ -9,10 +9,10 @@ import signal
 import pytest
 
 from penjing.core.artifact import MANIFEST, file_sha256
-from penjing.core.errors import ArtifactError, DataError, PenjingError
+from penjing.core.errors import ArtifactError, DataError, Left, PenjingError, left_by
 from penjing.core.task import Table
 from penjing.data.sealed import write_sealed
-from penjing.pipeline.workdir import IDENTITY, disk_errors, open_workdir, refuse_occupied
+from penjing.pipeline.workdir import IDENTITY, disk_errors, interruptions_noted, open_workdir, refuse_occupied
 
 
 @pytest.fixture
@@ -88,6 +88,72 @@ def test_an_error_leaves_what_can_be_resumed_and_nothing_else(out):
         assert work.resumed
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, RuntimeError, OSError])
+def test_whatever_ends_a_run_before_a_checkpoint_leaves_nothing_and_after_it_all(out, kind):
+    with pytest.raises(kind) as caught, open_workdir(out, "one", overwrite=False) as work:
+        (work.fresh_stage() / "model.onnx").write_text("half")
+        (work.partial / "quote.json").write_text("a minute's work")
+        raise kind
+    assert left_by(caught.value) == Left(str(out), "nothing half-made is left", resumes=False)
+    assert not out.parent.exists()
+    with pytest.raises(kind) as caught, open_workdir(out, "one", overwrite=False) as work:
+        work.training.mkdir()
+        (work.training / "checkpoint.safetensors").write_bytes(b"weights")
+        raise kind
+    assert left_by(caught.value) == Left(str(partial_of(out)), "what was trained so far is kept there", resumes=True)
+    assert (partial_of(out) / "training" / "checkpoint.safetensors").is_file()
+
+
+def test_a_run_killed_before_a_checkpoint_and_then_interrupted_leaves_nothing(out):
+    interrupted(out, saved=False)
+    with pytest.raises(KeyboardInterrupt), open_workdir(out, "one", overwrite=False) as work:
+        assert work.resumed
+        raise KeyboardInterrupt
+    assert list(out.parent.iterdir()) == []
+
+
+def test_ctrl_c_before_the_directory_is_claimed(out):
+    with pytest.raises(KeyboardInterrupt) as caught, interruptions_noted(out):
+        raise KeyboardInterrupt
+    assert left_by(caught.value) == Left(str(out), "nothing was written yet", resumes=False)
+    with pytest.raises(DataError) as refused, interruptions_noted(out):
+        raise DataError("wrong")
+    assert left_by(refused.value) is None
+    with pytest.raises(KeyboardInterrupt) as caught, interruptions_noted(out), open_workdir(out, "1", overwrite=False):
+        raise KeyboardInterrupt
+    assert left_by(caught.value) == Left(str(out), "nothing half-made is left", resumes=False)
+
+
+def test_a_second_ctrl_c_while_clearing_up_leaves_what_the_next_run_knows(out, monkeypatch):
+    def impatient(path, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("shutil.rmtree", impatient)
+    with pytest.raises(KeyboardInterrupt), open_workdir(out, "one", overwrite=False) as work:
+        for name in ("artifact", "a", "z"):
+            (work.partial / name).mkdir()
+        raise KeyboardInterrupt
+    monkeypatch.undo()
+    finished(out, identity="another")
+    assert not partial_of(out).exists()
+
+
+def test_ctrl_c_while_one_run_replaces_another_leaves_the_old_one(out, monkeypatch):
+    finished(out)
+    replace = type(out).replace
+
+    def interrupted_there(path, target):
+        if target == out:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(type(out), "replace", interrupted_there)
+    with pytest.raises(KeyboardInterrupt):
+        finished(out, "second", overwrite=True, identity="two")
+    assert (out / "model.onnx").read_text() == "first"
+    assert not partial_of(out).exists()
+
+
 def test_what_was_made_from_another_model_is_no_part_of_the_run(out):
     """The files of a local model may change while the recipe stays the same."""
     with open_workdir(out, "one", overwrite=False) as work:
@@ -119,7 +185,10 @@ def test_a_full_disk_leaves_nothing_half_made(out, monkeypatch):
         full_disk()
     assert not out.parent.exists()
     monkeypatch.setattr("penjing.pipeline.workdir.write_atomic", full_disk)
-    with pytest.raises(PenjingError, match="the disk is full"), disk_errors(out):
+    with (
+        pytest.raises(PenjingError, match=r"the disk is full\. Next: free some space and run the same command\.$"),
+        disk_errors(out),
+    ):
         open_workdir(out, "one", overwrite=False)
     assert not out.parent.exists()
 
@@ -129,7 +198,7 @@ def test_a_full_disk_leaves_what_can_be_resumed(out, monkeypatch):
     with pytest.raises(OSError, match="No space left"), open_workdir(out, "one", overwrite=False):
         full_disk()
     monkeypatch.setattr("penjing.pipeline.workdir.write_atomic", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(PenjingError, match=r"run the same command: it resumes\.$"), disk_errors(out):
         open_workdir(out, "one", overwrite=False)
     monkeypatch.undo()
     with open_workdir(out, "one", overwrite=False) as work:

@@ -37,6 +37,9 @@ HELP = {
     "a key of the recipe, such as evaluate.resamples=2000 or budget.metric=90; repeatable": (
         "配方中的一项，如 evaluate.resamples=2000 或 budget.metric=90；可重复"
     ),
+    "a key of the recipe, such as evaluate.resamples=2000; repeatable": (
+        "配方中的一项，如 evaluate.resamples=2000；可重复"
+    ),
     "one JSON document on standard output, nothing else": "标准输出只有一份 JSON",
     "no progress and no notices, only warnings": "不显示进度和提示，只显示警告",
     "language of the output (default: of the environment)": "输出语言（默认随环境）",
@@ -44,6 +47,9 @@ HELP = {
     "with get: catalog name, directory or hub id": "用于 get：目录中的模型名、本地目录或模型站 ID",
     "the directory a run wrote": "运行产生的模型目录",
     "labelled rows (default: the sealed test rows)": "有标注的数据（默认用封存的测试数据）",
+    "labelled rows that are new to both (default: the sealed test rows they share)": (
+        "两个模型都没见过的有标注数据（默认用两者共同的封存测试数据）"
+    ),
     "the sealed test file, where it is not beside the artifact": "封存的测试文件（不在模型目录旁边时）",
     "the sealed test file, where it is not beside them": "封存的测试文件（不在模型目录旁边时）",
     "the column with the text, where DATA calls it otherwise": "文本所在的列（数据中列名不同时）",
@@ -52,8 +58,8 @@ HELP = {
     "also write report.json, the page and the model card there": "同时把 report.json、报告页和模型卡写到该目录",
     "a data file of any format, or - for standard input": "任意格式的数据文件；- 表示标准输入",
     "texts to predict (two for one pair)": "要预测的文本（文本对给两条）",
-    "of standard input (default: one text a line); csv has commas and a header": (
-        "标准输入的格式（默认每行一条文本；csv 为逗号分隔、首行为列名）"
+    "of standard input (default: one text a line); csv has a header, and commas, tabs or semicolons": (
+        "标准输入的格式（默认每行一条文本；csv 首行为列名，以逗号、制表符或分号分隔）"
     ),
     "a .csv, .jsonl or .parquet file (default: standard output)": ".csv、.jsonl 或 .parquet 文件（默认标准输出）",
     "of the output (default: by its name)": "输出格式（默认按文件名）",

@@ -27,12 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = [str(word) for word in (sys.argv[1:] if argv is None else argv)]
     _tolerate_any_text()
-    resumes = False
+    place = "penjing"
     try:
         with _termination_raises():
             chosen = parse(arguments)
             verb = VERBS[chosen.verb]
-            resumes = verb.resumes
+            place = f"penjing {chosen.verb}"
             from penjing.cli.console import Console
 
             with Console(json=chosen.json, quiet=chosen.quiet, language=language_of(arguments)) as console:
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit:  # argparse after --help and --version
         raise
     except BaseException as error:
-        failure = explain(error, resumes=resumes)
+        failure = explain(error, place=place)
         if failure is None:
             raise
         tell(failure, as_json="--json" in arguments)

@@ -8,7 +8,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penjing.cli.options import add_output_options, add_public_key, add_settings, settings_of
+from penjing.cli.options import (
+    add_data_columns,
+    add_output_options,
+    add_public_key,
+    add_settings,
+    data_columns,
+    settings_of,
+)
 from penjing.cli.run import BUDGET_NOT_MET
 from penjing.core.errors import DataError
 
@@ -22,8 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", metavar="ARTIFACT", help="the directory a run wrote")
     parser.add_argument("data", nargs="?", metavar="DATA", help="labelled rows (default: the sealed test rows)")
     parser.add_argument("--test", metavar="FILE", help="the sealed test file, where it is not beside the artifact")
-    parser.add_argument("--text", metavar="COLUMN", help="the column with the text, where DATA calls it otherwise")
-    parser.add_argument("--label", metavar="COLUMN", help="the column with the label, where DATA calls it otherwise")
+    add_data_columns(parser)
     parser.add_argument("--no-timings", action="store_true", help="do not measure latency, throughput and memory")
     parser.add_argument("--out", metavar="DIR", help="also write report.json, the page and the model card there")
     add_settings(parser, "a key of the recipe, such as evaluate.resamples=2000 or budget.metric=90; repeatable")
@@ -40,12 +46,11 @@ def evaluate(args: argparse.Namespace, console: Console) -> int:
     out = Path(args.out) if args.out else None
     if out is not None and out.exists():
         raise DataError("exists already", where=str(out), next_step="give a directory that is not there yet")
-    columns = {role: getattr(args, role) for role in ("text", "label") if getattr(args, role)}
     report = evaluate_artifact(
         args.artifact,
         args.data,
         test=args.test,
-        columns=columns,
+        columns=data_columns(args),
         overrides=settings_of(args) | ({"language": args.lang} if args.lang else {}),
         timings=not args.no_timings,
         public_key=args.public_key,

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from penjing.core.errors import PenjingError
+from penjing.core.errors import PenjingError, left_by
 
 INTERRUPTED, TERMINATED, PIPE_CLOSED = 130, 143, 141
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -34,21 +34,23 @@ class Failure:
     document: dict[str, Any]
 
 
-def explain(error: BaseException, *, resumes: bool) -> Failure | None:
+def explain(error: BaseException, *, place: str | None = None) -> Failure | None:
     """What to say of an exception, or None for a bug of ours, which keeps its traceback.
 
     Args:
         error: what ended the command.
-        resumes: whether the interrupted command goes on when it is repeated.
+        place: what was interrupted, where the exception itself does not say what it left, and where.
     """
+    left = left_by(error)
+    again = "run the same command again" + ("; it goes on where it was" if left and left.resumes else "")
     if isinstance(error, PenjingError):
         return _failure(error, type(error).__name__, error.exit_code)
     if isinstance(error, KeyboardInterrupt | Terminated):
-        step = "run the same command again" + ("; it goes on where it was" if resumes else "")
         name, code = (
             ("Interrupted", INTERRUPTED) if isinstance(error, KeyboardInterrupt) else ("Terminated", TERMINATED)
         )
-        return _failure(PenjingError(name.lower(), next_step=step), name, code)
+        what, where = (f"{name.lower()}; {left.what}", left.where) if left else (name.lower(), place)
+        return _failure(PenjingError(what, where=where, next_step=again), name, code)
     if isinstance(error, BrokenPipeError):
         # Whoever read our output has seen enough. Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -62,7 +64,7 @@ def explain(error: BaseException, *, resumes: bool) -> Failure | None:
         return _failure(PenjingError(reason, where=place, next_step="check the path"), "PenjingError", 2)
     full = _full_disk(error)
     if full is not None:
-        step = "free some space" + (" and run the same command again; it goes on where it was" if resumes else "")
+        step = f"free some space and {again}"
         return _failure(PenjingError("the disk is full", where=full or None, next_step=step), "PenjingError", 2)
     return None
 

@@ -57,6 +57,17 @@ def add_public_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--public-key", metavar="KEY", help="refuse an artifact not signed by this key's holder (PEM)")
 
 
+def add_data_columns(parser: argparse.ArgumentParser) -> None:
+    """`--text` and `--label` of what scores an artifact on labelled rows, which `data_columns` reads."""
+    parser.add_argument("--text", metavar="COLUMN", help="the column with the text, where DATA calls it otherwise")
+    parser.add_argument("--label", metavar="COLUMN", help="the column with the label, where DATA calls it otherwise")
+
+
+def data_columns(args: argparse.Namespace) -> dict[str, str]:
+    """Role → column, where DATA calls it otherwise."""
+    return {role: getattr(args, role) for role in ("text", "label") if getattr(args, role)}
+
+
 def add_source(parser: argparse.ArgumentParser) -> None:
     """The data or recipe a verb starts from."""
     parser.add_argument(

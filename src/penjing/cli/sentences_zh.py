@@ -20,6 +20,15 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"data out to judge it on its sealed test rows, or give rows that came later",
         r"模型正是用这些数据训练的，其中大部分它已经见过，结果会偏高；不给数据即用封存的测试集评估，或给出之后产生的新数据",
     ),
+    (
+        r"the rows have to be new to both models: one that learned from some of them looks better than it is",
+        r"这些数据必须是两个模型都没见过的：若有模型用其中的数据训练过，它的结果会偏高",
+    ),
+    (
+        r"{…} was made from these rows, so it has seen most of them and looks better than it is; give rows that are "
+        r"new to both models",
+        r"{1} 正是用这些数据训练的，其中大部分它已经见过，结果会偏高；请给出两个模型都没见过的数据",
+    ),
     # how the data was understood
     (r"{…}: read as {…}", r"{1}：按 {2} 读取"),
     (r"text: column {…} \({N} characters on average\)", r"文本：{1} 列（平均 {2} 个字符）"),

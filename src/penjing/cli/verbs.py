@@ -14,17 +14,15 @@ class Verb:
         target: "module:function"; the module also has `add_arguments(parser)`.
         en: what it does, in one line.
         zh: the same in Chinese.
-        resumes: whether an interrupted call goes on when it is repeated.
     """
 
     target: str
     en: str
     zh: str
-    resumes: bool = False
 
 
 VERBS: Mapping[str, Verb] = {
-    "run": Verb("penjing.cli.run:run", "data in, proven model out", "从数据到经过验证的模型", resumes=True),
+    "run": Verb("penjing.cli.run:run", "data in, proven model out", "从数据到经过验证的模型"),
     "quote": Verb(
         "penjing.cli.quote:quote", "before training: what you would get, and its cost", "训练之前：效果与成本"
     ),
@@ -36,7 +34,7 @@ VERBS: Mapping[str, Verb] = {
     "select": Verb(
         "penjing.cli.select:select", "which pretrained model for this data, and why", "为数据挑选预训练模型"
     ),
-    "train": Verb("penjing.cli.train:train", "train alone, without the test figures", "只训练，不做测试", resumes=True),
+    "train": Verb("penjing.cli.train:train", "train alone, without the test figures", "只训练，不做测试"),
     "evaluate": Verb("penjing.cli.evaluate:evaluate", "score an artifact on labelled rows", "用有标注的数据评测模型"),
     "predict": Verb("penjing.cli.predict:predict", "predict rows of a file, of standard input or given", "预测"),
     "compare": Verb("penjing.cli.compare:compare", "which of two artifacts is better; a paired test", "比较两个模型"),

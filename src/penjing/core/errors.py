@@ -6,8 +6,7 @@
     ├── ArtifactError       an artifact is missing, damaged, tampered with or too new
     ├── CapabilityError     the request is well-formed, but this task, model or machine cannot do it
     ├── MissingExtraError   an optional dependency is not installed
-    ├── FetchError          a pretrained model or a data set could not be obtained
-    └── BudgetError         the budget is contradictory or cannot be met (exit code 3)
+    └── FetchError          a pretrained model or a data set could not be obtained
 
 Anything else that escapes is our bug and keeps its traceback.
 """
@@ -16,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 class PenjingError(Exception):
@@ -95,12 +95,6 @@ class FetchError(PenjingError):
     usual_next_step = "do not use the file; try again, and if it stays so, ask whoever keeps the index"
 
 
-class BudgetError(PenjingError):
-    """The budget is contradictory, or nothing fits it."""
-
-    exit_code = 3
-
-
 class MissingExtraError(PenjingError):
     """An optional dependency is not installed.
 
@@ -114,6 +108,37 @@ class MissingExtraError(PenjingError):
             f"the optional dependency '{module}' is not installed",
             next_step=f'in the folder of penjing: pip install ".[{extra}]"',
         )
+
+
+@dataclass(frozen=True)
+class Left:
+    """What was left on the disk by work that ended early.
+
+    Args:
+        where: the directory.
+        what: half a sentence for the user.
+        resumes: whether the same call goes on with it.
+    """
+
+    where: str
+    what: str
+    resumes: bool
+
+
+def note_left(error: BaseException, left: Left) -> None:
+    """Note on an exception what was left, for whoever shows it: Ctrl-C is no error of ours, and has no message.
+
+    The first to note knew most; later notes do not replace it.
+    """
+    if left_by(error) is None:
+        vars(error)["left"] = left
+        error.add_note(f"{left.where}: {left.what}")  # in the traceback of a Python program
+
+
+def left_by(error: BaseException) -> Left | None:
+    """What `note_left` noted; None: nothing."""
+    found = vars(error).get("left")
+    return found if isinstance(found, Left) else None
 
 
 def _sentence(text: str) -> str:

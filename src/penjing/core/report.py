@@ -202,7 +202,7 @@ class McNemar(_Part):
 
 
 class Comparison(_Part):
-    """Two artifacts on the same test rows: b minus a."""
+    """Two artifacts on the same labelled rows: b minus a."""
 
     a: str
     b: str
@@ -211,6 +211,7 @@ class Comparison(_Part):
     level: float = 0.95
     metrics: dict[str, Difference]
     mcnemar: McNemar | None = None
+    warnings: list[str] = []
 
 
 class DataSummary(_Part):

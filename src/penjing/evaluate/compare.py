@@ -17,14 +17,14 @@ from typing import Literal
 
 import numpy as np
 
-from penjing.core.artifact import open_artifact
+from penjing.core.artifact import Artifact
 from penjing.core.errors import CapabilityError, DataError
 from penjing.core.events import Listener, Progress, ignore
 from penjing.core.report import Comparison, Difference, McNemar
-from penjing.core.task import Metric, Prediction, Stats, Table, Task
+from penjing.core.task import Metric, Prediction, Row, Stats, Table, Task
 from penjing.evaluate.bootstrap import interval, resample_indices, wilson
 from penjing.evaluate.config import EvaluateConfig
-from penjing.evaluate.evaluate import recorded_group, unit_groups
+from penjing.evaluate.evaluate import unit_groups
 from penjing.evaluate.outcomes import outcomes
 from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
 from penjing.evaluate.verdict import rows_to_settle
@@ -39,11 +39,13 @@ class Contender:
         name: shown to the reader.
         task: the model's own task (its labels and thresholds).
         predictions: one a test row.
+        rows: the test rows under the task's own names of the columns, where they are not the table's.
     """
 
     name: str
     task: Task
     predictions: Sequence[Prediction]
+    rows: Sequence[Row] | None = None
 
 
 def compare_predictions(table: Table, a: Contender, b: Contender, config: EvaluateConfig | None = None) -> Comparison:
@@ -59,13 +61,8 @@ def compare_predictions(table: Table, a: Contender, b: Contender, config: Evalua
         CapabilityError: the two learned different kinds of thing.
     """
     config = config or EvaluateConfig()
-    if a.task.kind != b.task.kind:
-        raise CapabilityError(
-            f"{a.name} is a {a.task.kind} model and {b.name} a {b.task.kind} model",
-            expected="two models of one kind",
-            next_step="compare models that answer the same question",
-        )
-    stats_a, stats_b = (c.task.score(table.rows, c.predictions) for c in (a, b))
+    require_one_kind((a.name, a.task.kind), (b.name, b.task.kind))
+    stats_a, stats_b = (c.task.score(table.rows if c.rows is None else c.rows, c.predictions) for c in (a, b))
     groups = unit_groups(config.group or a.task.roles.group, table, stats_a)
     names = [name for name in a.task.metrics if name in b.task.metrics]
     draws: dict[str, list[float]] = {name: [] for name in names}
@@ -74,12 +71,14 @@ def compare_predictions(table: Table, a: Contender, b: Contender, config: Evalua
         for name in names:
             draws[name].append(on_b[name] - on_a[name])
     whole_a, whole_b = a.task.aggregate(stats_a), b.task.aggregate(stats_b)
+    # A class that only one of them knows may leave the other's deciding metric without its like (AUC of two classes).
+    primary = next(name for name in (a.task.primary, b.task.primary, *names) if name in names)
     num_units = len(stats_a) if groups is None else len(set(groups))
     return Comparison(
         a=a.name,
         b=b.name,
         n=len(stats_a),
-        primary=a.task.primary,
+        primary=primary,
         level=config.level,
         metrics={
             name: _difference(
@@ -98,53 +97,72 @@ def compare_predictions(table: Table, a: Contender, b: Contender, config: Evalua
 
 
 def compare_artifacts(
-    path_a: Path | str,
-    path_b: Path | str,
-    test_path: Path | str | None = None,
+    predictors: tuple[Predictor, Predictor],
+    tables: tuple[Table, Table],
     config: EvaluateConfig | None = None,
     listener: Listener = ignore,
-    *,
-    public_key: Path | str | None = None,
 ) -> Comparison:
-    """Compare two artifacts on the sealed test rows they share.
+    """Let two artifacts predict the same labelled rows, and compare.
 
     Args:
-        path_a: directory of the reference.
-        path_b: directory of the candidate.
-        test_path: the sealed test file; by default beside the reference, else beside the candidate.
-        config: resamples, level and seed.
+        predictors: of the reference and of the candidate.
+        tables: the rows, as either names its columns.
+        config: resamples, level, seed and group; the defaults where None.
         listener: told of progress.
-        public_key: PEM file of the key whose holder has to have signed both; None: no matter who made them.
 
     Raises:
-        DataError: the two were reported on different test rows, or the file is missing.
-        ArtifactError: one of them is damaged, was made without test rows, or is not signed as asked.
         CapabilityError: the two learned different kinds of thing.
     """
-    artifacts = [open_artifact(path, public_key) for path in (path_a, path_b)]
-    digests = [sealed_entry(artifact)[1] for artifact in artifacts]
-    if digests[0] != digests[1]:
-        raise DataError(
-            f"sealed test rows {digests[1][:12]}... differ from {digests[0][:12]}... of {path_a}",
-            where=str(path_b),
-            expected="two artifacts reported on the same test rows",
-            next_step="train both on the same splits (same data, same seed)",
-        )
-    beside = [a.path.resolve().parent / sealed_entry(a)[0] for a in artifacts]
-    chosen = Path(test_path) if test_path is not None else next((p for p in beside if p.is_file()), beside[0])
-    table = open_sealed_test(artifacts[0], chosen)
     sides = []
-    for path, artifact in zip((path_a, path_b), artifacts, strict=True):
-        predictor = Predictor(artifact)
+    for predictor, table in zip(predictors, tables, strict=True):
+        name = str(predictor.artifact.path)
         predictions = []
         for done, (_, prediction) in enumerate(predictor.stream(table.rows), 1):
             predictions.append(prediction)
             if done % 200 == 0 or done == len(table):
-                listener(Progress("compare", done, len(table), note=str(path)))
-        sides.append(Contender(str(path), predictor.task, predictions))
-    config = config or EvaluateConfig()
-    group = config.group or recorded_group(artifacts[0]) or recorded_group(artifacts[1])
-    return compare_predictions(table, sides[0], sides[1], config.model_copy(update={"group": group}))
+                listener(Progress("compare", done, len(table), note=name))
+        sides.append(Contender(name, predictor.task, predictions, table.rows))
+    return compare_predictions(tables[0], sides[0], sides[1], config)
+
+
+def shared_test(a: Artifact, b: Artifact, path: Path | str | None = None) -> Table:
+    """The sealed test rows that two artifacts were both reported on.
+
+    Args:
+        a: the reference.
+        b: the candidate.
+        path: the sealed test file; by default beside the reference, else beside the candidate.
+
+    Raises:
+        DataError: the two were reported on different test rows, or the file is missing.
+        ArtifactError: one of them was made without test rows.
+    """
+    (name_a, digest_a), (name_b, digest_b) = sealed_entry(a), sealed_entry(b)
+    if digest_a != digest_b:
+        raise DataError(
+            f"sealed test rows {digest_b[:12]}... differ from {digest_a[:12]}... of {a.path}",
+            where=str(b.path),
+            expected="two artifacts reported on the same test rows",
+            next_step="give labelled rows that are new to both as the third argument, or train both on the same splits "
+            "(same data, same seed)",
+        )
+    beside = [artifact.path.resolve().parent / name for artifact, name in ((a, name_a), (b, name_b))]
+    chosen = Path(path) if path is not None else next((p for p in beside if p.is_file()), beside[0])
+    return open_sealed_test(a, chosen)
+
+
+def require_one_kind(a: tuple[str, str], b: tuple[str, str]) -> None:
+    """Refuse two models of different kinds, each given as (name, kind).
+
+    Raises:
+        CapabilityError: the two learned different kinds of thing.
+    """
+    if a[1] != b[1]:
+        raise CapabilityError(
+            f"{a[0]} is a {a[1]} model and {b[0]} a {b[1]} model",
+            expected="two models of one kind",
+            next_step="compare models that answer the same question",
+        )
 
 
 def _difference(

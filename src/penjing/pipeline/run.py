@@ -28,7 +28,7 @@ from penjing.pipeline.choose import choose_model, quote_run
 from penjing.pipeline.invariance import is_batch_invariant
 from penjing.pipeline.plan import is_recipe_path, resolve, source_of
 from penjing.pipeline.training import Trained, build_task, is_direct, refuse_settings, train_direct, train_gradient
-from penjing.pipeline.workdir import WorkDir, disk_errors, open_workdir, refuse_occupied
+from penjing.pipeline.workdir import WorkDir, disk_errors, interruptions_noted, open_workdir, refuse_occupied
 from penjing.predict.measure import measure
 from penjing.predict.predictor import Predictor
 from penjing.predict.task_file import predict_files, write_task
@@ -110,17 +110,19 @@ def _run(
     recipe = resolve(source, overrides)
     key = None if sign_key is None else read_private_key(Path(sign_key))  # now, not after hours of training
     target = Path(out) if out is not None else default_out(source, recipe)
-    with disk_errors(target):
-        refuse_occupied(target, overwrite=overwrite)  # as early as the key: a large source takes minutes to read
-    prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
-    recipe = recipe.model_copy(update={"task": prepared.task_kind})
-    refuse_settings(recipe, prepared.task_kind)
-    require_columns(recipe.stage("evaluate"), prepared.splits.open_test("evaluate"))
-    if recipe.budget.drop is not None:
-        listener(Notice("run", "budget.drop is about compressing a model; nothing is compressed here", "warning"))
-    identity = _identity(recipe, prepared)
+    with interruptions_noted(target):
+        with disk_errors(target):
+            refuse_occupied(target, overwrite=overwrite)  # as early as the key: a large source takes minutes to read
+        prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
+        recipe = recipe.model_copy(update={"task": prepared.task_kind})
+        refuse_settings(recipe, prepared.task_kind)
+        require_columns(recipe.stage("evaluate"), prepared.splits.open_test("evaluate"))
+        if recipe.budget.drop is not None:
+            listener(Notice("run", "budget.drop is about compressing a model; nothing is compressed here", "warning"))
+        identity = _identity(recipe, prepared)
     with (
         disk_errors(target),
+        interruptions_noted(target),
         open_workdir(target, identity, overwrite=overwrite) as work,
         existing_objects_kept(),  # the many small things that torch and its like consist of, looked through every time
     ):

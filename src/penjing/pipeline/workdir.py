@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from penjing.core.artifact import MANIFEST, file_sha256, write_atomic
-from penjing.core.errors import ArtifactError, PenjingError
+from penjing.core.errors import ArtifactError, Left, PenjingError, left_by, note_left
 from penjing.core.file_lock import try_lock
 from penjing.data.sealed import is_sealed
 
@@ -25,6 +25,7 @@ LOCK = "run.lock"
 MODEL = "model.json"  # name → sha256 of the files that training starts from
 QUOTE = "quote.json"
 TRAINING = "training"
+REPLACED = "replaced"  # the finished run that was at `out`, for the moment until the new one is
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,22 @@ class WorkDir:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self.lock.close()
-        # Ended before anything was learned: there is nothing to resume, and nothing half-made is left.
-        ended = isinstance(error, PenjingError | OSError)
-        if ended and not self.resumed and not _worth_keeping(self.partial):
+        if error is None or not self.partial.exists():
+            return
+        replaced = self.partial / REPLACED
+        if replaced.exists() and not self.out.exists():
+            replaced.rename(self.out)
+        left = _left_at(self.out, resumes=True)
+        if left is None:  # ended before anything was learned, by whatever: nothing half-made is left
+            left = Left(str(self.out), "nothing half-made is left", resumes=False)
+            _clear(self.partial)
             shutil.rmtree(self.partial)
             for directory in self.made:
                 if any(directory.iterdir()):  # another run has begun there meanwhile
                     break
                 directory.rmdir()
+        if not isinstance(error, PenjingError):  # which say all there is to say
+            note_left(error, left)
 
     @property
     def stage(self) -> Path:
@@ -105,7 +114,7 @@ class WorkDir:
         if _is_empty(self.out):
             self.out.rmdir()  # not every system renames onto a directory
         elif self.out.exists() and overwrite:
-            replaced = self.partial / "replaced"
+            replaced = self.partial / REPLACED
             if replaced.exists():
                 shutil.rmtree(replaced)
             self.out.rename(replaced)
@@ -144,10 +153,27 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
         if not resumed:
             _clear(partial)
         write_atomic(partial / IDENTITY, json.dumps({"identity": identity, "pid": os.getpid()}) + "\n")
-    except OSError as error:
+    except BaseException as error:
         work.__exit__(type(error), error, error.__traceback__)
         raise
     return work
+
+
+@contextmanager
+def interruptions_noted(out: Path) -> Iterator[None]:
+    """Note on Ctrl-C and the like which run they ended, also before it has claimed its directory.
+
+    Args:
+        out: where the artifact shall be.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            # Whether an earlier run's training is this one's is not known yet, so that it goes on is not promised.
+            found = _left_at(out, resumes=False)
+            note_left(error, found or Left(str(out), "nothing was written yet", resumes=False))
+        raise
 
 
 def refuse_occupied(out: Path, *, overwrite: bool) -> None:
@@ -232,6 +258,11 @@ def _another_run(partial: Path) -> ArtifactError:
     )
 
 
+def _left_at(out: Path, *, resumes: bool) -> Left | None:
+    partial = out.with_name(out.name + ".partial")
+    return Left(str(partial), "what was trained so far is kept there", resumes) if _worth_keeping(partial) else None
+
+
 def _worth_keeping(partial: Path) -> bool:
     """Whether an interrupted run has saved anything that took long to make."""
     return any((partial / TRAINING).rglob("*.safetensors"))
@@ -263,7 +294,8 @@ def _claim(partial: Path) -> IO[bytes]:
 
 
 def _clear(partial: Path) -> None:
-    for path in partial.iterdir():
+    # The identity goes last: a second Ctrl-C may end this, and without it what is left would pass for somebody's files.
+    for path in sorted(partial.iterdir(), key=lambda path: path.name == IDENTITY):
         if path.name == LOCK:
             continue
         if path.is_dir() and not path.is_symlink():
@@ -304,8 +336,10 @@ def disk_errors(where: Path) -> Iterator[None]:
                 next_step="free some space there" if full else "check the path and its rights",
             ) from error
         if full:
+            left = left_by(error)
+            goes_on = ": it resumes" if left and left.resumes else ""
             raise PenjingError(
-                "the disk is full", where=str(where), next_step="free some space and run the same command: it resumes"
+                "the disk is full", where=str(where), next_step=f"free some space and run the same command{goes_on}"
             ) from error
         raise PenjingError(f"cannot be written ({detail})", where=str(where), next_step="give another --out") from error
 
