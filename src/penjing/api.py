@@ -43,6 +43,9 @@ def check(
 ) -> CheckReport:
     """What is wrong with the data.
 
+    Lengths of texts are counted in tokens of the model that is named, or of the smallest one of the catalog that knows
+    the language and is on this machine; without either they are estimated from characters.
+
     Args:
         source: a data source (file, folder, SQL URL, hub:ID, demo name), a recipe file, or a recipe.
         overrides: dotted recipe keys → values.
@@ -52,18 +55,13 @@ def check(
         DataError: the source cannot be read, or its columns cannot be understood.
         RecipeError: the recipe or an override is wrong.
     """
-    from penjing.core.task import TextSettings
     from penjing.data.check import check_source
-    from penjing.models.catalog import resolve as resolve_model
     from penjing.pipeline.plan import resolve
+    from penjing.select.token_counts import tokens_of
 
     recipe = resolve(source, overrides)
-    settings = None
-    if recipe.model not in {"auto", "scratch"}:
-        model = resolve_model(recipe.model, listener=listener)
-        longest = min(recipe.stage("train").max_length or 256, model.max_length)
-        settings = TextSettings(model.directory / "tokenizer.json", longest, model.prefix)
-    return check_source(recipe.stage("data"), recipe.task, settings, seed=recipe.seed, listener=listener)
+    counted = tokens_of(recipe, listener)
+    return check_source(recipe.stage("data"), recipe.task, counted, seed=recipe.seed, listener=listener)
 
 
 def select(

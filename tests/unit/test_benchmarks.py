@@ -36,6 +36,7 @@ MODULES = (
     "measured_run",
     "page",
     "phrasebank",
+    "planted_label_errors",
     "provenance",
     "tfidf",
     "training_sides",

@@ -8,7 +8,7 @@ import pytest
 from penjing.cli.entry import main
 from penjing.cli.sentences_zh import SENTENCES, in_chinese
 from penjing.core.events import Notice
-from penjing.data.check import check, check_source
+from penjing.data.check import ModelTokens, check, check_source
 from penjing.data.config import ColumnsConfig, DataConfig
 from penjing.data.prepare import prepare
 
@@ -40,11 +40,16 @@ def saved(path, rows):
     return DataConfig(source=str(path))
 
 
-def test_all_that_check_finds(tmp_path):
+def test_all_that_check_finds(tmp_path, text_settings):
     data = saved(tmp_path / "a.jsonl", reviews(60))
     features = saved(tmp_path / "b.jsonl", table(200)).model_copy(update={"columns": ColumnsConfig(label="paid")})
     leaky = data.model_copy(update={"test": str(saved(tmp_path / "c.jsonl", reviews(20)).source)})
+    noise = [{"a": (i * 7) % 11, "b": (i * 5) % 13, "paid": "yn"[(i // 3) % 2]} for i in range(200)]
+    pairs = [{"text": f"parcel {i} is late", "text_pair": f"parcel {i * 7}", "label": i % 2} for i in range(90)]
     reports = [check_source(data), check_source(features), check_source(leaky), check(prepare(data))]
+    reports += [check_source(saved(tmp_path / "d.jsonl", noise)), check_source(saved(tmp_path / "e.jsonl", pairs))]
+    counted = (ModelTokens("small"), ModelTokens("small", text_settings))
+    reports += [check_source(data, tokens_of=lambda language, model=model: model) for model in counted]
     said = {f.message for r in reports for f in r.findings} | {f.what_to_do for r in reports for f in r.findings}
     said |= {sentence for r in reports for sentence in (*r.explanation, *r.skipped, *r.skipped.values())}
     codes = {finding.code for report in reports for finding in report.findings}

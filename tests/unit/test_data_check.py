@@ -8,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from penjing.core.task import TextSettings
-from penjing.data.check import check, check_source
+from penjing.data.check import ModelTokens, check, check_source, label_errors
 from penjing.data.config import ColumnsConfig, DataConfig
 from penjing.data.minhash import near_duplicates, signatures
 from penjing.data.prepare import prepare
@@ -79,9 +79,31 @@ def test_lengths_are_counted_in_the_models_tokens(tmp_path):
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     rows = reviews(100) + [{"text": "word " * 20 + str(i), "label": "good"} for i in range(9)]
-    settings = TextSettings(tmp_path / "tokenizer.json", max_length=16)
-    found = check_source(save(tmp_path / "a.jsonl", rows), text=settings).find("too-long")
+    model = ModelTokens("mine", TextSettings(tmp_path / "tokenizer.json", max_length=16))
+    report = check_source(save(tmp_path / "a.jsonl", rows), tokens_of=lambda language: model)
+    found = report.find("too-long")
     assert found.count == 9 and found.examples[0].detail == "21 tokens"
+    assert "16 tokens (what mine is to read)" in found.message
+    assert "13 tokens of mine (median)" in report.find("text-length").message
+
+
+def test_lengths_without_a_tokenizer_are_estimated_and_say_how_to_get_one(tmp_path):
+    data, asked = save(tmp_path / "a.jsonl", reviews(100)), []
+    report = check_source(data, tokens_of=lambda language: asked.append(language) or ModelTokens("small"))
+    found = report.find("text-length")
+    assert asked == ["en"] and "characters (median)" in found.message
+    assert "penjing models get small" in found.what_to_do and "--model" in found.what_to_do
+    assert check_source(data).find("text-length").what_to_do == "nothing"
+
+
+def test_long_texts_are_tokenized_in_part_and_counted_in_full(tmp_path, monkeypatch):
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    model = ModelTokens("mine", TextSettings(tmp_path / "tokenizer.json", max_length=12))
+    monkeypatch.setattr("penjing.data.check.texts._TOKENIZED_CHARS", 2_000)
+    found = check_source(save(tmp_path / "a.jsonl", reviews(200)), tokens_of=lambda language: model).find("too-long")
+    assert found.count == 200  # all have 13 words
 
 
 def test_unusable_labels_become_findings(tmp_path):
@@ -128,7 +150,7 @@ def test_tables_are_checked_by_column(tmp_path):
     assert report.find("missing-value").count == 30
     assert report.find("constant-feature").examples[0].row_id == "same"
     assert "closed" in report.find("label-in-features").message
-    assert "label errors" in report.skipped
+    assert report.find("label-error") is None  # a column that says all finds every label right
 
 
 def test_rows_of_few_categories_are_neither_copies_nor_leaks(tmp_path):
@@ -230,6 +252,69 @@ def test_sets_of_labels_that_teach_nothing_are_skipped_or_believed(tmp_path):
     assert "label errors" not in one.skipped
     rare = report([["late"] if i % 2 else ["torn"] if i == 50 else [] for i in range(100)])
     assert rare.find("label-error") is None or all("torn" not in e.detail for e in rare.find("label-error").examples)
+
+
+def loans(count, seed=0):
+    """Who pays back follows from income, home and the day of asking; one income in seven is not known."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(count):
+        row = {"income": int(rng.integers(10, 90)), "home": str(rng.choice(["own", "rent", "free"])), "age": i % 50}
+        row["asked"] = f"2024-{rng.integers(1, 13):02d}-{rng.integers(1, 29):02d}"
+        paid = row["income"] > (60 if row["home"] == "rent" else 30) or row["asked"] > "2024-10"
+        if rng.random() < 1 / 7:
+            row["income"] = None
+        rows.append({**row, "paid": "yes" if paid else "no"})
+    return rows
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cleanlab") is None, reason="needs the train extra")
+def test_planted_errors_in_a_table_are_found(tmp_path, monkeypatch):
+    rows = loans(2_000)
+    wrong = set(np.random.default_rng(1).choice(len(rows), 100, replace=False).tolist())
+    for i in wrong:
+        rows[i]["paid"] = "yes" if rows[i]["paid"] == "no" else "no"
+    config = save(tmp_path / "a.jsonl", rows)
+    found = check_source(config).find("label-error")
+    assert found.severity == "info" and 30 <= found.count <= 100  # those it is sure of
+    assert all(int(example.row_id.split(":")[1]) - 1 in wrong for example in found.examples)
+    assert "looks like" in found.examples[0].detail and "home " in found.examples[0].detail
+    monkeypatch.setattr(label_errors, "MAX_ROWS", 1_000)
+    assert "labels among 1,000 rows drawn look wrong" in check_source(config).find("label-error").message
+
+
+@pytest.mark.skipif(importlib.util.find_spec("cleanlab") is None, reason="needs the train extra")
+def test_no_label_is_suspected_where_the_columns_say_nothing(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"a": int(rng.integers(99)), "b": int(rng.integers(99)), "outcome": "rare" if i % 30 == 0 else "usual"}
+        for i in range(900)
+    ]
+    report = check_source(save(tmp_path / "a.jsonl", rows))
+    assert report.find("label-error") is None
+    assert "learned nothing of the classes" in report.skipped["label errors"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs the train extra")
+def test_tables_with_gaps_lists_and_huge_numbers_are_judged(tmp_path):
+    from penjing.data.check.out_of_fold import encode, table_probs
+
+    rows = [
+        {"none": None, "one": "x", "huge": (-1) ** i * 1e308, "list": ["k", i % 3], "gap": i if i % 100 == 0 else "n/a"}
+        for i in range(150)
+    ]
+    matrix, nominal = encode(rows, ["none", "one", "huge", "list", "gap"])
+    assert np.isfinite(matrix).all() and nominal.tolist() == [False, True, False, True, False]
+    given = np.arange(150) % 3
+    assert (table_probs(matrix, nominal, given, 3, 0).argmax(axis=1) == given).all()
+
+
+def test_pairs_are_not_searched_for_label_errors(tmp_path):
+    rows = [
+        {"text": f"where is parcel {i}", "text_pair": f"the parcel {i * 7 % 90} is late", "label": i % 2}
+        for i in range(90)
+    ]
+    assert "pairs" in check_source(save(tmp_path / "a.jsonl", rows)).skipped["label errors"]
 
 
 def test_normalised_text():

@@ -1,6 +1,7 @@
 """Selection: what is compared, what wins and what is said of the losers."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 
 from penjing.core.budget import Budget
 from penjing.core.errors import CapabilityError, FetchError, RecipeError
+from penjing.core.events import ignore
 from penjing.core.task import Metric, Prediction, Roles, Splits, Table
 from penjing.models.pretrained import Pretrained
 from penjing.select.candidate import Candidate, excesses, speaks
 from penjing.select.config import SelectConfig
-from penjing.select.examine import Examined, Question
+from penjing.select.examine import Examined, Question, examine
+from penjing.select.features import encode_sample
 from penjing.select.probe import judge
 from penjing.select.rank import rank, select
 from penjing.select.sample import draw_pool
@@ -202,15 +205,23 @@ def test_offline_with_a_cold_cache_names_every_model(tmp_path, monkeypatch, task
 
 def test_a_model_that_cannot_be_measured_is_left_out_and_the_others_compared(question, examined, monkeypatch):
     """Where no pretrained one is left, its own error says what to do."""
+    about = {"languages": ("en",), "licence": "none", "parameters": 1}
     pretrained = object.__new__(Pretrained)
+    for name, value in about.items():
+        object.__setattr__(pretrained, name, value)
     monkeypatch.setattr("penjing.select.examine._obtain", lambda name, *rest: pretrained)
 
-    def measured(name, *rest):
-        if name in broken:
-            raise CapabilityError(f"{name} cannot be exported", next_step="use another model")
-        return examined(name, 0.8, 2.0, pretrained=name != "scratch")
+    def judged(candidate, begun, *rest):
+        if begun.name in broken:
+            raise CapabilityError(f"{begun.name} cannot be exported", next_step="use another model")
+        one = examined(begun.name, 0.8, 2.0, pretrained=begun.name != "scratch")
+        return one.candidate, one.judged, None
 
-    monkeypatch.setattr("penjing.select.examine._measured", measured)
+    task = examined("any", 0.8, 2.0).task
+    monkeypatch.setattr("penjing.select.examine.make_task", lambda *rest: task)
+    monkeypatch.setattr("penjing.select.examine.has_features", lambda task: False)
+    monkeypatch.setattr("penjing.select.examine._judged", judged)
+    monkeypatch.setattr("penjing.select.examine._with_cost", lambda candidate, *rest: candidate)
 
     def choose(*names):
         config = SelectConfig(candidates=names)
@@ -286,6 +297,20 @@ def test_few_groups_of_numbers_are_learned_from_and_judged_in_every_fold(num_gro
         pool = draw_pool(splits, max_rows=100, num_folds=5, seed=seed)
         parts = [pool.parts(fold) for fold in range(pool.num_folds)]
         assert all(len(learn) and len(judged) for learn, judged in parts)
+
+
+def test_all_are_judged_on_the_rows_that_the_slowest_had_time_for(monkeypatch, tiny_pretrained, question, tmp_path):
+    monkeypatch.setattr("penjing.select.examine._with_cost", lambda candidate, *rest: candidate)
+    copy = shutil.copytree(tiny_pretrained.directory, tmp_path / "slow")
+
+    def encode(task, table, pretrained, *rest, **more):
+        slow = pretrained.directory == copy
+        return encode_sample(task, table.take(range(70)) if slow else table, pretrained, *rest, **more)
+
+    monkeypatch.setattr("penjing.select.examine.encode_sample", encode)
+    config = SelectConfig(candidates=(str(tiny_pretrained.directory), str(copy), "scratch"), model_seconds=600)
+    found = examine(replace(question, config=config), ignore)
+    assert [sorted(one.judged.positions) for one in found] == [list(range(70))] * 3
 
 
 @pytest.mark.slow

@@ -185,6 +185,11 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"{N} labels look wrong to a model that did not learn these rows \(suspicions, not verdicts\)",
         r"{1} 个标签在没学过这些行的模型看来可能有误（只是怀疑，不是结论）",
     ),
+    (
+        r"{N} labels among {N} rows drawn look wrong to a model that did not learn these rows "
+        r"\(suspicions, not verdicts\)",
+        r"抽取的 {2} 行中，{1} 个标签在没学过这些行的模型看来可能有误（只是怀疑，不是结论）",
+    ),
     (r"look at them, least believable first, and correct what is wrong", r"请从最可疑的看起，更正有误的"),
     (r"labelled {…}, looks like {…} \({…}\): {…}", r"标为 {1}，更像 {2}（{3}）：{4}"),
     (r"labelled with nothing, looks as if {…} applied \({…}\): {…}", r"没有标签，但看起来应有 {1}（{2}）：{3}"),
@@ -237,18 +242,25 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"{N} texts hold HTML tags", r"{1} 条文本含 HTML 标签"),
     (r"strip the tags if production texts have none", r"若实际业务中的文本没有标签，请去掉"),
     (
-        r"texts have {N} (characters|tokens) \(median\), 95% at most {N}, the longest {N}",
-        r"文本长度中位数为 {1} 个{2}，95% 不超过 {3}，最长 {4}",
+        r"texts have {N} characters \(median\), 95% at most {N}, the longest {N}",
+        r"文本长度中位数为 {1} 个字符，95% 不超过 {2}，最长 {3}",
+    ),
+    (
+        r"texts have {N} tokens of {…} \(median\), 95% at most {N}, the longest {N}",
+        r"按 {2} 的词元计，文本长度中位数为 {1}，95% 不超过 {3}，最长 {4}",
+    ),
+    (
+        r"to have tokens counted, get a model \(penjing models get {…}\) or name one \(--model\)",
+        r"若要按词元计数，请先获取模型（penjing models get {1}），或用 --model 指定",
     ),
     (r"nothing", r"无需处理"),
     (
-        r"{…}% of the texts exceed {N} (characters|tokens) "
-        r"\(about {N} tokens, estimated without a tokenizer\) and are cut",
-        r"{1}% 的文本超过 {2} 个{3}（约 {4} 个词元，未用分词器，仅为估计），会被截断",
+        r"{…}% of the texts exceed {N} characters \(about {N} tokens, estimated\) and are cut",
+        r"{1}% 的文本超过 {2} 个字符（约 {3} 个词元，仅为估计），会被截断",
     ),
     (
-        r"{…}% of the texts exceed {N} (characters|tokens) \(the model's limit\) and are cut",
-        r"{1}% 的文本超过 {2} 个{3}（模型的上限），会被截断",
+        r"{…}% of the texts exceed {N} tokens \(what {…} is to read\) and are cut",
+        r"{1}% 的文本超过 {2} 个词元（{3} 读取的上限），会被截断",
     ),
     (
         r"raise the maximum length, or put what decides at the start of the text",
@@ -258,7 +270,14 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"the texts are in several languages: {…}", r"文本有多种语言：{1}"),
     (r"choose a multilingual model, or split the data by language", r"请选用多语言模型，或按语言拆分数据"),
     (r"label errors", r"标签错误"),
-    (r"only for texts with labels, not {…}", r"只适用于带标签的文本，不适用于 {1}"),
+    (r"a quick model cannot tell right labels of pairs from wrong ones", r"快速模型分不清文本对的标签是对是错"),
+    (
+        r"only for classes of texts or of rows of tables, not {…}",
+        r"只适用于文本或表格行的分类标签，不适用于 {1}",
+    ),
+    (r"of tables only where a row has one label", r"表格只适用于每行一个标签的情形"),
+    (r"a quick model learned nothing of the classes from these columns\.", r"快速模型从这些列学不到与类别有关的东西"),
+    (r"needs {N} different rows, there are {N}", r"需要 {1} 行不同的数据，只有 {2} 行"),
     (r"needs {N} different texts, there are {N}", r"需要 {1} 条不同的文本，只有 {2} 条"),
     (r"needs a label that {N} rows have and as many have not", r"需要至少一个标签：有它和没有它的都不少于 {1} 行"),
     (r"needs {N} to {N} classes, there are {N}", r"需要 {1} 至 {2} 类，现有 {3} 类"),

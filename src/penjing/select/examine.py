@@ -21,7 +21,7 @@ from penjing.models.scratch import NAME as SCRATCH
 from penjing.select.calibration import shipped
 from penjing.select.candidate import Candidate, speaks
 from penjing.select.config import SelectConfig
-from penjing.select.features import encode_sample, has_features, make_task, to_numpy
+from penjing.select.features import Features, encode_sample, has_features, make_task, to_numpy
 from penjing.select.logme import logme
 from penjing.select.probe import Judged, error_of, judge, probe_predictor, score_of
 from penjing.select.sample import Pool, draw_pool
@@ -82,12 +82,34 @@ def examine(question: Question, listener: Listener) -> list[Examined]:
             return [Examined(found) for _, found in obtained if isinstance(found, Candidate)]
         pool = draw_pool(question.splits, max_rows=config.sample_rows, num_folds=config.folds, seed=question.seed)
         runtime = Runtime.detect()
-        return [
-            Examined(found)
-            if isinstance(found, Candidate)
-            else _measure(name, found, question, pool, runtime, listener)
+        begun = [
+            Examined(found) if isinstance(found, Candidate) else _begin(name, found, question, pool, runtime, listener)
             for name, found in obtained
         ]
+        # Of a model that is slow, or measured while other work came between, fewer rows are encoded. What learns from
+        # fewer does worse, so all learn from those that every one has.
+        encoded = [len(one.features) for one in begun if isinstance(one, _Begun) and one.features is not None]
+        pool = pool.take(min(encoded, default=len(pool.table)))
+        return [one if isinstance(one, Examined) else _measure(one, question, pool, runtime, listener) for one in begun]
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A candidate whose rows are encoded.
+
+    Args:
+        name: of the model.
+        pretrained: the model.
+        task: with its tokenizer.
+        features: embeddings of the first rows of the pool; None where it is judged by something else.
+        seconds: left to it.
+    """
+
+    name: str
+    pretrained: Pretrained
+    task: Task
+    features: Features | None
+    seconds: float
 
 
 def _obtain(name: str, question: Question, directory: Path, listener: Listener) -> Pretrained | Candidate:
@@ -104,33 +126,47 @@ def _obtain(name: str, question: Question, directory: Path, listener: Listener) 
         return _unavailable(name, error, listener)
 
 
-def _measure(
+def _begin(
     name: str, pretrained: Pretrained, question: Question, pool: Pool, runtime: Runtime, listener: Listener
-) -> Examined:
-    """Score and cost; one model that does not work here does not end the comparison of the others."""
+) -> _Begun | Examined:
+    """Encode what time allows; one model that does not work here does not end the comparison of the others."""
+    watch = Stopwatch(question.config.model_seconds)
     try:
-        return _measured(name, pretrained, question, pool, runtime, listener)
+        task = make_task(question.splits, question.kind, pretrained, question.train.max_length)
+        features = None
+        if name != SCRATCH and has_features(task):
+            features = encode_sample(
+                task,
+                pool.table,
+                pretrained,
+                question.train,
+                device=runtime.device,
+                seed=question.seed,
+                watch=watch.part(ENCODE_SHARE),
+                listener=listener,
+            )
     except UNFIT as error:
         return Examined(_unavailable(name, error, listener), error=error)
+    return _Begun(name, pretrained, task, features, watch.left)
 
 
-def _measured(
-    name: str, pretrained: Pretrained, question: Question, pool: Pool, runtime: Runtime, listener: Listener
-) -> Examined:
-    task = make_task(question.splits, question.kind, pretrained, question.train.max_length)
-    watch = Stopwatch(question.config.model_seconds)
-    measure = _judge_scratch if name == SCRATCH else _judge_pretrained
+def _measure(one: _Begun, question: Question, pool: Pool, runtime: Runtime, listener: Listener) -> Examined:
+    """Score and cost."""
+    watch = Stopwatch(one.seconds)
     candidate = Candidate(
-        name,
-        languages=pretrained.languages,
-        licence=pretrained.licence,
-        parameters=pretrained.parameters,
-        pretrained=name != SCRATCH,
-        reasons=(ABOUT,) if name == SCRATCH else (),
+        one.name,
+        languages=one.pretrained.languages,
+        licence=one.pretrained.licence,
+        parameters=one.pretrained.parameters,
+        pretrained=one.name != SCRATCH,
+        reasons=(ABOUT,) if one.name == SCRATCH else (),
     )
-    candidate, judged, rate = measure(candidate, task, pool, pretrained, question, runtime, watch, listener)
-    candidate = _with_cost(candidate, task, pool, pretrained, question, runtime, rate, watch, listener)
-    return Examined(candidate, judged, task)
+    try:
+        candidate, judged, rate = _judged(candidate, one, pool, question, runtime, watch, listener)
+        candidate = _with_cost(candidate, one.task, pool, one.pretrained, question, runtime, rate, watch, listener)
+    except UNFIT as error:
+        return Examined(_unavailable(one.name, error, listener), error=error)
+    return Examined(candidate, judged, one.task)
 
 
 def _unavailable(name: str, error: PenjingError, listener: Listener) -> Candidate:
@@ -138,23 +174,23 @@ def _unavailable(name: str, error: PenjingError, listener: Listener) -> Candidat
     return Candidate(name, "unavailable", (error.what,))
 
 
-def _judge_pretrained(
+def _judged(
     candidate: Candidate,
-    task: Task,
+    one: _Begun,
     pool: Pool,
-    pretrained: Pretrained,
     question: Question,
     runtime: Runtime,
     watch: Stopwatch,
     listener: Listener,
 ) -> tuple[Candidate, Judged, float | None]:
-    if not has_features(task):
+    """The candidate with its score, by a probe, its stand-in, or a short run; and the rows it encodes a second."""
+    if not has_features(one.task):
         from penjing.select.short_run import judge_short_run
 
         judged, rate = judge_short_run(
-            task,
+            one.task,
             pool,
-            pretrained,
+            one.pretrained,
             question.train,
             runtime,
             seed=question.seed,
@@ -162,47 +198,24 @@ def _judge_pretrained(
             watch=watch.part(RUN_SHARE),
             listener=listener,
         )
-        passes = passes_a_row(question.train, pretrained)
-        return _scored(candidate, task, judged, shipped().run_only.mean), judged, passes * rate
-    features = encode_sample(
-        task,
-        pool.table,
-        pretrained,
-        question.train,
-        device=runtime.device,
-        seed=question.seed,
-        watch=watch.part(ENCODE_SHARE),
-        listener=listener,
-    )
-    pool = pool.take(len(features))
+        passes = passes_a_row(question.train, one.pretrained)
+        return _scored(candidate, one.task, judged, shipped().run_only.mean), judged, passes * rate
+    known = one.features
+    predictor = stand_in_predictor(one.task, pool) if known is None else probe_predictor(one.task, known)
     judged = judge(
-        task,
+        one.task,
         pool,
-        probe_predictor(task, features),
+        predictor,
         watch=watch.part(PROBE_SHARE),
         level=LEVEL,
         seed=question.seed,
         shares=(1.0,),
     )
-    candidate = _scored(candidate, task, judged, shipped().probe_gain.mean)
-    return replace(candidate, logme=round(logme(*to_numpy(features)), 4)), judged, features.rows_per_s
-
-
-def _judge_scratch(
-    candidate: Candidate,
-    task: Task,
-    pool: Pool,
-    pretrained: Pretrained,
-    question: Question,
-    runtime: Runtime,
-    watch: Stopwatch,
-    listener: Listener,
-) -> tuple[Candidate, Judged, float | None]:
-    if not has_features(task):
-        return _judge_pretrained(candidate, task, pool, pretrained, question, runtime, watch, listener)
-    predictor = stand_in_predictor(task, pool)
-    judged = judge(task, pool, predictor, watch=watch.part(PROBE_SHARE), level=LEVEL, seed=question.seed, shares=(1.0,))
-    return _scored(candidate, task, judged, shipped().stand_in_gain.mean), judged, None
+    gain = shipped().stand_in_gain if known is None else shipped().probe_gain
+    candidate = _scored(candidate, one.task, judged, gain.mean)
+    if known is None:
+        return candidate, judged, None
+    return replace(candidate, logme=round(logme(*to_numpy(known)), 4)), judged, known.rows_per_s
 
 
 def _scored(candidate: Candidate, task: Task, judged: Judged, gain: float) -> Candidate:

@@ -2,5 +2,6 @@
 
 from penjing.data.check.report import CheckReport, Finding
 from penjing.data.check.run import check, check_source
+from penjing.data.check.texts import ModelTokens, TokensOf
 
-__all__ = ["CheckReport", "Finding", "check", "check_source"]
+__all__ = ["CheckReport", "Finding", "ModelTokens", "TokensOf", "check", "check_source"]

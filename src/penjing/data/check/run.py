@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from penjing.core.errors import DataError, MissingExtraError
+from penjing.core.errors import CapabilityError, DataError, MissingExtraError
 from penjing.core.events import Listener, Progress, ignore
-from penjing.core.task import Table, TextSettings
+from penjing.core.task import Table
 from penjing.data.check import duplicates, label_errors, labels, texts
 from penjing.data.check.report import CheckReport, Finding, Material, ranked
+from penjing.data.check.texts import TokensOf
 from penjing.data.config import DataConfig
 from penjing.data.conform import conform
 from penjing.data.infer import infer
@@ -21,13 +22,13 @@ Check = Callable[[], Iterator[Finding]]
 
 
 def check(
-    prepared: Prepared, text: TextSettings | None = None, *, seed: int = 42, listener: Listener = ignore
+    prepared: Prepared, tokens_of: TokensOf | None = None, *, seed: int = 42, listener: Listener = ignore
 ) -> CheckReport:
     """Check data that `prepare` has split. Labels of the sealed test are not read.
 
     Args:
         prepared: the data.
-        text: the chosen model's tokenizer and limit; without it, lengths are estimated from characters.
+        tokens_of: language → the model whose tokens count; without it, lengths are estimated from characters.
         seed: of folds and hash functions.
         listener: told of progress.
     """
@@ -45,13 +46,13 @@ def check(
         divided=True,
         task_given=True,  # or `prepare` would have refused it
     )
-    return _run(material, prepared.explanation, text, seed, listener)
+    return _run(material, prepared.explanation, tokens_of, seed, listener)
 
 
 def check_source(
     config: DataConfig,
     task: str = "auto",
-    text: TextSettings | None = None,
+    tokens_of: TokensOf | None = None,
     *,
     seed: int = 42,
     listener: Listener = ignore,
@@ -84,11 +85,11 @@ def check_source(
         drops_rare=config.rare_classes == "drop",
         task_given=task != "auto",
     )
-    return _run(material, inference.explanation, text, seed, listener)
+    return _run(material, inference.explanation, tokens_of, seed, listener)
 
 
 def _run(
-    material: Material, explanation: tuple[str, ...], text: TextSettings | None, seed: int, listener: Listener
+    material: Material, explanation: tuple[str, ...], tokens_of: TokensOf | None, seed: int, listener: Listener
 ) -> CheckReport:
     started = time.perf_counter()
     inference = material.inference
@@ -104,7 +105,7 @@ def _run(
     if inference.roles.text is not None:
         checks |= {
             "broken texts": lambda: texts.broken(material),
-            "lengths": lambda: texts.lengths(material, text, mix),
+            "lengths": lambda: texts.lengths(material, tokens_of, mix),
             "languages": lambda: texts.language_mix(material, mix),
             "near duplicates": lambda: duplicates.near(material, seed),
         }
@@ -134,7 +135,7 @@ def _findings(checks: dict[str, Check], skipped: dict[str, str], listener: Liste
         listener(Progress("check", number, len(checks), unit="checks", note=name))
         try:
             findings += run()
-        except MissingExtraError as error:
+        except (MissingExtraError, CapabilityError) as error:
             skipped[name] = error.finding
     listener(Progress("check", len(checks), len(checks), unit="checks"))
     return findings

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,11 +14,30 @@ from penjing.data.check.report import MAX_EXAMPLES, Example, Finding, Material, 
 from penjing.data.language import LanguageMix, script_of
 
 _LENGTH_SAMPLE = 20_000
+# What a tokenizer with a large vocabulary splits in some seconds.
+_TOKENIZED_CHARS = 1_000_000
 _DEFAULT_TOKENS = 256
 # A Han character is about one token of a multilingual vocabulary; four Latin letters are.
 _CHARS_PER_TOKEN = {"zh": 1.0, "mixed": 2.0}
 _MOJIBAKE = re.compile("Ã[\\x80-\\xbf]|Â[\\x80-\\xbf]|â€|ï¼|锟斤拷|\ufffd")
 _TAG = re.compile(r"<(?:br|p|div|span|a|b|i|img|table|td|tr|li|ul)\b[^>]*>", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ModelTokens:
+    """The model whose tokens lengths are counted in.
+
+    Args:
+        name: as the user would write it.
+        settings: its tokenizer and how much it reads; None: the model would fit, but is not on this machine.
+    """
+
+    name: str
+    settings: TextSettings | None = None
+
+
+# Language of the texts → whose tokens to count; None where no model comes into question.
+TokensOf = Callable[[str], ModelTokens | None]
 
 
 def missing(material: Material) -> Iterator[Finding]:
@@ -95,33 +115,42 @@ def _is_control(character: str) -> bool:
     )
 
 
-def lengths(material: Material, settings: TextSettings | None, mix: LanguageMix) -> Iterator[Finding]:
-    """Texts longer than the model reads, counted in tokens where a tokenizer is given, else estimated."""
+def lengths(material: Material, tokens_of: TokensOf | None, mix: LanguageMix) -> Iterator[Finding]:
+    """Texts longer than the model reads, counted in tokens where its tokenizer is at hand, else estimated."""
     rows, roles = material.table.rows, material.inference.roles
-    step = max(1, -(-len(rows) // _LENGTH_SAMPLE))
-    places = list(range(0, len(rows), step))
     # Each text of a pair is read by itself, up to the limit: the longer one counts.
-    columns = [
-        [str(rows[i].get(name) or "") for i in places] for name in (roles.text, roles.text_pair) if name is not None
-    ]
+    names = [name for name in (roles.text, roles.text_pair) if name is not None]
+    columns = [[str(row.get(name) or "") for row in rows] for name in names]
+    model = None if tokens_of is None else tokens_of(mix.language)
+    settings = None if model is None else model.settings
+    step = max(1, -(-len(rows) // _LENGTH_SAMPLE))
+    if settings is not None:
+        step = max(step, -(-sum(len(text) for texts in columns for text in texts) // _TOKENIZED_CHARS))
+    places = list(range(0, len(rows), step))
+    columns = [[texts[i] for i in places] for texts in columns]
+    what_to_do = "nothing"
     if settings is None:
         sizes = np.max([[len(text) for text in texts] for texts in columns], axis=0)
         limit = int(_DEFAULT_TOKENS * _CHARS_PER_TOKEN.get(mix.language, 4.0))
-        unit, basis = "characters", f"about {_DEFAULT_TOKENS} tokens, estimated without a tokenizer"
+        unit, counted, basis = "characters", "characters", f"about {_DEFAULT_TOKENS} tokens, estimated"
+        if model is not None:
+            what_to_do = f"to have tokens counted, get a model (penjing models get {model.name}) or name one (--model)"
     else:
+        assert model is not None, "settings are a model's"
         sizes = np.max(
             [_token_counts([settings.prefix + text for text in texts], settings) for texts in columns], axis=0
         )
-        limit, unit, basis = settings.max_length, "tokens", "the model's limit"
+        limit, unit, counted = settings.max_length, "tokens", f"tokens of {model.name}"
+        basis = f"what {model.name} is to read"
     over = np.flatnonzero(sizes > limit)
     median, high = np.percentile(sizes, [50, 95])
     yield Finding(
         "text-length",
         "info",
-        f"texts have {median:,.0f} {unit} (median), 95% at most {high:,.0f}, the longest {sizes.max():,}",
+        f"texts have {median:,.0f} {counted} (median), 95% at most {high:,.0f}, the longest {sizes.max():,}",
         0,
         0.0,
-        "nothing",
+        what_to_do,
     )
     if len(over):
         longest = over[np.argsort(-sizes[over])][:MAX_EXAMPLES]
@@ -143,7 +172,7 @@ def _token_counts(texts: list[str], settings: TextSettings) -> np.ndarray:
     tokenizer = Tokenizer.from_file(str(settings.tokenizer_file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    counts = [len(e.ids) for i in range(0, len(texts), 512) for e in tokenizer.encode_batch(texts[i : i + 512])]
+    counts = [len(e.ids) for i in range(0, len(texts), 512) for e in tokenizer.encode_batch_fast(texts[i : i + 512])]
     return np.array(counts)
 
 
