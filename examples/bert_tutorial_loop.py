@@ -111,6 +111,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="use only so many training rows (and a third as many test rows)")
     parser.add_argument("--epochs", type=int, default=Settings.epochs)
     arguments = parser.parse_args()
+    if not (arguments.data / "train.csv").is_file():
+        parser.error(f"no train.csv in {arguments.data}; give a folder with train.csv and test.csv as --data")
 
     begun = time.perf_counter()
     examples, test = read(arguments.data / "train.csv"), read(arguments.data / "test.csv")

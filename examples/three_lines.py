@@ -39,6 +39,8 @@ def main() -> None:
     parser.add_argument("--model", default="minilm-l6-en", help="catalog name, directory, hub id, or auto")
     parser.add_argument("--rows", type=int, help="use only so many training rows (and a third as many test rows)")
     arguments = parser.parse_args()
+    if not (arguments.data / "train.csv").is_file():
+        parser.error(f"no train.csv in {arguments.data}; give a folder with train.csv and test.csv as --data")
 
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:

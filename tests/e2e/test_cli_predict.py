@@ -96,6 +96,19 @@ def test_delimited_rows_of_standard_input(artifacts, capsys, monkeypatch):
         assert words.lower() in capsys.readouterr().err.lower()
 
 
+def test_what_looks_like_a_mistake_is_said(artifacts, tmp_path, capsys, monkeypatch):
+    artifact, data = str(artifacts["text-classification"]), tmp_path / "rows.csv"
+    data.write_text("date\n2024-01-05\n")
+    assert main(["predict", artifact, str(data)]) == 0
+    assert "column 'date' is read as the text, because it is the only one" in capsys.readouterr().err
+    assert main(["predict", artifact, str(data), "--text", "date"]) == 0
+    assert "only one" not in capsys.readouterr().err
+    for text, headed in (("text\nWhere is it?\n", True), ("id,text\n1,a\n", True), ("Where is the text?\n", False)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        assert main(["predict", artifact, "-", "--lang", "zh"]) == 0
+        assert ("若它是表头，请加 --stdin-format csv" in capsys.readouterr().err) == headed
+
+
 def test_a_column_that_is_missing(artifacts, tmp_path, capsys):
     data = tmp_path / "rows.csv"
     data.write_text("id,review\n1,good\n2,bad\n")

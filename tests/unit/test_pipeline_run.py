@@ -210,7 +210,7 @@ def test_an_occupied_directory_is_refused_before_the_source_is_read(tmp_path, ov
     for occupied, said in (("finished", "a finished run"), ("files", "files that are not a run")):
         (tmp_path / occupied).mkdir()
         (tmp_path / occupied / (MANIFEST if occupied == "finished" else "notes.txt")).write_text("{}")
-        with pytest.raises(ArtifactError, match=f"already holds {said}"):
+        with pytest.raises(ArtifactError, match=f"holds {said}"):
             train(tmp_path / "no-such-source.csv", out=tmp_path / occupied, overrides=overrides)
     (tmp_path / "x.partial").mkdir()
     (tmp_path / "x.partial" / "notes.txt").write_text("mine")

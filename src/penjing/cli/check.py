@@ -40,9 +40,8 @@ def _show(console: Console, found: CheckReport) -> None:
         console.line(console.tell(sentence))
     console.line()
     for finding in found.findings:
-        console.line(
-            f"{_MARKS[finding.severity]} {console.tell(finding.message)} ({finding.count:,}, {finding.share:.1%})"
-        )
+        counted = f" ({finding.count:,}, {finding.share:.1%})" if finding.count else ""
+        console.line(f"{_MARKS[finding.severity]} {console.tell(finding.message)}{counted}")
         for example in finding.examples:
             detail = example.detail if finding.code in _QUOTING else console.tell(example.detail)
             console.line(f"    {example.row_id}: {detail}")

@@ -67,7 +67,8 @@ def _rows(args: argparse.Namespace, predictor: Predictor, console: Console) -> R
         return predict_rows.given(args.input, roles)
     settings = recipe_of(predictor.artifact).stage("data")
     if args.data == "-":
-        return predict_rows.of_stdin(sys.stdin.buffer, args.stdin_format, roles, args.text, settings.limits)
+        stream, limits = sys.stdin.buffer, settings.limits
+        return predict_rows.of_stdin(stream, args.stdin_format, roles, args.text, limits, console.listen)
     return predict_rows.of_source(args.data, settings, roles, args.text, console.listen)
 
 

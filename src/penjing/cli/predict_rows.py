@@ -11,7 +11,7 @@ from itertools import chain
 from typing import IO, Any
 
 from penjing.core.errors import DataError
-from penjing.core.events import Listener
+from penjing.core.events import Listener, Notice
 from penjing.core.task import Roles
 from penjing.data.config import ColumnsConfig, DataConfig, LimitsConfig
 from penjing.data.delimited import delimited_lines
@@ -20,6 +20,7 @@ from penjing.pipeline.labelled import rename
 
 MAX_LINE_BYTES = 16_000_000
 _REMEMBERED = 20_000  # more than a predictor reads ahead
+_FIELD_ENDS = re.compile(r"[,;|\t]")
 _POSITION = re.compile(r"inputs\[(\d+)\]")
 
 Row = dict[str, Any]
@@ -96,7 +97,7 @@ def of_source(source: str, settings: DataConfig, roles: Roles, text: str | None,
         config = DataConfig.of(source, settings).model_copy(update={"columns": columns})
         tables = stream_rows(source, config, listener=listener)
         pairs = ((row_id, row) for table in tables for row_id, row in zip(table.row_ids, table.rows, strict=True))
-        return _checked(pairs, roles, text, source)
+        return _checked(pairs, roles, text, source, listener)
     except DataError as error:
         if " " in source and error.what == "no such file":
             raise DataError(
@@ -105,17 +106,28 @@ def of_source(source: str, settings: DataConfig, roles: Roles, text: str | None,
         raise
 
 
-def of_stdin(stream: IO[bytes], form: str, roles: Roles, text: str | None, limits: LimitsConfig) -> Rows:
+def of_stdin(
+    stream: IO[bytes], form: str, roles: Roles, text: str | None, limits: LimitsConfig, listener: Listener
+) -> Rows:
     """Lines of standard input: a text each, a JSON object each, or fields under a header.
+
+    Args:
+        stream: standard input.
+        form: "lines", "jsonl" or "csv".
+        roles: the columns the artifact reads.
+        text: the column with the text, where it is called otherwise.
+        limits: bounds of CSV.
+        listener: told of what looks like a mistake.
 
     Raises:
         DataError: a line is too long, not UTF-8, no JSON object, or has not as many fields as the header.
     """
     if form == "jsonl":
-        return _checked(_objects(stream), roles, text, "standard input")
+        return _checked(_objects(stream), roles, text, "standard input", listener)
     if form == "csv":
         found = delimited_lines((line for _, line in _whole_lines(stream)), "standard input", limits)
-        return _checked(((f"standard input:{n}", row) for n, row in found), roles, text, "standard input")
+        pairs = ((f"standard input:{n}", row) for n, row in found)
+        return _checked(pairs, roles, text, "standard input", listener)
     names = text_columns(roles)
     if len(names) != 1:
         raise DataError(
@@ -123,7 +135,16 @@ def of_stdin(stream: IO[bytes], form: str, roles: Roles, text: str | None, limit
             where="standard input",
             next_step="give JSON objects or CSV: --stdin-format jsonl, --stdin-format csv",
         )
-    return Rows((place, {names[0]: line}) for place, line in _lines(stream))
+    return Rows((place, {names[0]: line}) for place, line in _unheaded(_lines(stream), text or names[0], listener))
+
+
+def _unheaded(lines: Iterator[tuple[str, str]], name: str, listener: Listener) -> Iterator[tuple[str, str]]:
+    """The lines; it is said where the first one looks like a header."""
+    for number, (place, line) in enumerate(lines):
+        if not number and name in _FIELD_ENDS.split(line):
+            said = f"the first line has the column's name, {name!r}, and is predicted like the others"
+            listener(Notice("predict", f"{said}; if it is a header, give --stdin-format csv", "warning"))
+        yield place, line
 
 
 def text_columns(roles: Roles) -> list[str]:
@@ -164,7 +185,7 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number; write null where a value is not known")
 
 
-def _checked(pairs: Iterator[tuple[str, Row]], roles: Roles, text: str | None, where: str) -> Rows:
+def _checked(pairs: Iterator[tuple[str, Row]], roles: Roles, text: str | None, where: str, listener: Listener) -> Rows:
     """Rows under the artifact's column names; the first row must have them all."""
     first = next(pairs, None)
     if first is None:
@@ -172,7 +193,9 @@ def _checked(pairs: Iterator[tuple[str, Row]], roles: Roles, text: str | None, w
     names = text_columns(roles)
     columns = list(first[1])
     if text is None and len(names) == 1 and names[0] not in columns and len(columns) == 1:
-        text = columns[0]  # a file of one column leaves no doubt
+        text = columns[0]  # whatever its name, there is no other
+        said = f"column {text!r} is read as the text, because it is the only one"
+        listener(Notice("predict", f"{said}; --text says so without this notice", "warning"))
     renamed = {text: names[0]} if text is not None and names else {}
     missing = [name for name in (*names, *roles.features) if name not in columns and name not in renamed.values()]
     if text is not None and text not in columns:

@@ -30,7 +30,27 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"{1} 正是用这些数据训练的，其中大部分它已经见过，结果会偏高；请给出两个模型都没见过的数据",
     ),
     # how the data was understood
+    (r"{…}: read as {…}, comma-separated, first row is the header", r"{1}：按 {2} 读取，逗号分隔，首行为表头"),
+    (r"{…}: read as {…}, comma-separated, no header", r"{1}：按 {2} 读取，逗号分隔，无表头"),
+    (r"{…}: read as {…}, tab-separated, first row is the header", r"{1}：按 {2} 读取，制表符分隔，首行为表头"),
+    (r"{…}: read as {…}, tab-separated, no header", r"{1}：按 {2} 读取，制表符分隔，无表头"),
+    (
+        r"{…}: read as {…}, fields separated by {…}, first row is the header",
+        r"{1}：按 {2} 读取，以 {3} 分隔，首行为表头",
+    ),
+    (r"{…}: read as {…}, fields separated by {…}, no header", r"{1}：按 {2} 读取，以 {3} 分隔，无表头"),
+    (r"{…}: read as {…}, one field a line, first row is the header", r"{1}：按 {2} 读取，每行一个字段，首行为表头"),
+    (r"{…}: read as {…}, one field a line, no header", r"{1}：按 {2} 读取，每行一个字段，无表头"),
     (r"{…}: read as {…}", r"{1}：按 {2} 读取"),
+    (
+        r"column {…} is read as the text, because it is the only one; --text says so without this notice",
+        r"{1} 列是唯一的一列，因此按文本读取；用 --text 指定即不再提示",
+    ),
+    (
+        r"the first line has the column's name, {…}, and is predicted like the others; if it is a header, give "
+        r"--stdin-format csv",
+        r"第一行含有列名 {1}，也和其他行一样作了预测；若它是表头，请加 --stdin-format csv",
+    ),
     (r"text: column {…} \({N} characters on average\)", r"文本：{1} 列（平均 {2} 个字符）"),
     (r"second text: column {…} \({N} characters on average\)", r"第二文本：{1} 列（平均 {2} 个字符）"),
     (r"spans: column {…}", r"片段：{1} 列"),

@@ -148,7 +148,7 @@ def _missing(path: Path) -> DataError:
     siblings = [p.name for p in path.parent.iterdir()][:10_000] if path.parent.is_dir() else []
     # Names are compared without their ending: any two that end in .csv would look alike.
     named = {Path(name).stem: name for name in siblings}
-    if str(path) == path.name:
+    if str(path) == path.name and not path.suffix:  # a demo's name has no ending
         named |= {name: name for name in demo_names()}
     near = named.get(closest(path.stem, named, cutoff=0.65) or "")
     return DataError(

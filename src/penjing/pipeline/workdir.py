@@ -197,12 +197,12 @@ def refuse_occupied(out: Path, *, overwrite: bool) -> None:
     if above is not None and not above.is_dir():
         raise ArtifactError("is a file, so nothing can be made in it", where=str(above), next_step="give another --out")
     occupied = out.exists() and not _is_empty(out)
-    if occupied and not overwrite:
-        holds = "a finished run" if (out / MANIFEST).is_file() else "files that are not a run of penjing"
+    finished = (out / MANIFEST).is_file()
+    if occupied and finished and not overwrite:
         raise ArtifactError(
-            f"already holds {holds}", where=str(out), next_step="give another --out, or --overwrite to replace it"
+            "already holds a finished run", where=str(out), next_step="give another --out, or --overwrite to replace it"
         )
-    if occupied and not (out / MANIFEST).is_file():
+    if occupied and not finished:
         raise ArtifactError(
             "holds files that are not a run of penjing, which are never deleted",
             where=str(out),

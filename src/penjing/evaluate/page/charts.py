@@ -86,12 +86,15 @@ class Line:
     last_value: float
 
 
-def line(points: Sequence[tuple[float, float | None]], low: float | None = None, most: int = 300) -> Line | None:
+def line(
+    points: Sequence[tuple[float, float | None]], low: float | None = None, high: float | None = None, most: int = 300
+) -> Line | None:
     """A line through points in order; None when there are fewer than two.
 
     Args:
         points: (x, value); points without a value are skipped.
         low: the scale never starts below this.
+        high: nor ends above this.
         most: points drawn; beyond it, means of neighbours are drawn.
     """
     known = [(x, y) for x, y in points if y is not None]
@@ -101,7 +104,7 @@ def line(points: Sequence[tuple[float, float | None]], low: float | None = None,
     if size > 1:
         blocks = [known[i : i + size] for i in range(0, len(known), size)]
         known = [(block[-1][0], sum(y for _, y in block) / len(block)) for block in blocks]
-    axis = axis_of([y for _, y in known], low=low)
+    axis = axis_of([y for _, y in known], low, high)
     first, last = known[0][0], known[-1][0]
     span = (last - first) or 1.0
     placed = [(round(100 * (x - first) / span, 2), round(100 - axis.at(y), 2)) for x, y in known]

@@ -276,7 +276,7 @@ def curves(report: Report, words: Words) -> list[Curve]:
     found = []
     for name, title, share in wanted:
         points: Sequence[tuple[float, float | None]] = [(p.step, getattr(p, name)) for p in report.curves]
-        line = charts.line(points, low=None if name == "valid" else 0.0)
+        line = charts.line(points, low=None if name == "valid" else 0.0, high=1.0 if share else None)
         if line:
             ticks = [(round(100 - line.axis.at(v), 2), _tick(v, share)) for v in line.axis.ticks(4)]
             found.append(Curve(title, line, ticks, metric(line.last_value, share)))
