@@ -256,7 +256,7 @@ def test_speed_ratios(modules: dict[str, ModuleType]) -> None:
         speed.TUTORIAL: turns(5.0, 4.0, 10.0),
     }
     figures, _, notes = speed.summary(measured)
-    assert [figure.value for figure in figures] == pytest.approx([2.0, 4.0, 20.0, 2.4])
+    assert [figure.value for figure in figures] == pytest.approx([2.0, 4.5, 25.0, 2.4])
     assert "epochs 4" in notes[0] and "8.0 s, after its last 3.5 s" in notes[1]
     assert figures[0].reached
 
