@@ -74,6 +74,7 @@ CHINESE: tuple[tuple[str, str], ...] = (
         r"^metric, as a run quotes it: share of (\d+) intervals that held$",
         r"指标（run 自己的报价）：\1 个区间中兑现的比例",
     ),
+    (r"^slowest quote, s$", "最慢的一次报价，秒"),
     (r"^slowest of (\d+) quotes, model chosen too, s$", r"\1 次报价（含选择模型）中最慢的一次，秒"),
 )
 
