@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 import penjing
+from penjing.core.events import Notice, ignore
 from penjing.models import catalog
 
 ENGLISH = [f"the parcel number {i} came late and the box was wet" for i in range(40)]
@@ -25,10 +26,10 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache" / "models"
 
 
-def length_of(tmp_path, texts, **overrides):
+def length_of(tmp_path, texts, listener=ignore, **overrides):
     path = tmp_path / "a.jsonl"
     path.write_text("".join(json.dumps({"text": t, "label": i % 2}) + "\n" for i, t in enumerate(texts)), "utf-8")
-    return penjing.check(str(path), overrides=overrides).find("text-length")
+    return penjing.check(str(path), overrides=overrides, listener=listener).find("text-length")
 
 
 def put(model, entry):
@@ -61,11 +62,14 @@ def test_without_a_model_characters_are_counted_and_the_way_to_tokens_is_said(tm
     assert length_of(tmp_path, ENGLISH, model="scratch").what_to_do == "nothing"
 
 
-def test_damaged_files_stop_no_check(tmp_path, cache, tiny_pretrained):
+def test_damaged_files_stop_no_check_but_are_named(tmp_path, cache, tiny_pretrained):
     put(tiny_pretrained, cache / "minilm-l6-en-hub")
     config = cache / "minilm-l6-en-hub" / "config.json"
     config.write_bytes(b"x" * config.stat().st_size)
-    assert "characters (median)" in length_of(tmp_path, ENGLISH).message
+    heard = []
+    assert "characters (median)" in length_of(tmp_path, ENGLISH, heard.append).message
+    warned = [event.text for event in heard if isinstance(event, Notice) and event.level == "warning"]
+    assert len(warned) == 1 and warned[0].startswith("minilm-l6-en is left out: ")
 
 
 def test_a_model_that_is_named_is_counted_in(tmp_path, tiny_pretrained):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penjing.core.errors import PenjingError
-from penjing.core.events import Listener, ignore
+from penjing.core.events import Listener, Notice, ignore
 from penjing.core.recipe import Recipe
 from penjing.core.task import TextSettings
 from penjing.data.check import ModelTokens, TokensOf
@@ -35,10 +35,10 @@ def tokens_of(recipe: Recipe, listener: Listener = ignore) -> TokensOf | None:
     if recipe.model != "auto":
         named = _tokens(recipe, resolve(recipe.model, listener=listener))
         return lambda language: named
-    return lambda language: _likely(recipe, language)
+    return lambda language: _likely(recipe, language, listener)
 
 
-def _likely(recipe: Recipe, language: str) -> ModelTokens | None:
+def _likely(recipe: Recipe, language: str, listener: Listener) -> ModelTokens | None:
     candidates = recipe.stage("select").candidates
     fitting = [
         row
@@ -48,8 +48,8 @@ def _likely(recipe: Recipe, language: str) -> ModelTokens | None:
     for row in (row for row in fitting if row.cached):
         try:
             return _tokens(recipe, resolve(row.name, offline=True))
-        except PenjingError:  # damaged files: a check of the data has other things to say
-            continue
+        except PenjingError as error:  # damaged files end no check of the data
+            listener(Notice("check", f"{row.name} is left out: {error.finding}", "warning"))
     return ModelTokens(fitting[0].name) if fitting else None
 
 
