@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from penjing.core.errors import RecipeError
 
-FormatKind = Literal["auto", "csv", "jsonl", "json", "parquet", "excel", "folder", "lines"]
+FormatKind = Literal["auto", "csv", "jsonl", "json", "parquet", "excel", "folder", "lines", "conll"]
 _PASSWORD_IN_URL = re.compile(r"^[a-z][a-z0-9+]*://[^/@:]*:(?!\$\{\w+\}@)[^@]+@", re.IGNORECASE)
 _PASSWORD_IN_QUERY = re.compile(r"^[a-z][a-z0-9+]*://.*[?&;](password|passwd|pwd)=(?!\$\{\w+\}(&|;|$))", re.IGNORECASE)
 
@@ -19,7 +19,9 @@ class FormatConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: FormatKind = Field("auto", description="File format; csv covers every delimited text.")
+    kind: FormatKind = Field(
+        "auto", description="File format; csv covers every delimited text, conll a token and its tag a line."
+    )
     encoding: str | None = Field(None, description="Text encoding (utf-8, gb18030, latin-1, ...).")
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="One character between fields.")
     quoted: bool | None = Field(None, description='Whether double quotes enclose fields ("a, b").')
@@ -47,7 +49,9 @@ class ColumnsConfig(BaseModel):
     text: str | None = Field(None, description="The text, or the first text of a pair.")
     text_pair: str | None = Field(None, description="The second text of a pair.")
     label: str | None = Field(None, description="What is to be predicted.")
-    spans: str | None = Field(None, description='JSON list of {"start", "end", "label"} (token classification).')
+    spans: str | None = Field(
+        None, description='List of {"start", "end", "label"} or [start, end, label] (token classification).'
+    )
     features: tuple[str, ...] | None = Field(None, description="Feature columns of tabular tasks.")
     group: str | None = Field(
         None, description="Rows of one group stay in one split, unless split by time or as given."

@@ -39,12 +39,19 @@ def read_hub(identifier: str, limits: LimitsConfig) -> Iterator[tuple[str, dict[
     for split, rows in loaded.items():
         features = rows.features or {}
         named = {column: f for column, f in features.items() if isinstance(f, datasets.ClassLabel)}
+        tagged = {
+            column: f.feature
+            for column, f in features.items()
+            if isinstance(getattr(f, "feature", None), datasets.ClassLabel)
+        }
         for number, raw in enumerate(_fetched(rows, identifier), start=1):
             row = {column: plain_value(value) for column, value in raw.items()}
             for column, feature in named.items():
                 # The hub writes -1 where a label is withheld.
                 index = row[column]
                 row[column] = feature.int2str(index) if index is not None and index >= 0 else None
+            for column, feature in tagged.items():
+                row[column] = [feature.int2str(index) for index in row[column] or []]
             row.setdefault("split", _part(split))
             yield f"{split}:{number}", check_row(row, f"hub:{identifier}, {split} row {number}", limits)
 

@@ -21,6 +21,12 @@ _CHINESE_DATE = re.compile(r"(\d{4})年(\d{1,2})月(\d{1,2})日")
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}")
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _MAX_PARSED_CHARS = 200_000
+# Part of a span → what annotation tools call it.
+_SPAN_KEYS = {
+    "start": ("start", "start_offset", "begin"),
+    "end": ("end", "end_offset"),
+    "label": ("label", "labels", "tag", "type", "entity_group", "entity"),
+}
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,10 @@ def parse_time(value: Any) -> float | None:
 
 
 def parse_spans(value: Any) -> list[dict[str, Any]] | None:
-    """Labelled spans from a list of objects or its JSON text; None where it is something else."""
+    """Labelled spans from a list or its JSON text, as annotation tools write them; None where it is something else.
+
+    A span is an object with where it starts, where it ends (exclusive) and its label, or a list of the three.
+    """
     if isinstance(value, str):
         if not value.lstrip().startswith("[") or len(value) > _MAX_PARSED_CHARS:
             return None
@@ -156,12 +165,23 @@ def parse_spans(value: Any) -> list[dict[str, Any]] | None:
             return None
     if not isinstance(value, list):
         return None
-    for span in value:
-        if not isinstance(span, dict) or not {"start", "end", "label"} <= span.keys():
-            return None
-        if not all(isinstance(span[key], int) and not isinstance(span[key], bool) for key in ("start", "end")):
-            return None
-    return value
+    spans = [_span(item) for item in value]
+    return None if None in spans else spans  # type: ignore[return-value]
+
+
+def _span(item: Any) -> dict[str, Any] | None:
+    if isinstance(item, list | tuple) and len(item) == len(_SPAN_KEYS):
+        found = dict(zip(_SPAN_KEYS, item, strict=True))
+    elif isinstance(item, dict):
+        found = {part: item[name] for part, names in _SPAN_KEYS.items() for name in reversed(names) if name in item}
+    else:
+        return None
+    if isinstance(found.get("label"), list) and len(found["label"]) == 1:
+        found["label"] = found["label"][0]
+    if found.keys() < _SPAN_KEYS.keys() or isinstance(found["label"], list | dict):
+        return None
+    whole = all(isinstance(found[part], int) and not isinstance(found[part], bool) for part in ("start", "end"))
+    return found if whole else None
 
 
 def _hashable(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,19 @@ from penjing.core.errors import DataError, closest
 from penjing.core.events import Listener, Notice, Progress, ignore
 from penjing.core.task import Table
 from penjing.data.config import DataConfig
+from penjing.data.conll import SUFFIXES, looks_tagged, read_conll
 from penjing.data.database import is_database_url, read_database
 from penjing.data.delimited import inspect_delimited, read_delimited
 from penjing.data.encoding import detect_encoding
 from penjing.data.folder import read_folder
 from penjing.data.jsonfile import read_json_array, read_json_object, read_jsonl, sniff_json
+from penjing.data.tags import with_spans
 
 CHUNK = 1_024
 _PARQUET = (".parquet", ".pq")
 _EXCEL = (".xlsx", ".xlsm")
 _JSON = (".json", ".jsonl", ".ndjson")
+_PERHAPS_TAGGED = (".txt", ".tsv", "")
 _OTHER_BINARY = {".xls": "save it as .xlsx", ".zip": "unpack it", ".7z": "unpack it", ".rar": "unpack it"}
 
 Records = Iterator[tuple[Any, dict[str, Any]]]
@@ -103,11 +106,16 @@ def read_table(config: DataConfig, listener: Listener = ignore, source: str | No
 
 
 def open_source(source: str, config: DataConfig, listener: Listener = ignore) -> Opened:
-    """Recognise a source and say how it will be read.
+    """Recognise a source and say how it will be read; lists of tokens and their tags become a text and its spans.
 
     Raises:
         DataError: it does not exist, or its format is not read.
     """
+    opened = _opened(source, config, listener)
+    return replace(opened, records=with_spans(opened.records, opened.name))
+
+
+def _opened(source: str, config: DataConfig, listener: Listener) -> Opened:
     if source.startswith("hub:"):
         from penjing.data.hub import read_hub
 
@@ -181,10 +189,15 @@ def _open_file(path: Path, config: DataConfig) -> Opened:
 
 def _open_text(path: Path, config: DataConfig) -> Opened:
     form, limits = config.format, config.limits
+    plain = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
+    described = form.kind != "auto" or form.delimiter is not None or form.header is not None
+    if form.kind == "conll" or (not described and plain in (*SUFFIXES, *_PERHAPS_TAGGED)):
+        encoding = form.encoding or detect_encoding(path)
+        if plain not in _PERHAPS_TAGGED or form.kind == "conll" or looks_tagged(path, encoding, limits):
+            return Opened(path.name, f"tagged tokens (CoNLL), {encoding}", read_conll(path, encoding, limits))
     if form.kind not in {"csv", "lines"}:
         encoding = form.encoding or detect_encoding(path)
         shape = sniff_json(path, encoding, limits)
-        plain = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
         if (
             form.kind == "jsonl"
             or (shape == "object" and plain in _JSON[1:])
