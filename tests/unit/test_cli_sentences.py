@@ -6,7 +6,8 @@ import re
 import pytest
 
 from penjing.cli.entry import main
-from penjing.cli.sentences_zh import SENTENCES, in_chinese
+from penjing.cli.zh import compiled, in_chinese
+from penjing.cli.zh.notices import SENTENCES
 from penjing.core.events import Notice
 from penjing.data.check import ModelTokens, check, check_source
 from penjing.data.config import ColumnsConfig, DataConfig
@@ -78,7 +79,7 @@ def test_the_terminal_speaks_chinese_and_quotes_as_it_is(tmp_path, capsys):
 
 @pytest.mark.parametrize(("pattern", "template"), SENTENCES)
 def test_templates_use_what_their_pattern_finds(pattern, template):
-    groups = re.compile(pattern.replace("{N}", "(1)").replace("{…}", "(.+)")).groups
+    groups = compiled(pattern).groups
     used = {int(number) for number in re.findall(r"\{(\d)\}", template)}
     assert used <= set(range(1, groups + 1))
     assert len(used) == groups  # nothing that was said is left out

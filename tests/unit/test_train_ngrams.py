@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from sklearn.svm import LinearSVC
 from unit_training import make_model, split, train_tiny
 
-from penjing.cli.sentences_zh import in_chinese
+from penjing.cli.zh import in_chinese
 from penjing.core.events import Notice
 from penjing.core.task import Table
 from penjing.export.onnx import check_parity, export_onnx, trace_onnx

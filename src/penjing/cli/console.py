@@ -30,7 +30,9 @@ class Console:
         self.quiet = quiet
         self.language = language
         self.watcher: Lines | LiveBars = (
-            LiveBars(sys.stderr) if sys.stderr.isatty() and not quiet else Lines(sys.stderr, quiet=quiet)
+            LiveBars(sys.stderr, language)
+            if sys.stderr.isatty() and not quiet
+            else Lines(sys.stderr, quiet=quiet, language=language)
         )
 
     def __enter__(self) -> Self:
@@ -51,7 +53,7 @@ class Console:
         """An English sentence of the work below, in the user's language where it is known there."""
         if self.language != "zh":
             return sentence
-        from penjing.cli.sentences_zh import in_chinese
+        from penjing.cli.zh import in_chinese
 
         return in_chinese(sentence)
 

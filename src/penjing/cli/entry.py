@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         failure = explain(error, place=place)
         if failure is None:
             raise
-        tell(failure, as_json="--json" in arguments)
+        tell(failure, as_json="--json" in arguments, language=language_of(arguments))
         return failure.exit_code
 
 

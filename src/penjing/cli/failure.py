@@ -69,8 +69,14 @@ def explain(error: BaseException, *, place: str | None = None) -> Failure | None
     return None
 
 
-def tell(failure: Failure, *, as_json: bool) -> None:
-    """Print a failure: JSON on standard output, else one line on standard error."""
+def tell(failure: Failure, *, as_json: bool, language: str = "en") -> None:
+    """Print a failure: JSON on standard output, which is English, else one line on standard error.
+
+    Args:
+        failure: from `explain`.
+        as_json: whether the command line asked for JSON.
+        language: of the line, en or zh.
+    """
     if not failure.message:
         return
     if as_json:
@@ -78,7 +84,13 @@ def tell(failure: Failure, *, as_json: bool) -> None:
         return
     from penjing.cli.terminal import printable
 
-    print(f"error: {printable(failure.message)}", file=sys.stderr)  # noqa: T201
+    line = f"error: {failure.message}"
+    if language == "zh":
+        from penjing.cli.zh import error_in_chinese
+
+        pieces = {name: failure.document[name] for name in ("what", "where", "expected", "next_step")}
+        line = f"错误：{error_in_chinese(**pieces)}"
+    print(printable(line), file=sys.stderr)  # noqa: T201
 
 
 def _failure(error: PenjingError, name: str, code: int) -> Failure:

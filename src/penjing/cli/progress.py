@@ -23,9 +23,10 @@ def figures(values: Mapping[str, float]) -> str:
     return "  ".join(f"{_NAMES.get(name, name.replace('_', ' '))} {value:.3g}" for name, value in values.items())
 
 
-def notice_line(notice: Notice) -> str:
-    """A notice as "train: resumed at step 40 of 200"."""
-    return printable(f"{notice.stage}: {'warning: ' if notice.level == 'warning' else ''}{notice.text}")
+def notice_line(notice: Notice, language: str = "en") -> str:
+    """A notice as "train: resumed at step 40 of 200"; the text is in the language already."""
+    mark = ("警告：" if language == "zh" else "warning: ") if notice.level == "warning" else ""
+    return printable(f"{notice.stage}: {mark}{notice.text}")
 
 
 @dataclass
@@ -62,10 +63,12 @@ class Lines:
     Args:
         stream: where to.
         quiet: warnings only.
+        language: of the notices, en or zh.
     """
 
-    def __init__(self, stream: TextIO, *, quiet: bool) -> None:
+    def __init__(self, stream: TextIO, *, quiet: bool, language: str = "en") -> None:
         self.stream = stream
+        self.language = language
         self.quiet = quiet
         self.stages: dict[str, _Stage] = {}
 
@@ -73,7 +76,7 @@ class Lines:
         """Show one event."""
         if isinstance(event, Notice):
             if event.level == "warning" or not self.quiet:
-                self._write(notice_line(event))
+                self._write(notice_line(event, self.language))
         elif not self.quiet:
             self._progress(event)
 
@@ -108,10 +111,12 @@ class LiveBars:
 
     Args:
         stream: the terminal.
+        language: of the notices, en or zh.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, language: str = "en") -> None:
         self.stream = stream
+        self.language = language
         self.bars: Bars | None = None
         self.tasks: dict[str, TaskID] = {}
         self.stages: dict[str, _Stage] = {}
@@ -122,7 +127,8 @@ class LiveBars:
 
         bars = self._started()
         if isinstance(event, Notice):
-            bars.console.print(Text(notice_line(event), style="yellow" if event.level == "warning" else "dim"))
+            style = "yellow" if event.level == "warning" else "dim"
+            bars.console.print(Text(notice_line(event, self.language), style=style))
             return
         if event.stage not in self.tasks:
             self.tasks[event.stage] = bars.add_task(event.stage, total=event.total, detail="", amount="")

@@ -1,18 +1,7 @@
-"""Notices and what `check` finds, in Chinese: patterns over the English sentences. What no pattern fits stays English.
-
-The work below the command line speaks one language, so that logs and JSON are the same everywhere; the terminal
-translates. A test holds that everything the usual commands say has its pattern.
-"""
+"""Notices and what `check` finds. A test holds that everything the usual commands say has its pattern."""
 
 from __future__ import annotations
 
-import re
-from functools import cache
-
-_N = r"([\d,]+)"
-_ALL = r"(.+)"
-
-# English pattern → Chinese; {N} stands for a number, {…} for anything.
 SENTENCES: tuple[tuple[str, str], ...] = (
     # evaluation
     (
@@ -41,6 +30,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"{…}: read as {…}, fields separated by {…}, no header", r"{1}：按 {2} 读取，以 {3} 分隔，无表头"),
     (r"{…}: read as {…}, one field a line, first row is the header", r"{1}：按 {2} 读取，每行一个字段，首行为表头"),
     (r"{…}: read as {…}, one field a line, no header", r"{1}：按 {2} 读取，每行一个字段，无表头"),
+    (r"columns {…} and {…} are read as 'text' and 'spans'", r"{1} 和 {2} 两列按文本及其片段读取"),
     (r"{…}: read as {…}", r"{1}：按 {2} 读取"),
     (
         r"column {…} is read as the text, because it is the only one; --text says so without this notice",
@@ -159,11 +149,43 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"converting {…}, once", r"正在转换 {1}，仅此一次"),
     (r"another process is fetching {…}; waiting for it", r"另一个进程正在获取 {1}；等待其完成"),
     (r"another machine: {…} instead of {…}", r"不是同一台机器：现为 {1}，当时为 {2}"),
-    (r"no quote before this run: {…}", r"本次运行前没有报价：{1}"),
-    (r"{…} is left out: {…}", r"略过 {1}：{2}"),
+    (r"no quote before this run: {=}", r"本次运行前没有报价：{1}"),
+    (r"{…} is left out: {=}", r"略过 {1}：{2}"),
     (
         r"(train\.\S+) = {…} has no effect, because (train\.\S+) is {…}",
         r"{1} = {2} 不起作用，因为 {3} 是 {4}",
+    ),
+    (
+        r"the package index did not give {…} \({=}\); trying the model hub",
+        r"软件包索引没有给出 {1}（{2}）；改从模型站获取",
+    ),
+    (r"this release knows no sha256 of {…}: not checked", r"本版本没有 {1} 的 sha256，未作核对"),
+    (
+        r"budget\.drop is about compressing a model; nothing is compressed here",
+        r"budget.drop 针对模型压缩，而这里不压缩模型",
+    ),
+    (r"dropped {N} rows of {N} classes with one row each", r"去掉了 {2} 个只有一行的类，共 {1} 行"),
+    (
+        r"left out {N} validation rows with labels no training row has: {…}",
+        r"略过 {1} 行验证数据，训练数据没有其标签：{2}",
+    ),
+    (
+        r"what predicting costs is not remembered, and measured again next time: {…}: {=}",
+        r"预测成本未能保存，下次将重新测量：{1}：{2}",
+    ),
+    (
+        r"what predicting costs is estimated, not measured: signal {N} ended {…}, as the system does where memory "
+        r"runs out",
+        r"预测成本为估计而非测量：信号 {1} 终止了 {2}，内存不足时系统会这样做",
+    ),
+    (
+        r"what predicting costs is estimated, not measured: signal {N} ended {…}",
+        r"预测成本为估计而非测量：信号 {1} 终止了 {2}",
+    ),
+    (
+        r"the run began with {N} threads and goes on with {N}: sums are rounded otherwise, so the weights will differ "
+        r"a little from those of a run never stopped",
+        r"运行开始时用 {1} 个线程，现在用 {2} 个：求和的舍入不同，权重会与从未中断的运行略有差别",
     ),
     # what check finds
     (
@@ -303,36 +325,3 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"needs {N} to {N} classes, there are {N}", r"需要 {1} 至 {2} 类，现有 {3} 类"),
     (r"needs {N} rows a class on average, there are {…}", r"平均每类需要 {1} 行，只有 {2} 行"),
 )
-_WORDS = {
-    "characters": "字符",
-    "tokens": "词元",
-    "training": "训练",
-    "pretraining": "预训练",
-    "validation": "验证",
-    "held-out": "留出",
-    "test": "测试",
-    "stratified": "分层",
-    "grouped": "按组",
-    "time": "按时间",
-    "given": "按给定",
-    "group": "分组",
-    "row id": "行号",
-    "split": "划分",
-}
-
-
-def in_chinese(sentence: str) -> str:
-    """The sentence in Chinese, or as it is where no pattern fits."""
-    for pattern, template in _compiled():
-        found = pattern.fullmatch(sentence)
-        if found:
-            return template.format("", *(_WORDS.get(part, part) for part in found.groups()))
-    return sentence
-
-
-@cache
-def _compiled() -> tuple[tuple[re.Pattern[str], str], ...]:
-    return tuple(
-        (re.compile(pattern.replace("{N}", _N).replace("{…}", _ALL), re.DOTALL), template)
-        for pattern, template in SENTENCES
-    )
