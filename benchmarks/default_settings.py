@@ -16,16 +16,19 @@ SPLIT, DIRECT, PROBE, NGRAMS = (
     "src/penjing/train/head_start.py",
     "src/penjing/train/gradient/ngrams.py",
 )
+# Where the settings of trees and linear models, and how the two are blended, are written.
+TABLES = {f"src/penjing/train/direct/{name}.py" for name in ("blend", "boosting", "folds", "linear", "trees")}
 # File → the one class that counts, all of it, or all but what only a quote asks for.
 FILES: dict[str, str | frozenset[str] | None] = {
     SPLIT: "SplitConfig",
     DIRECT: None,
     PROBE: None,
     NGRAMS: frozenset({"expected_ngrams", "_distinct"}),
+    **dict.fromkeys(sorted(TABLES)),
     **dict.fromkeys(f"src/penjing/train/{name}.py" for name in ("config", "defaults", "method")),
 }
 # Tables are learned without gradients; token classification has no head that starts from a probe, and no n-grams.
-FILES_OF = {"german_credit": {SPLIT, DIRECT}, "fewfc": set(FILES) - {DIRECT, PROBE, NGRAMS}}
+FILES_OF = {"german_credit": {SPLIT, DIRECT, *TABLES}, "fewfc": set(FILES) - {DIRECT, PROBE, NGRAMS, *TABLES}}
 
 
 @cache
@@ -40,7 +43,7 @@ def digest(benchmark: str, commit: str | None = None) -> str | None:
         None where git does not know the commit, or one of the files in it.
     """
     found = hashlib.sha256()
-    chosen = FILES_OF.get(benchmark, FILES)
+    chosen = FILES_OF.get(benchmark, set(FILES) - TABLES)
     for name, wanted in ((name, wanted) for name, wanted in FILES.items() if name in chosen):
         try:
             text = (ROOT / name).read_text(encoding="utf-8") if commit is None else _git("show", f"{commit}:{name}")

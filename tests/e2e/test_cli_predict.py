@@ -49,6 +49,17 @@ def predictions(words: list[str], capsys: pytest.CaptureFixture[str]) -> list[di
     return json.loads(capsys.readouterr().out)["predictions"]
 
 
+def test_a_file_written_otherwise_than_the_training_rows(artifacts, tmp_path, capsys):
+    path = tmp_path / "rows.csv"
+    words = ["predict", str(artifacts["text-classification"]), str(path)]
+    for delimiter in ("|", "\t", "#"):
+        path.write_text("text|note\nWhere is it, please?|a\n我要退款|b\n".replace("|", delimiter))
+        found = predictions([*words, "--set", f"data.format.delimiter={delimiter}"], capsys)
+        assert [entry["input"]["text"] for entry in found] == ["Where is it, please?", "我要退款"]
+    assert main([*words, "--set", "train.epochs=3"]) == 2
+    assert "train.epochs cannot be changed when predicting" in capsys.readouterr().err
+
+
 def test_texts_lines_and_files_agree(artifacts, tmp_path, capsys, monkeypatch):
     artifact = str(artifacts["text-classification"])
     texts = ["Where is my parcel?", "我要退款", "x" * 300]

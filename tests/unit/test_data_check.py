@@ -321,3 +321,12 @@ def test_normalised_text():
     assert normalise_text("Ｈｅｌｌｏ,  World!") == normalise_text("hello world") == "hello world"
     assert normalise_text("很好！！") == normalise_text("很好。")
     assert normalise_text("!!!") != normalise_text("???")
+    assert normalise_text("well-known, 9-5") == normalise_text("Well known 9 5")
+    for first, second in [
+        ("profit +5%", "profit -5%"),
+        ("C++", "C#"),
+        ("great 😀", "great 😡"),
+        ("-5", "5"),
+        ("a €5", "a 5"),
+    ]:
+        assert normalise_text(first) != normalise_text(second)

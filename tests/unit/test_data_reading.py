@@ -381,6 +381,9 @@ def test_sql_password_comes_from_the_environment(monkeypatch):
     with pytest.raises(PenjingError) as caught:
         read(source, query="select 1")
     assert "s3cr" not in caught.value.message and "'oracle' is not read" in caught.value.message
+    with pytest.raises(PenjingError) as caught:
+        read("oracle://host/db?user=me&password=${PENJING_TEST_PASSWORD}", query="select 1")
+    assert "s3cr" not in caught.value.message and "password=${PENJING_TEST_PASSWORD}" in caught.value.message
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "json"])

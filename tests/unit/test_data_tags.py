@@ -91,6 +91,14 @@ def test_a_file_of_tagged_tokens_is_recognised(tmp_path, name, separator):
     assert infer(table, ColumnsConfig()).task_kind == "token-classification"
 
 
+def test_a_hash_may_be_a_token_and_a_comment_is_none(tmp_path):
+    path = tmp_path / "a.conll"
+    path.write_text("# id = 7\n# # B-NP O\n1 CD I-NP B-X\n\n")
+    assert read_table(DataConfig(source=str(path))).rows == [
+        {"text": "# 1", "spans": [{"start": 2, "end": 3, "label": "X"}]}
+    ]
+
+
 def test_a_blank_may_be_a_token(tmp_path):
     path = tmp_path / "a.conll"
     path.write_text("李 B-PER\n雷 I-PER\n  O\n北 B-LOC\n京 I-LOC\n\n")
@@ -148,6 +156,25 @@ def test_a_text_beside_the_tokens_stays_as_it_is(tmp_path):
     assert [row["text"][s["start"] : s["end"]] for s in row["spans"]] == ["Ada Lovelace", "Royal Society", "London"]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "Great phone", "words": ["great", "phone"], "label": "pos"},
+        {"review": "Great phone", "tokens": ["a", "b"], "label": "pos"},
+        {"text": "Great phone", "tokens": ["Great", "phone"], "pos_tags": ["JJ", "NN"], "labels": ["x", "y"]},
+    ],
+)
+def test_tokens_without_tags_beside_a_text_change_nothing(tmp_path, row):
+    assert read_table(write_jsonl(tmp_path / "a.jsonl", [row] * 3)).rows == [row] * 3
+
+
+def test_tags_of_other_tokens_than_those_of_the_text_name_the_row(tmp_path):
+    rows = rows_of_lists()
+    rows[1] = {**rows[1], "text": "Ada wrote nothing"}
+    with pytest.raises(DataError, match=r"a\.jsonl:2: the tokens of column 'tokens' are not those of the text"):
+        read_table(write_jsonl(tmp_path / "a.jsonl", rows))
+
+
 def test_tokens_alone_are_a_text_to_predict(tmp_path):
     rows = [{"tokens": row["tokens"]} for row in rows_of_lists()]
     tables = list(stream_rows(str(tmp_path / "a.jsonl"), write_jsonl(tmp_path / "a.jsonl", rows)))
@@ -167,12 +194,14 @@ def test_tags_of_a_hub_data_set_get_their_names(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
     names = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC"]
     rows = [{"tokens": row["tokens"], "ner_tags": [names.index(t) for t in row["ner_tags"]]} for row in rows_of_lists()]
+    rows[2]["ner_tags"] = [-1] * len(rows[2]["tokens"])  # withheld
     tags = datasets.List(datasets.ClassLabel(names=names))
     features = datasets.Features({"tokens": datasets.List(datasets.Value("string")), "ner_tags": tags})
     (tmp_path / "owner" / "set").mkdir(parents=True)
     datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / "owner" / "set" / "train.parquet")
     monkeypatch.chdir(tmp_path)
-    row = read_table(DataConfig(source="hub:owner/set")).rows[0]
+    row, _, withheld = read_table(DataConfig(source="hub:owner/set")).rows
+    assert withheld["spans"] is None and withheld["text"] == row["text"]
     assert [(row["text"][s["start"] : s["end"]], s["label"]) for s in row["spans"]] == [
         ("Ada Lovelace", "PER"),
         ("Royal Society", "ORG"),
@@ -195,7 +224,7 @@ def test_spans_as_annotation_tools_write_them(cell):
 
 
 @pytest.mark.parametrize(
-    "cell", [[[0, 2]], [1, 2, 3], [["0", 2, "X"]], [{"start": 0, "label": "X"}], [[0, 2, ["X", "Y"]]]]
+    "cell", [[[0, 2]], [1, 2, 3], [["0", 2, "X"]], [{"start": 0, "label": "X"}], [[0, 2, ["X", "Y"]]], [[0, 2, None]]]
 )
 def test_what_is_no_list_of_spans(cell):
     assert parse_spans(cell) is None

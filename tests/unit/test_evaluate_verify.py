@@ -25,6 +25,11 @@ from penjing.predict.measure import measure
 from penjing.predict.predictor import Predictor
 
 
+def _quoted(evaluation) -> QuotedFigure:
+    actual = evaluation.metrics[evaluation.primary].value
+    return QuotedFigure(name=evaluation.primary, low=actual - 1, expected=actual, high=actual, actual=actual, held=True)
+
+
 def with_report(model: Artifact, rows, directory: Path, *, measured: bool = False, changed=None, budget=None) -> Path:
     """An artifact of the same model with report and sealed test rows, as a run leaves it."""
     directory.mkdir(parents=True)
@@ -56,7 +61,7 @@ def with_report(model: Artifact, rows, directory: Path, *, measured: bool = Fals
         evaluation=evaluation,
         cost=cost,
         hardware=describe_hardware(),
-        quote=[QuotedFigure(name=evaluation.primary, low=0.0, expected=0.5, high=1.0, actual=0.5, held=True)],
+        quote=[_quoted(evaluation)],
         verdicts=verdicts(recipe.budget, evaluation, cost),
     )
     if changed:
@@ -145,6 +150,8 @@ def change(*keys, value):
         (change("task", value="text-regression"), "task"),
         (change("verdicts", 0, "state", value="PASS"), "verdicts"),
         (change("verdicts", value=[]), "verdicts"),
+        (change("quote", 0, "held", value=False), "what came true of the quote"),
+        (change("quote", 0, "low", value=2.0), "what came true of the quote"),
     ],
 )
 def test_a_report_that_claims_something_else_is_caught(texts, tmp_path, changed, figure):
@@ -192,6 +199,8 @@ def test_another_machine_is_shown_but_not_judged(tiny_artifact, task_rows, tmp_p
     def changed(report):
         report["hardware"]["cpu"] = "a processor nobody has"
         report["cost"]["p95_ms"] = 1e-6  # no machine is that fast
+        for metric in report["evaluation"]["metrics"].values():
+            metric["value"] += 1e-6  # other instructions round otherwise
         return report
 
     path = with_report(tiny_artifact(kind), task_rows(kind)[0], tmp_path / "model", measured=True, changed=changed)
@@ -200,6 +209,12 @@ def test_another_machine_is_shown_but_not_judged(tiny_artifact, task_rows, tmp_p
     assert not found.same_machine
     assert by_name["p95_ms"].ok is None and by_name["p95_ms"].found > 1e-6
     assert found.ok
+    wrong = change("evaluation", "metrics", "auc", "value", value=lambda v: v + 1e-3)
+    path = with_report(
+        tiny_artifact(kind), task_rows(kind)[0], tmp_path / "wrong", changed=lambda report: wrong(changed(report)),
+        measured=True,
+    )  # fmt: skip
+    assert "auc" in {figure.name for figure in verify(path, timings=False).figures if figure.ok is False}
 
 
 def test_other_rows_are_refused(texts, tmp_path):

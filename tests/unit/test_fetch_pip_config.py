@@ -58,6 +58,14 @@ def test_each_place_overrides_the_one_before(home, tmp_path):
     assert read_pip_config(environ | {"PIP_INDEX_URL": "https://env.example/"}).indexes == ("https://env.example/",)
 
 
+def test_a_file_named_by_the_environment_stands_for_the_users_own(home, tmp_path):
+    put(user_file(home), "[global]\nindex-url = https://mine.example/simple\n")
+    named = home | {"PIP_CONFIG_FILE": str(tmp_path / "named.conf")}
+    assert read_pip_config(named).indexes == ("https://mine.example/simple",)
+    put(tmp_path / "named.conf", "[global]\ntimeout = 5\n")
+    assert read_pip_config(named).indexes == (PYPI_SIMPLE_ENDPOINT,)
+
+
 def test_the_section_of_the_command_beats_global_wherever_it_stands(home):
     put(system_file(home), "[download]\nindex-url = https://command.example/\n")
     put(user_file(home), "[global]\nindex-url = https://global.example/\n[freeze]\nindex-url = https://no.example/\n")

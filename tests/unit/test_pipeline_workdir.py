@@ -151,7 +151,34 @@ def test_ctrl_c_while_one_run_replaces_another_leaves_the_old_one(out, monkeypat
     with pytest.raises(KeyboardInterrupt):
         finished(out, "second", overwrite=True, identity="two")
     assert (out / "model.onnx").read_text() == "first"
+    assert out.with_name("model.test.jsonl").read_text() == "first rows"
     assert not partial_of(out).exists()
+
+
+@pytest.mark.parametrize("identity", ["two", "three"])
+def test_killed_while_one_run_replaces_another_the_old_one_is_put_back(out, monkeypatch, identity):
+    finished(out)
+
+    def killed(path, target):
+        if target == out:
+            work.lock.close()
+            raise SystemExit
+        os.replace(path, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(out), "replace", killed)
+        work = open_workdir(out, "two", overwrite=True)
+        (work.fresh_stage() / "model.onnx").write_text("second")
+        (work.partial / work.sealed_test.name).write_text("second rows")
+        with pytest.raises(SystemExit):
+            work.finish(overwrite=True)
+    assert not out.exists()
+    with pytest.raises(ArtifactError, match="already holds a finished run"):
+        open_workdir(out, identity, overwrite=False)
+    assert (out / "model.onnx").read_text() == "first"
+    assert out.with_name("model.test.jsonl").read_text() == "first rows"
+    finished(out, "third", overwrite=True, identity=identity)
+    assert (out / "model.onnx").read_text() == "third"
 
 
 def test_what_was_made_from_another_model_is_no_part_of_the_run(out):

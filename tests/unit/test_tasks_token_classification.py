@@ -114,14 +114,15 @@ def test_long_texts_are_cut_into_windows_that_lose_no_span(task, rows):
     assert found[1].value == gold(task, [rows[0]])[0]
 
 
-@given(st.integers(0, 400), st.integers(4, 60))
-def test_cores_partition_the_tokens_and_lie_inside_their_windows(num_tokens, room):
-    bounds = window_bounds(num_tokens, room)
+@given(st.integers(0, 400), st.integers(4, 60), st.integers(1, 60))
+def test_cores_partition_the_tokens_and_their_spans_lie_inside_their_windows(num_tokens, room, longest):
+    bounds = window_bounds(num_tokens, room, longest)
     covered = [token for _, _, first, last in bounds for token in range(first, last)]
     assert covered == list(range(num_tokens))
     for start, stop, first, last in bounds:
         assert 0 <= start <= first <= last <= stop <= num_tokens
         assert stop - start <= room
+        assert stop == num_tokens or last - 1 + min(longest, room // 2) <= stop
 
 
 def test_tokenizes_as_coarsely_as_the_spans_allow(tiny_tokenizers):

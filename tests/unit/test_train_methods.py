@@ -10,7 +10,6 @@ from unit_training import make_model, train_tiny
 from penjing.core.errors import CapabilityError
 from penjing.train.config import TrainConfig
 from penjing.train.fit import WEIGHTS
-from penjing.train.gradient.sequence import num_parameters
 from penjing.train.loop import to_tensors
 from penjing.train.method import apply_method, merge_adapters
 from penjing.train.optim import group_parameters
@@ -33,6 +32,10 @@ EXPECTED = {
     "probe": HEAD,
 }
 ADAPTERS = ["lora", "dora", "ia3"]
+
+
+def num_parameters(model, trainable=False):
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
 
 
 def config_of(method: str, **more) -> TrainConfig:

@@ -37,6 +37,9 @@ HELP = {
     "a key of the recipe, such as evaluate.resamples=2000 or budget.metric=90; repeatable": (
         "配方中的一项，如 evaluate.resamples=2000 或 budget.metric=90；可重复"
     ),
+    "how DATA is written, where it is not as the training rows were: data.format.sheet=2025; repeatable": (
+        "数据的格式（与训练数据不同时），如 data.format.sheet=2025；可重复"
+    ),
     "a key of the recipe, such as evaluate.resamples=2000; repeatable": (
         "配方中的一项，如 evaluate.resamples=2000；可重复"
     ),

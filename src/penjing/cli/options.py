@@ -113,4 +113,4 @@ def _pair(text: str, option: str, example: str) -> tuple[str, str]:
     key, found, value = text.partition("=")
     if not found or not key.strip(". "):
         raise RecipeError(f"{text!r} is no KEY=VALUE", where=option, expected=f"such as {option} {example}")
-    return key.strip(), value.strip()
+    return key.strip(), value if len(value) == 1 else value.strip()

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penjing.cli.options import add_output_options, add_public_key
-from penjing.core.errors import DataError
+from penjing.cli.options import add_output_options, add_public_key, add_settings, settings_of
+from penjing.core.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from penjing.cli.console import Console
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from penjing.predict.predictor import Predictor
 
 MAX_JSON_ROWS = 100_000
+_HOW_READ = ("data.format.", "data.limits.", "data.query")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the output file that is there")
     parser.add_argument("--backend", default="onnxruntime", metavar="NAME", help="what runs the model (onnxruntime)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one a physical core)")
+    add_settings(
+        parser, "how DATA is written, where it is not as the training rows were: data.format.sheet=2025; repeatable"
+    )
     add_public_key(parser)
     add_output_options(parser)
 
@@ -65,7 +69,15 @@ def _rows(args: argparse.Namespace, predictor: Predictor, console: Console) -> R
     roles = predictor.task.roles
     if args.input is not None:
         return predict_rows.given(args.input, roles)
-    settings = recipe_of(predictor.artifact).stage("data")
+    overrides = settings_of(args)
+    foreign = [key for key in overrides if not key.startswith(_HOW_READ)]
+    if foreign:
+        raise RecipeError(
+            f"{', '.join(foreign)} cannot be changed when predicting",
+            where="penjing predict --set",
+            expected=f"keys that begin with {' or '.join(_HOW_READ)}",
+        )
+    settings = recipe_of(predictor.artifact, overrides).stage("data")
     if args.data == "-":
         stream, limits = sys.stdin.buffer, settings.limits
         return predict_rows.of_stdin(stream, args.stdin_format, roles, args.text, limits, console.listen)

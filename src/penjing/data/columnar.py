@@ -84,7 +84,12 @@ def read_excel(path: Path, sheet: str | None, limits: LimitsConfig) -> Iterator[
         ) from None
     try:
         if sheet is not None and sheet not in book.sheetnames:
-            raise DataError(f"no sheet {sheet!r}", where=str(path), expected="one of " + ", ".join(book.sheetnames))
+            raise DataError(
+                f"no sheet {sheet!r}",
+                where=str(path),
+                expected="one of " + ", ".join(book.sheetnames),
+                next_step="name it: --set data.format.sheet=NAME",
+            )
         page = book[sheet] if sheet is not None else book[book.sheetnames[0]]
         _refuse_merged(path, page._worksheet_path)
         yield from _sheet_rows(page.iter_rows(values_only=True), path, limits)

@@ -32,7 +32,9 @@ def _fields(line: str) -> list[str] | None:
     fields = line.split("\t") if "\t" in line else line.split()
     if len(fields) == 1 and line[0].isspace():  # the token is a blank itself
         return [line[0], *fields]
-    return None if len(fields) != 2 and line.startswith("# ") else [field.strip() or " " for field in fields]
+    if line.startswith("# ") and len(fields) != 2 and not is_tag(fields[-1]):
+        return None
+    return [field.strip() or " " for field in fields]
 
 
 def _lone(line: str) -> bool:
@@ -53,7 +55,7 @@ def read_conll(path: Path, encoding: str, limits: LimitsConfig) -> Iterator[tupl
     for number, line in enumerate(text_lines(path, encoding, limits.max_cell_chars), start=1):
         fields = _fields(line)
         if fields is None:
-            if tokens and not line.startswith("# "):
+            if tokens and not line.startswith("# "):  # comments stand before a sentence, or in it
                 yield first, _sentence(tokens, tags)
                 tokens, tags, size = [], [], 0
             continue

@@ -43,7 +43,7 @@ def read_database(source: str, query: str | None, limits: LimitsConfig) -> Itera
         url = sql.engine.make_url(_with_environment(source))
     except (sql.exc.ArgumentError, ValueError):
         raise DataError("not a database URL", where="data.source", expected="dialect://user:${NAME}@host/db") from None
-    shown = url.render_as_string(hide_password=True)
+    shown = _without_password(source)
     dialect = url.get_backend_name()
     if dialect not in _READ_ONLY:
         raise DataError(f"{dialect!r} is not read", where=shown, expected="one of " + ", ".join(sorted(_READ_ONLY)))
@@ -81,6 +81,12 @@ def _rows(
             row = {name: plain_value(value) for name, value in zip(names, record, strict=True)}
             yield number, check_row(row, f"{shown}, row {number}", limits)
         connection.rollback()
+
+
+def _without_password(source: str) -> str:
+    """The URL as it was written, ``${NAME}`` and all, so that no value of the environment comes into a message."""
+    masked = re.sub(r"(://[^/@:]*:)(?!\$\{)[^@/]*@", r"\1***@", source)
+    return re.sub(r"([?&;](?:password|passwd|pwd)=)(?!\$\{)[^&;]*", r"\1***", masked, flags=re.IGNORECASE)
 
 
 def _with_environment(source: str) -> str:

@@ -178,7 +178,7 @@ def _span(item: Any) -> dict[str, Any] | None:
         return None
     if isinstance(found.get("label"), list) and len(found["label"]) == 1:
         found["label"] = found["label"][0]
-    if found.keys() < _SPAN_KEYS.keys() or isinstance(found["label"], list | dict):
+    if found.keys() < _SPAN_KEYS.keys() or is_blank(found["label"]) or isinstance(found["label"], list | dict):
         return None
     whole = all(isinstance(found[part], int) and not isinstance(found[part], bool) for part in ("start", "end"))
     return found if whole else None

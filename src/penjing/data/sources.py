@@ -112,7 +112,7 @@ def open_source(source: str, config: DataConfig, listener: Listener = ignore) ->
         DataError: it does not exist, or its format is not read.
     """
     opened = _opened(source, config, listener)
-    return replace(opened, records=with_spans(opened.records, opened.name))
+    return replace(opened, records=with_spans(opened.records, opened.name, listener))
 
 
 def _opened(source: str, config: DataConfig, listener: Listener) -> Opened:

@@ -8,6 +8,7 @@ from itertools import chain, islice
 from typing import Any
 
 from penjing.core.errors import DataError
+from penjing.core.events import Listener, Notice, ignore
 
 OUTSIDE = "O"
 _PREFIXED = re.compile(r"([BIESLUM])[-_](.+)")
@@ -80,24 +81,30 @@ def tag_spans(tokens: Sequence[str], starts: Sequence[int], tags: Sequence[str])
     return spans
 
 
-def with_spans(records: Iterable[tuple[Any, dict[str, Any]]], source: str) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Rows of token lists get a text, and spans from their tags; all other rows pass as they are.
+def with_spans(
+    records: Iterable[tuple[Any, dict[str, Any]]], source: str, listener: Listener = ignore
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Rows of tokens and their tags get a text and spans; tokens that are all a row says get a text. Others pass.
 
     Args:
-        records: (key, row) pairs; whether they hold tokens is decided by the first 200.
+        records: (key, row) pairs; the first 200 decide.
         source: its name, for messages.
+        listener: told of what is read so.
 
     Raises:
-        DataError: a later row has tokens and tags of different number; raised where the row is read.
+        DataError: a later row has tokens and tags of different number, or a text that its tokens are not of.
     """
     iterator = iter(records)
     head = list(islice(iterator, _LOOKED_AT))
     rows = [row for _, row in head]
     tokens = next((name for name in _TOKENS if rows and all(_words(row.get(name)) for row in rows)), None)
-    if tokens is None:
+    tags = None if tokens is None else _tags_beside(rows, tokens)
+    written = any(isinstance(cell, str) for row in rows for cell in row.values())
+    if tokens is None or (tags is None and written):
         yield from chain(head, iterator)
         return
-    tags = _tags_beside(rows, tokens)
+    if tags is not None:
+        listener(Notice("data", f"columns {tokens!r} and {tags!r} are read as 'text' and 'spans'"))
     for key, row in chain(head, iterator):
         yield key, _spanned(row, tokens, tags, f"{source}:{key}")
 
@@ -111,12 +118,10 @@ def _tags_beside(rows: Sequence[dict[str, Any]], tokens: str) -> str | None:
     names = dict.fromkeys([*_TAGS, *(name for row in rows for name in row)])
 
     def fits(name: str) -> bool:
-        cells = [row.get(name) for row in rows]
-        if name == tokens or not all(
-            _words(cell) and len(cell) == len(row[tokens]) for row, cell in zip(rows, cells, strict=True)
-        ):
+        pairs = [(row[tokens], row[name]) for row in rows if row.get(name) is not None]  # a row may be without tags
+        if name == tokens or not pairs or not all(_words(cell) and len(cell) == len(words) for words, cell in pairs):
             return False
-        tags = {tag for cell in cells for tag in cell}
+        tags = {tag for _, cell in pairs for tag in cell}
         # Parts of speech have no O: every token has one, and neighbours that share it are no span.
         return OUTSIDE in tags if name in _TAGS else all(is_tag(tag) for tag in tags)
 
@@ -128,12 +133,22 @@ def _spanned(row: dict[str, Any], tokens: str, tags: str | None, where: str) -> 
     if not _words(words):
         raise DataError(f"column {tokens!r} is no list of words", where=where, expected='a list such as ["a", "b"]')
     text = row.get("text")
-    starts = _found_in(text, words) if isinstance(text, str) else None
-    if starts is None:
+    if isinstance(text, str):
+        starts = _found_in(text, words)
+        if starts is None:
+            raise DataError(
+                f"the tokens of column {tokens!r} are not those of the text",
+                where=where,
+                expected="each token in the text, in this order",
+                next_step="leave one of the two columns out",
+            )
+    else:
         text, starts = joined(words)
     found = {name: cell for name, cell in row.items() if name not in {tokens, tags}} | {"text": text}
     if tags is not None:
         own = row.get(tags)
+        if own is None:  # not labelled yet
+            return found | {"spans": None}
         if not _words(own) or len(own) != len(words):
             count = f"{len(own):,} tags" if isinstance(own, list) else "no list of tags"
             raise DataError(f"{len(words):,} tokens and {count}", where=where, expected="one tag a token")

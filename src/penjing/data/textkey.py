@@ -1,4 +1,4 @@
-"""When two texts are the same: after folding width, case, spaces and punctuation."""
+"""When two texts are the same: after folding width, case, spaces and punctuation; signs (+, %, emoji) count."""
 
 from __future__ import annotations
 
@@ -13,13 +13,30 @@ from typing import Any
 from penjing.core.task import Roles, Table
 
 _NOT_WORD = re.compile(r"[\W_]+")
+_MEANT = frozenset("+%#")
+_MEANT_CATEGORIES = {"Sc", "So"}  # currencies; emoji and the like
+_MINUS = ("-", "\u2212")
 
 
 def normalise_text(text: str) -> str:
     """NFKC, case folded; runs of spaces and punctuation become one space (none at the ends)."""
-    folded = _NOT_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    folded = _NOT_WORD.sub(_signs, unicodedata.normalize("NFKC", text).casefold()).strip()
     # A text of punctuation only ("!!!", ":)") is itself, not the empty text.
     return folded or " ".join(text.split())
+
+
+def _signs(gap: re.Match[str]) -> str:
+    """One space, and what changes the meaning of what stands beside it: C#, 5%, -5, a smile."""
+    between = gap[0]
+    signs = "".join(c for c in between if c in _MEANT or unicodedata.category(c) in _MEANT_CATEGORIES)
+    # After a letter it is a hyphen or a dash.
+    if (
+        between.endswith(_MINUS)
+        and (len(between) > 1 or not gap.start())
+        and gap.string[gap.end() : gap.end() + 1].isdigit()
+    ):
+        signs += "-"
+    return f" {signs} " if signs else " "
 
 
 def content_key(row: Mapping[str, Any], roles: Roles) -> bytes:

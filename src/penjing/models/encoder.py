@@ -330,5 +330,16 @@ def _load_hub(pretrained: Pretrained, dropout: float, checkpointing: bool) -> nn
     if getattr(model, "pooler", None) is not None:
         model.pooler = None  # of the first token's vector, which is not used: it would only be dead weight
     if checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
+        _checkpoint(model, pretrained.name)
     return model
+
+
+def _checkpoint(model: Any, name: str) -> None:
+    try:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    except ValueError as error:
+        raise CapabilityError(
+            f"its layers cannot be run again in the backward pass ({' '.join(str(error).split())[:200]})",
+            where=name,
+            next_step="set train.activation_checkpointing to false",
+        ) from None

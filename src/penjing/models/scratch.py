@@ -32,6 +32,7 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _LATIN = re.compile(r"[A-Za-z]")
 MAX_TEXTS = 200_000
+MAX_TOTAL_CHARS = 20_000_000  # seconds of learning a tokenizer; more would not change 8,000 pieces much
 MAX_CHARS = 2_000
 MIN_CHAR_COUNT = 2  # rarer characters are unknown
 MAX_PIECE_CHARS = 16
@@ -84,7 +85,7 @@ def build_scratch(
     Equal arguments give equal files, byte for byte.
 
     Args:
-        texts: training texts; up to 200,000 of them, evenly spaced, teach the tokenizer.
+        texts: training texts; up to 200,000 of them with 20 million characters, evenly spaced, teach the tokenizer.
         directory: where the files go; made if absent.
         languages: of the texts, for the record.
         seed: of the weights.
@@ -97,7 +98,8 @@ def build_scratch(
         DataError: no text has a letter.
     """
     assert width % 64 == 0, "heads are 64 wide"
-    step = max(1, -(-len(texts) // MAX_TEXTS))
+    num_chars = sum(min(len(text), MAX_CHARS) for text in texts)
+    step = max(1, -(-len(texts) // MAX_TEXTS), -(-num_chars // MAX_TOTAL_CHARS))
     sample = [text[:MAX_CHARS] for text in texts[::step] if text.strip()]
     if not sample:
         raise DataError("every text is empty, so there is nothing to learn a tokenizer from")

@@ -44,6 +44,8 @@ def resolve(source: str | Path | Recipe, overrides: Mapping[str, Any] | None = N
 
 def parse_value(text: str) -> Any:
     """A value as the command line gives it, read as YAML ("3", "true", "[a, b]", "text")."""
+    if len(text) == 1 and not text.isalnum():  # a delimiter; to YAML it would be the beginning of something
+        return text
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:

@@ -110,6 +110,8 @@ def _run(
     recipe = resolve(source, overrides)
     key = None if sign_key is None else read_private_key(Path(sign_key))  # now, not after hours of training
     target = Path(out) if out is not None else default_out(source, recipe)
+    if target.name in {"", ".."}:  # ".", "..": what stands beside it is named after it
+        target = target.resolve()
     with interruptions_noted(target):
         with disk_errors(target):
             refuse_occupied(target, overwrite=overwrite)  # as early as the key: a large source takes minutes to read

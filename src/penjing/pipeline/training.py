@@ -145,6 +145,7 @@ def train_gradient(
     sizes = describe(result.model)
     facts = {
         **sizes,
+        "trainable": result.trainable,
         "method": f"{config.method} + n-grams" if sizes["ngrams"] else config.method,
         "train": result.config.model_dump(mode="json"),
         "peak_mb": round(result.peak_mb, 1),

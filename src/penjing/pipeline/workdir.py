@@ -26,6 +26,7 @@ MODEL = "model.json"  # name → sha256 of the files that training starts from
 QUOTE = "quote.json"
 TRAINING = "training"
 REPLACED = "replaced"  # the finished run that was at `out`, for the moment until the new one is
+REPLACED_TEST = "replaced.test.jsonl"
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,7 @@ class WorkDir:
         self.lock.close()
         if error is None or not self.partial.exists():
             return
-        replaced = self.partial / REPLACED
-        if replaced.exists() and not self.out.exists():
-            replaced.rename(self.out)
+        _put_back(self.out, self.partial)
         left = _left_at(self.out, resumes=True)
         if left is None:  # ended before anything was learned, by whatever: nothing half-made is left
             left = Left(str(self.out), "nothing half-made is left", resumes=False)
@@ -117,6 +116,8 @@ class WorkDir:
             replaced = self.partial / REPLACED
             if replaced.exists():
                 shutil.rmtree(replaced)
+            if self.sealed_test.is_file():  # first, and a copy: until `out` is gone, it is that run's
+                shutil.copyfile(self.sealed_test, self.partial / REPLACED_TEST)
             self.out.rename(replaced)
         test = self.partial / self.sealed_test.name
         if test.is_file():
@@ -139,6 +140,9 @@ def open_workdir(out: Path, identity: str, *, overwrite: bool) -> WorkDir:
             else.
     """
     partial = out.with_name(out.name + ".partial")
+    if (partial / REPLACED).exists():  # killed while the new run took the old one's place
+        with _claim(partial):
+            _put_back(out, partial)
     refuse_occupied(out, overwrite=overwrite)
     found = _identity(partial)
     resumed = found == identity  # with `overwrite` too: it would only make the same weights again
@@ -248,6 +252,15 @@ def _refuse_foreign_test(out: Path, *, overwrite: bool) -> None:
         where=str(path),
         next_step="move it away, or give another --out",
     )
+
+
+def _put_back(out: Path, partial: Path) -> None:
+    """Where another run was to take the place of a finished one and did not, put that back with its test rows."""
+    replaced, test = partial / REPLACED, partial / REPLACED_TEST
+    if replaced.exists() and not out.exists():
+        if test.is_file():
+            test.replace(out.with_name(out.name + ".test.jsonl"))
+        replaced.rename(out)
 
 
 def _another_run(partial: Path) -> ArtifactError:

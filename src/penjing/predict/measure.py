@@ -57,7 +57,7 @@ class Measurement:
     """Medians over fresh predicting processes.
 
     Args:
-        load_ms: from the start of the program to ready: imports, checking every file, loading the model.
+        load_ms: from a bare interpreter to ready: imports of what predicts, checking every file, loading the model.
         p50_ms: median latency of one row in ms, at `concurrency`.
         p95_ms: 95th percentile of it.
         concurrency: callers at the same time.
@@ -162,6 +162,12 @@ def _in_fresh_process(job: dict[str, Any]) -> dict[str, Any]:
             next_step="measure on fewer or shorter rows, or choose a smaller model",
         ) from None
     if done.returncode:
+        if done.returncode < 0:  # by a signal: whoever keeps the memory, mostly
+            raise CapabilityError(
+                f"the measuring process was killed (signal {-done.returncode})",
+                where=job["artifact"],
+                next_step="free some memory and try again, or choose a smaller model",
+            )
         raise RuntimeError(f"the measuring process ended with {done.returncode}: {done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result

@@ -1,7 +1,8 @@
 """Texts → windows of tokens that know their characters.
 
 A text longer than the model reads is cut into windows that overlap. Each token belongs to the core of exactly one
-window, the one that shows it with more context; what is found is taken from there, so windows need no merging rule.
+window, the one that shows it with more context; a span is taken from where its first token is, so windows need no
+merging rule.
 """
 
 from __future__ import annotations
@@ -50,10 +51,12 @@ class SpanEncoder:
     Args:
         settings: tokenizer and greatest length. Its prefix is left out: it is there for vectors of whole texts.
         granularity: how finely.
+        longest: tokens of the longest span that a window has to show whole.
     """
 
     settings: TextSettings
     granularity: Granularity
+    longest: int = 1
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -129,7 +132,7 @@ class SpanEncoder:
         before, after = self.frame
         lengths = []
         for ids, _ in self.tokens(texts):
-            bounds = window_bounds(len(ids), self.room)
+            bounds = window_bounds(len(ids), self.room, self.longest)
             lengths.append(sum(stop - start for start, stop, _, _ in bounds) + len(bounds) * len(before + after))
         return np.array(lengths, np.int64)
 
@@ -147,7 +150,7 @@ class SpanEncoder:
         before, after = self.frame
         windows = []
         for row, (ids, characters) in enumerate(self.tokens(texts)):
-            for start, stop, first, last in window_bounds(len(ids), self.room)[:max_windows]:
+            for start, stop, first, last in window_bounds(len(ids), self.room, self.longest)[:max_windows]:
                 shift = len(before) - start
                 windows.append((row, ids[start:stop], characters[start:stop], first + shift, last + shift))
         width = max((len(ids) for _, ids, *_ in windows), default=0) + len(before) + len(after)
@@ -166,20 +169,28 @@ class SpanEncoder:
         return batch
 
 
-def window_bounds(num_tokens: int, room: int) -> list[tuple[int, int, int, int]]:
+def window_bounds(num_tokens: int, room: int, longest: int = 1) -> list[tuple[int, int, int, int]]:
     """(start, stop, first, last) of each window over a text: tokens shown, and tokens of the core.
 
-    The cores partition the tokens; neighbouring windows share a quarter of their tokens.
+    The cores partition the tokens. Neighbouring windows share a quarter of their tokens, or more, so that a span that
+    begins in a core is shown whole, be it as long as half a window.
+
+    Args:
+        num_tokens: of the text.
+        room: tokens a window holds.
+        longest: tokens of the longest span.
     """
     if num_tokens <= room:
         return [(0, num_tokens, 0, num_tokens)]
-    shared = max(2, int(room * OVERLAP_SHARE))
+    usual = max(2, int(room * OVERLAP_SHARE))
+    before = usual // 2
+    shared = before + min(max(usual - before, longest - 1), room // 2)
     starts = list(range(0, num_tokens - shared, room - shared))
     bounds = []
     for start in starts:
         stop = min(start + room, num_tokens)
-        first = start + shared // 2 if start else 0
-        last = num_tokens if start == starts[-1] else start + (room - shared) + shared // 2
+        first = start + before if start else 0
+        last = num_tokens if start == starts[-1] else start + (room - shared) + before
         bounds.append((start, stop, first, last))
     return bounds
 

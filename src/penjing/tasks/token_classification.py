@@ -104,7 +104,7 @@ class TokenClassification:
     @cached_property
     def encoder(self) -> SpanEncoder:
         """The tokenizer, loaded on first use."""
-        return SpanEncoder(self.input.settings, self.granularity)
+        return SpanEncoder(self.input.settings, self.granularity, self.max_span_tokens)
 
     @classmethod
     def supports(cls, rows: Sequence[Row], roles: Roles) -> str | None:

@@ -20,6 +20,9 @@ from penjing.train.weights_file import save_tensors
 FILE = "checkpoint.safetensors"
 
 
+WARMING_STEPS = 3
+
+
 @dataclass
 class Position:
     """How far a run has come. JSON-able.
@@ -32,6 +35,7 @@ class Position:
         best: best validation metric so far, None before the first evaluation.
         stale: evaluations since then.
         seconds: wall time spent in steps so far.
+        warming_seconds: of it, in the first steps, which also set up threads and memory.
         other_seconds: wall time spent before the first step (pretraining, the head's start) and on evaluations so far.
         evaluation_seconds: what the last evaluation took.
         rows: rows seen so far.
@@ -48,6 +52,7 @@ class Position:
     best: float | None = None
     stale: int = 0
     seconds: float = 0.0
+    warming_seconds: float = 0.0
     other_seconds: float = 0.0
     evaluation_seconds: float = 0.0
     rows: int = 0
@@ -55,6 +60,21 @@ class Position:
     kept_lower: bool = False
     threads: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+
+
+def resumed_otherwise(kept: Position | None, threads: int) -> str | None:
+    """Why a run that goes on will not end with the weights of one never stopped, or None.
+
+    Args:
+        kept: what was saved; None: nothing.
+        threads: of this process.
+    """
+    if kept is None or kept.threads == threads:
+        return None
+    return (
+        f"the run began with {kept.threads} threads and goes on with {threads}: sums are rounded otherwise, so the "
+        "weights will differ a little from those of a run never stopped"
+    )
 
 
 def save(

@@ -60,6 +60,7 @@ class FitResult:
         samples_per_s: rows trained on a second, evaluation not counted.
         history: one entry an evaluation: step, epoch, loss, learning_rate, the metrics.
         config: the settings with every default resolved.
+        trainable: parameters that were learned.
         peak_mb: greatest resident memory of this process so far, in MB (10^6 bytes).
     """
 
@@ -68,6 +69,7 @@ class FitResult:
     samples_per_s: float
     history: list[dict[str, float]]
     config: TrainConfig
+    trainable: int
     peak_mb: float
 
 
@@ -125,13 +127,9 @@ def fit(
         model.encoder.load_state_dict(load_file(encoder_state), assign=True)
     apply_method(model, config)
     kept = checkpoint.read_position(out, identity)
-    if kept is not None and kept.threads != runtime.threads:
-        text = (
-            f"the run began with {kept.threads} threads and goes on with {runtime.threads}: sums are rounded otherwise"
-        )
-        yield Notice(
-            "train", f"{text}, so the weights will differ a little from those of a run never stopped", "warning"
-        )
+    otherwise = checkpoint.resumed_otherwise(kept, runtime.threads)
+    if otherwise is not None:
+        yield Notice("train", otherwise, "warning")
     dtype = DTYPES[kept.precision] if kept else agree_dtype(config.precision, runtime)
     require_memory(least_bytes(model, dtype, optimizer=config.optimizer, averaged=config.ema > 0))
     model.to(runtime.device).to(dtype)
@@ -224,6 +222,9 @@ def _finish(attempt: Attempt, trainer: object, out: Path, seed: int) -> Generato
     with torch.no_grad():
         for low, value in zip(masters.low, attempt.best, strict=True):
             low.copy_(value)
+    trainable = sum(
+        p.numel() for p in model.parameters() if p.requires_grad
+    )  # before adapters become one with the rest
     merge_adapters(model)
     model.float().eval()
     if hasattr(trainer, "complete") and attempt.runtime.rank == 0:  # whose model is written
@@ -238,7 +239,7 @@ def _finish(attempt: Attempt, trainer: object, out: Path, seed: int) -> Generato
     rate = position.rows / position.seconds if position.seconds else 0.0
     minutes = (position.seconds + position.other_seconds) / 60
     config = attempt.config.model_copy(update={"precision": position.precision})
-    return FitResult(model, minutes, rate, position.history, config, peak_rss_mb())
+    return FitResult(model, minutes, rate, position.history, config, trainable, peak_rss_mb())
 
 
 def _lower_states(

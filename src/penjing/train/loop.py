@@ -24,7 +24,7 @@ from penjing.core.errors import CapabilityError
 from penjing.core.runtime import Runtime
 from penjing.core.task import Batch, Table, Task
 from penjing.train.batching import plan_epoch
-from penjing.train.checkpoint import Position
+from penjing.train.checkpoint import WARMING_STEPS, Position
 from penjing.train.config import TrainConfig
 from penjing.train.optim import Ema, Masters, divides_gradients
 from penjing.train.precision import LossScale
@@ -117,7 +117,9 @@ class Loop:
                     return
                 started = time.perf_counter()
                 result = self._step(micro_batches, evaluate=index + 1 in due)
-                position.seconds += time.perf_counter() - started
+                elapsed = time.perf_counter() - started
+                position.seconds += elapsed
+                position.warming_seconds += elapsed if position.step <= WARMING_STEPS else 0.0
                 yield result
             done += len(plan)
 

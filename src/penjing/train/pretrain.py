@@ -112,12 +112,15 @@ def pretrain_encoder(
     words = _word_embeddings(encoder)
     words.requires_grad_(starts_at_random(pretrained))
     kept = checkpoint.read_position(out / CHECKPOINTS, identity)
+    otherwise = checkpoint.resumed_otherwise(kept, runtime.threads)
+    if otherwise is not None:
+        yield Notice("pretrain", otherwise, "warning")
     dtype = DTYPES[kept.precision] if kept else agree_dtype(config.precision, runtime)
     words.weight.data = words.weight.data.to(dtype)  # all of it is in every product with the scores
     model = MaskedModel(encoder, words).to(runtime.device).to(dtype)
     table = Table(list(map(dict, rows)), [str(i) for i in range(len(rows))], "unlabelled")
     loop = _loop(task, trainer, model, table, config, runtime, LossScale(dtype), seed)
-    loop.position.precision = dtype_name(dtype)
+    loop.position.precision, loop.position.threads = dtype_name(dtype), runtime.threads
     yield Notice("pretrain", f"masked language modelling on {len(rows)} texts, {settings.epochs} passes")
     limit = TimeLimit(max_minutes, what="pretraining")
     yield from _turn(loop, limit, out / CHECKPOINTS, identity, config.checkpoint_seconds, begun)

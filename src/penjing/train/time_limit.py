@@ -18,6 +18,7 @@ import torch
 from penjing.core.artifact import write_atomic
 from penjing.core.errors import ArtifactError
 from penjing.core.events import Notice
+from penjing.train.checkpoint import WARMING_STEPS
 
 if TYPE_CHECKING:
     from penjing.train.loop import Loop
@@ -122,7 +123,9 @@ class TimeLimit:
         """(seconds a step with its share of evaluation, seconds spent), the same in all processes."""
         position = loop.position
         share = position.evaluation_seconds * loop.config.evaluations / max(1, loop.steps_per_epoch)
-        per_step, spent = position.seconds / position.step + share, position.seconds + position.other_seconds
+        # A plan is not made longer again, so the first steps must not make it too short.
+        usual = (position.seconds - position.warming_seconds) / max(1, position.step - WARMING_STEPS)
+        per_step, spent = usual + share, position.seconds + position.other_seconds
         means = torch.tensor([per_step, spent], dtype=torch.float64, device=loop.runtime.device) / loop.runtime.world
         loop.runtime.sum_over_ranks([means])
         return float(means[0]), float(means[1])

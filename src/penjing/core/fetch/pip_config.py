@@ -99,8 +99,10 @@ def config_files(environ: Mapping[str, str]) -> list[Path]:
     named = environ.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:
         return []
-    files = [*_system_files(environ), *_user_files(environ), Path(sys.prefix) / _basename()]
-    return [*files, Path(named)] if named else files
+    own = Path(sys.prefix) / _basename()
+    if named and Path(named).is_file():  # pip then leaves the user's own out
+        return [*_system_files(environ), own, Path(named)]
+    return [*_system_files(environ), *_user_files(environ), own]
 
 
 def _options(environ: Mapping[str, str]) -> dict[str, str]:

@@ -254,17 +254,12 @@ def _mask_token(pretrained: Pretrained) -> MaskToken:
     return found
 
 
-def num_parameters(model: nn.Module, trainable: bool = False) -> int:
-    """Parameters of a model, or those that are trained."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
-
-
 def describe(model: nn.Module) -> dict[str, Any]:
-    """Sizes for the report, and how many n-grams are known."""
+    """Size for the report, and how many n-grams are known."""
     ngrams = getattr(model, "ngrams", None)
     features = 0 if ngrams is None else len(ngrams.table) - 1
     return {
-        "parameters": num_parameters(model) + (0 if ngrams is None else (features + 1) * len(ngrams.bias)),
-        "trainable": num_parameters(model, trainable=True),
+        "parameters": sum(p.numel() for p in model.parameters())
+        + (0 if ngrams is None else (features + 1) * len(ngrams.bias)),
         "ngrams": features,
     }
