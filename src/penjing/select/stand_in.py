@@ -7,6 +7,7 @@ rows are few; `calibration.json` says by how much they differed.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -84,7 +85,9 @@ def _logits(learn: Any, judge: Any, targets: np.ndarray, num_outputs: int) -> np
         for place, sign in zip(classes, (-0.5, 0.5) if len(classes) == 2 else (1.0,), strict=True):
             logits_NC[:, place] = sign * positive
         return logits_NC
-    model = LogisticRegression(C=_STRENGTHS["classes"], max_iter=200).fit(learn, targets)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes")  # few rows a class are no regression
+        model = LogisticRegression(C=_STRENGTHS["classes"], max_iter=200).fit(learn, targets)
     logits_NC[:, classes] = model.decision_function(judge)
     return logits_NC
 
