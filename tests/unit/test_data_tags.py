@@ -10,7 +10,7 @@ from penjing.data.config import ColumnsConfig, DataConfig, FormatConfig, LimitsC
 from penjing.data.infer import infer
 from penjing.data.profile import parse_spans
 from penjing.data.sources import read_table, stream_rows
-from penjing.data.tags import joined, tag_spans
+from penjing.data.tags import joined, tag_spans, text_of_tokens
 
 ENGLISH = "Ada Lovelace wrote to the Royal Society in London , twice ."
 SPANS = [(0, 2, "PER"), (5, 7, "ORG"), (8, 9, "LOC")]
@@ -63,6 +63,8 @@ def test_spans_come_back_from_every_scheme(scheme):
 def test_texts_look_as_people_write_them():
     assert joined(ENGLISH.split())[0] == "Ada Lovelace wrote to the Royal Society in London, twice."
     assert joined(list("他在北京大学"))[0] == "他在北京大学"
+    assert joined(list("2010年iPhone卖得最好，涨了3.5倍"))[0] == "2010年iPhone卖得最好，涨了3.5倍"
+    assert joined(["그는", "서울에", "갔다", "."])[0] == "그는 서울에 갔다."
     assert joined(["苹果", "iPhone", "15", "（", "黑", "）"])[0] == "苹果iPhone 15（黑）"
 
 
@@ -93,9 +95,15 @@ def test_a_file_of_tagged_tokens_is_recognised(tmp_path, name, separator):
 
 def test_a_hash_may_be_a_token_and_a_comment_is_none(tmp_path):
     path = tmp_path / "a.conll"
-    path.write_text("# id = 7\n# # B-NP O\n1 CD I-NP B-X\n\n")
+    path.write_text(
+        "# id = 7\n# newdoc\n# text = Plan B-2\n# # B-NP O\n1 CD I-NP B-X\n#begin document (x); part 000\n\n"
+    )
     assert read_table(DataConfig(source=str(path))).rows == [
         {"text": "# 1", "spans": [{"start": 2, "end": 3, "label": "X"}]}
+    ]
+    path.write_text("# newdoc\n# B-X\n1 O\n2 O\n\n")
+    assert read_table(DataConfig(source=str(path))).rows == [
+        {"text": "# 1 2", "spans": [{"start": 0, "end": 1, "label": "X"}]}
     ]
 
 
@@ -120,6 +128,8 @@ def test_other_text_files_are_not_taken_for_tags(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        ("1\tAda\tPROPN\t_\n2\twrote\tVERB\t_\n\n", r"a\.conll: the last column holds no tags\. Expected a token"),
+        ("a DT\nb NN\n\n", r"a\.conll: the last column holds no tags"),
         ("李 B-PER\n雷\n", r"a\.conll:2: the line has one field, '雷'\. Expected a token and its tag"),
         ("字 O\n" * 600, r"a\.conll:1: the sentence is longer than 1,000 characters.*blank line"),
     ],
@@ -176,15 +186,26 @@ def test_tags_of_other_tokens_than_those_of_the_text_name_the_row(tmp_path):
 
 
 def test_tokens_alone_are_a_text_to_predict(tmp_path):
-    rows = [{"tokens": row["tokens"]} for row in rows_of_lists()]
+    rows = [{"id": str(i), "tokens": row["tokens"]} for i, row in enumerate(rows_of_lists())]
     tables = list(stream_rows(str(tmp_path / "a.jsonl"), write_jsonl(tmp_path / "a.jsonl", rows)))
-    assert tables[0].rows[0] == {"text": "Ada Lovelace wrote to the Royal Society in London, twice."}
+    expected = {"id": "0", "text": "Ada Lovelace wrote to the Royal Society in London, twice."}
+    assert tables[0].rows[0] == expected == text_of_tokens(rows[0], "text")
 
 
 def test_lists_of_different_lengths_name_the_row(tmp_path):
-    rows = rows_of_lists() * 100
-    rows[250] = {**rows[250], "ner_tags": ["O"]}
-    with pytest.raises(DataError, match=r"a\.jsonl:251: 12 tokens and 1 tags\. Expected one tag a token"):
+    for place in (5, 250):
+        rows = rows_of_lists() * 100
+        rows[place] = {**rows[place], "ner_tags": ["O"]}
+        message = rf"a\.jsonl:{place + 1}: 12 tokens and 1 tags\. Expected one tag a token"
+        with pytest.raises(DataError, match=message):
+            read_table(write_jsonl(tmp_path / "a.jsonl", rows))
+
+
+def test_tags_without_names_are_refused(tmp_path):
+    rows = [{**row, "ner_tags": [0] * len(row["tokens"])} for row in rows_of_lists()]
+    with pytest.raises(
+        DataError, match=r"a\.jsonl: column 'ner_tags' holds the numbers of tags\. Expected their names"
+    ):
         read_table(write_jsonl(tmp_path / "a.jsonl", rows))
 
 
@@ -224,7 +245,16 @@ def test_spans_as_annotation_tools_write_them(cell):
 
 
 @pytest.mark.parametrize(
-    "cell", [[[0, 2]], [1, 2, 3], [["0", 2, "X"]], [{"start": 0, "label": "X"}], [[0, 2, ["X", "Y"]]], [[0, 2, None]]]
+    "cell",
+    [
+        [[0, 2]],
+        [1, 2, 3],
+        [[255, 0, 0]],
+        [["0", 2, "X"]],
+        [{"start": 0, "label": "X"}],
+        [[0, 2, ["X", "Y"]]],
+        [[0, 2, None]],
+    ],
 )
 def test_what_is_no_list_of_spans(cell):
     assert parse_spans(cell) is None

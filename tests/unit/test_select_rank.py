@@ -3,16 +3,20 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from penjing.api import _chosen_briefly
+from penjing.cli.zh import in_chinese
 from penjing.core.budget import Budget
 from penjing.core.errors import CapabilityError, FetchError, RecipeError
 from penjing.core.events import ignore
+from penjing.core.recipe import parse_recipe
 from penjing.core.task import Metric, Prediction, Roles, Splits, Table
 from penjing.models.pretrained import Pretrained
-from penjing.select.candidate import Candidate, excesses, speaks
+from penjing.select.candidate import Candidate, TooSlowToTryError, excesses, speaks
 from penjing.select.config import SelectConfig
 from penjing.select.examine import Examined, Question, examine
 from penjing.select.features import encode_sample
@@ -193,6 +197,21 @@ def test_every_limit_is_checked():
 )
 def test_which_model_speaks_which_language(languages, language, expected):
     assert speaks(languages, language) is expected
+
+
+def test_a_quote_without_time_to_try_any_is_for_the_smallest_that_speaks_the_language(monkeypatch):
+    def too_slow(*_):
+        raise TooSlowToTryError("e5 trains 3.0 rows/s, too slow to be tried in 5 s")
+
+    monkeypatch.setattr("penjing.api._ranked", too_slow)
+    for language, expected in (("en", "minilm-l6-en"), ("zh", "e5-small-multilingual")):
+        told = []
+        prepared = SimpleNamespace(language=language)
+        assert _chosen_briefly(parse_recipe({}), prepared, SelectConfig(), told.append) == expected
+        assert [notice.level for notice in told] == ["warning"] and f"the quote is for {expected}" in told[0].text
+        assert "报价" in in_chinese(told[0].text)
+    with pytest.raises(TooSlowToTryError):
+        _chosen_briefly(parse_recipe({}), prepared, SelectConfig(candidates=("scratch",)), told.append)
 
 
 def test_offline_with_a_cold_cache_names_every_model(tmp_path, monkeypatch, task_rows):

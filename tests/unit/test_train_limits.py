@@ -16,7 +16,7 @@ from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.events import Notice
 from penjing.train import fit
 from penjing.train.batching import plan_epoch
-from penjing.train.checkpoint import read_position
+from penjing.train.checkpoint import WARMING_STEPS, read_position
 from penjing.train.config import TrainConfig
 from penjing.train.fit import WEIGHTS
 from penjing.train.gradient.sequence import SequenceTrainer
@@ -81,6 +81,19 @@ def test_training_ends_within_its_minutes(clock, tiny_task, tiny_splits, tiny_pr
     assert result.minutes == pytest.approx(0.5)
     rates = [e.values["learning_rate"] for e in events if "learning_rate" in getattr(e, "values", {})]
     assert rates[-1] < 0.02 * max(rates)  # the schedule ends with the steps that are left
+
+
+def test_slow_first_steps_do_not_shorten_the_plan(clock, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    class WarmingUp(list):
+        def append(self, event):
+            super().append(event)
+            if event.stage == "train" and getattr(event, "done", 0) == WARMING_STEPS:
+                clock.step_seconds = 0.2
+
+    clock.step_seconds, events = 2.0, WarmingUp()
+    config = LONG.model_copy(update={"epochs": 40})  # 120 steps: 3 of 2 s and 117 of 0.2 s are 29.4 s
+    train_tiny(tiny_task, tiny_splits, tiny_pretrained, config, tmp_path, max_minutes=0.5, events=events)
+    assert read_position(tmp_path).step == 120 and not shortened(events)
 
 
 def test_a_machine_that_slows_down_is_noticed(clock, tiny_task, tiny_splits, tiny_pretrained, tmp_path):

@@ -66,17 +66,17 @@ def _rows(args: argparse.Namespace, predictor: Predictor, console: Console) -> R
     from penjing.api import recipe_of
     from penjing.cli import predict_rows
 
-    roles = predictor.task.roles
-    if args.input is not None:
-        return predict_rows.given(args.input, roles)
-    overrides = settings_of(args)
-    foreign = [key for key in overrides if not key.startswith(_HOW_READ)]
+    roles, overrides = predictor.task.roles, settings_of(args)
+    named = args.input is None and args.data != "-"
+    foreign = [key for key in overrides if not named or not key.startswith(_HOW_READ)]
     if foreign:
         raise RecipeError(
             f"{', '.join(foreign)} cannot be changed when predicting",
             where="penjing predict --set",
-            expected=f"keys that begin with {' or '.join(_HOW_READ)}",
+            expected=f"keys that begin with {' or '.join(_HOW_READ)}, with a file or another data source",
         )
+    if args.input is not None:
+        return predict_rows.given(args.input, roles)
     settings = recipe_of(predictor.artifact, overrides).stage("data")
     if args.data == "-":
         stream, limits = sys.stdin.buffer, settings.limits

@@ -16,6 +16,7 @@ from penjing.core.task import Roles
 from penjing.data.config import ColumnsConfig, DataConfig, LimitsConfig
 from penjing.data.delimited import delimited_lines
 from penjing.data.sources import stream_rows
+from penjing.data.tags import text_of_tokens
 from penjing.pipeline.labelled import rename
 
 MAX_LINE_BYTES = 16_000_000
@@ -123,7 +124,11 @@ def of_stdin(
         DataError: a line is too long, not UTF-8, no JSON object, or has not as many fields as the header.
     """
     if form == "jsonl":
-        return _checked(_objects(stream), roles, text, "standard input", listener)
+        rows = _objects(stream)
+        if roles.text is not None:
+            column = text or roles.text
+            rows = ((place, text_of_tokens(row, column)) for place, row in rows)
+        return _checked(rows, roles, text, "standard input", listener)
     if form == "csv":
         found = delimited_lines((line for _, line in _whole_lines(stream)), "standard input", limits)
         pairs = ((f"standard input:{n}", row) for n, row in found)

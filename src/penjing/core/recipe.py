@@ -30,7 +30,7 @@ MAX_RECIPE_BYTES = 1_000_000
 MAX_SHOWN_CHARS = 200
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 1_000  # whole addresses, so that a password in one is found
-_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^@\s]+@")
+_PASSWORD = re.compile(r"(://[^/:\s]*:)[^@\s]+@")
 _PASSWORD_KEY = re.compile(r"([?&;](?:password|passwd|pwd)=)[^&;\s'\"]+", re.IGNORECASE)
 
 

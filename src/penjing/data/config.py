@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from penjing.core.errors import RecipeError
 
 FormatKind = Literal["auto", "csv", "jsonl", "json", "parquet", "excel", "folder", "lines", "conll"]
-_PASSWORD_IN_URL = re.compile(r"^[a-z][a-z0-9+]*://[^/@:]*:(?!\$\{\w+\}@)[^@]+@", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"^[a-z][a-z0-9+]*://[^/:]*:(?!\$\{\w+\}@)[^@]+@", re.IGNORECASE)
 _PASSWORD_IN_QUERY = re.compile(r"^[a-z][a-z0-9+]*://.*[?&;](password|passwd|pwd)=(?!\$\{\w+\}(&|;|$))", re.IGNORECASE)
 
 

@@ -85,7 +85,7 @@ def _rows(
 
 def _without_password(source: str) -> str:
     """The URL as it was written, ``${NAME}`` and all, so that no value of the environment comes into a message."""
-    masked = re.sub(r"(://[^/@:]*:)(?!\$\{)[^@/]*@", r"\1***@", source)
+    masked = re.sub(r"(://[^/:]*:)(?!\$\{)[^@]*@", r"\1***@", source)
     return re.sub(r"([?&;](?:password|passwd|pwd)=)(?!\$\{)[^&;]*", r"\1***", masked, flags=re.IGNORECASE)
 
 

@@ -51,8 +51,8 @@ def read_hub(identifier: str, limits: LimitsConfig) -> Iterator[tuple[str, dict[
                 index = row[column]
                 row[column] = feature.int2str(index) if index is not None and index >= 0 else None
             for column, feature in tagged.items():
-                indices = row[column] or []
-                withheld = any(index is None or index < 0 for index in indices)
+                indices = row[column]
+                withheld = indices is None or any(index is None or index < 0 for index in indices)
                 row[column] = None if withheld else [feature.int2str(index) for index in indices]
             row.setdefault("split", _part(split))
             yield f"{split}:{number}", check_row(row, f"hub:{identifier}, {split} row {number}", limits)

@@ -170,7 +170,7 @@ def parse_spans(value: Any) -> list[dict[str, Any]] | None:
 
 
 def _span(item: Any) -> dict[str, Any] | None:
-    if isinstance(item, list | tuple) and len(item) == len(_SPAN_KEYS):
+    if isinstance(item, list | tuple) and len(item) == len(_SPAN_KEYS) and isinstance(item[-1], str):
         found = dict(zip(_SPAN_KEYS, item, strict=True))
     elif isinstance(item, dict):
         found = {part: item[name] for part, names in _SPAN_KEYS.items() for name in reversed(names) if name in item}

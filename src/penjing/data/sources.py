@@ -112,7 +112,7 @@ def open_source(source: str, config: DataConfig, listener: Listener = ignore) ->
         DataError: it does not exist, or its format is not read.
     """
     opened = _opened(source, config, listener)
-    return replace(opened, records=with_spans(opened.records, opened.name, listener))
+    return replace(opened, records=with_spans(opened.records, opened.name, config.columns.text, listener))
 
 
 def _opened(source: str, config: DataConfig, listener: Listener) -> Opened:
@@ -191,13 +191,14 @@ def _open_text(path: Path, config: DataConfig) -> Opened:
     form, limits = config.format, config.limits
     plain = (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
     described = form.kind != "auto" or form.delimiter is not None or form.header is not None
-    if form.kind == "conll" or (not described and plain in (*SUFFIXES, *_PERHAPS_TAGGED)):
-        encoding = form.encoding or detect_encoding(path)
-        if plain not in _PERHAPS_TAGGED or form.kind == "conll" or looks_tagged(path, encoding, limits):
-            return Opened(path.name, f"tagged tokens (CoNLL), {encoding}", read_conll(path, encoding, limits))
     if form.kind not in {"csv", "lines"}:
         encoding = form.encoding or detect_encoding(path)
         shape = sniff_json(path, encoding, limits)
+        tagged = form.kind == "conll" or (form.kind == "auto" and plain in SUFFIXES)
+        if not tagged and not described and shape is None and plain in _PERHAPS_TAGGED:
+            tagged = looks_tagged(path, encoding, limits)
+        if tagged:
+            return Opened(path.name, f"tagged tokens (CoNLL), {encoding}", read_conll(path, encoding, limits))
         if (
             form.kind == "jsonl"
             or (shape == "object" and plain in _JSON[1:])

@@ -14,7 +14,10 @@ OUTSIDE = "O"
 _PREFIXED = re.compile(r"([BIESLUM])[-_](.+)")
 _TOKENS = ("tokens", "words", "chars", "分词", "字")
 _TAGS = ("ner_tags", "ner", "ner_labels", "bio_tags", "tags", "labels", "label", "标签")
-_SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uff00-\uffef\u3000-\u303f\uac00-\ud7af]")
+_NAMED_FOR_TAGS = 5  # of them; labels may be those of a whole text
+_SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uff00-\uffef\u3000-\u303f]")
+_EAST_ASIAN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+_LANGUAGE = re.compile(rf"\s|{_EAST_ASIAN.pattern}")  # what ids, names of parts and single labels do not hold
 _CLOSING, _OPENING = frozenset(".,;:!?%)]}"), frozenset("([{$")
 _LOOKED_AT = 200
 
@@ -25,19 +28,21 @@ def is_tag(text: str) -> bool:
 
 
 def joined(tokens: Sequence[str]) -> tuple[str, list[int]]:
-    """The text that tokens make, and where each begins; no blank beside Chinese, Japanese or Korean characters.
+    """The text that tokens make, and where each begins; no blank beside Chinese and Japanese characters.
 
     Args:
-        tokens: [L] words, or single characters.
+        tokens: [L] words, or single characters: the digits and letters between Chinese ones were parted, too.
 
     Returns:
         (text, [L] first characters).
     """
+    by_character = any(map(_EAST_ASIAN.fullmatch, tokens)) and _mostly([len(token) == 1 for token in tokens])
     pieces: list[str] = []
     starts: list[int] = []
     length = 0
     for i, token in enumerate(tokens):
-        if i and _apart(tokens[i - 1], token):
+        parted = by_character and len(token) == len(tokens[i - 1]) == 1
+        if i and not parted and _apart(tokens[i - 1], token):
             pieces.append(" ")
             length += 1
         starts.append(length)
@@ -82,59 +87,90 @@ def tag_spans(tokens: Sequence[str], starts: Sequence[int], tags: Sequence[str])
 
 
 def with_spans(
-    records: Iterable[tuple[Any, dict[str, Any]]], source: str, listener: Listener = ignore
+    records: Iterable[tuple[Any, dict[str, Any]]], source: str, text: str | None = None, listener: Listener = ignore
 ) -> Iterator[tuple[Any, dict[str, Any]]]:
     """Rows of tokens and their tags get a text and spans; tokens that are all a row says get a text. Others pass.
 
     Args:
         records: (key, row) pairs; the first 200 decide.
         source: its name, for messages.
+        text: the column of the text, where it is known.
         listener: told of what is read so.
 
     Raises:
-        DataError: a later row has tokens and tags of different number, or a text that its tokens are not of.
+        DataError: a row has tokens and tags of different number, tags without names, or a text that its tokens are not
+            of.
     """
     iterator = iter(records)
     head = list(islice(iterator, _LOOKED_AT))
     rows = [row for _, row in head]
-    tokens = next((name for name in _TOKENS if rows and all(_words(row.get(name)) for row in rows)), None)
-    tags = None if tokens is None else _tags_beside(rows, tokens)
-    written = any(isinstance(cell, str) for row in rows for cell in row.values())
-    if tokens is None or (tags is None and written):
+    tokens = _tokens_of(rows)
+    tags = None if tokens is None else _tags_beside(rows, tokens, source)
+    if tokens is None or (tags is None and any(_has_text(row, text) for row in rows)):
         yield from chain(head, iterator)
         return
     if tags is not None:
-        listener(Notice("data", f"columns {tokens!r} and {tags!r} are read as 'text' and 'spans'"))
+        listener(Notice("data", f"columns {tokens!r} and {tags!r} are read as {text or 'text'!r} and 'spans'"))
     for key, row in chain(head, iterator):
-        yield key, _spanned(row, tokens, tags, f"{source}:{key}")
+        yield key, _spanned(row, tokens, tags, text or "text", f"{source}:{key}")
+
+
+def text_of_tokens(row: dict[str, Any], text: str) -> dict[str, Any]:
+    """A row to predict, its tokens made a text where it has no column of that name."""
+    tokens = None if _has_text(row, text) else _tokens_of([row])
+    return row if tokens is None else _spanned(row, tokens, None, text, "")
+
+
+def _has_text(row: dict[str, Any], text: str | None) -> bool:
+    """Whether a row has a text of its own: the column wanted, or any that is no key."""
+    return text in row or any(isinstance(cell, str) and _LANGUAGE.search(cell) for cell in row.values())
+
+
+def _tokens_of(rows: Sequence[dict[str, Any]]) -> str | None:
+    """The column of lists of words, in nearly every row; the exceptions are told where they are read."""
+    return next((name for name in _TOKENS if _mostly([_words(row.get(name)) for row in rows])), None)
+
+
+def _mostly(held: Sequence[bool]) -> bool:
+    return sum(held) > 0.9 * len(held)
 
 
 def _words(cell: Any) -> bool:
     return isinstance(cell, list) and all(isinstance(word, str) for word in cell)
 
 
-def _tags_beside(rows: Sequence[dict[str, Any]], tokens: str) -> str | None:
-    """The column of as many tags as tokens; of several (parts of speech, phrases, names) the one named for names."""
-    names = dict.fromkeys([*_TAGS, *(name for row in rows for name in row)])
+def _tags_beside(rows: Sequence[dict[str, Any]], tokens: str, source: str) -> str | None:
+    """The column of as many tags as tokens; of several (parts of speech, phrases, names) the one named for names.
 
-    def fits(name: str) -> bool:
-        pairs = [(row[tokens], row[name]) for row in rows if row.get(name) is not None]  # a row may be without tags
-        if name == tokens or not pairs or not all(_words(cell) and len(cell) == len(words) for words, cell in pairs):
-            return False
-        tags = {tag for _, cell in pairs for tag in cell}
+    Raises:
+        DataError: it holds numbers, which do not say what they stand for.
+    """
+    for name in dict.fromkeys([*_TAGS, *(name for row in rows for name in row)]):
+        pairs = [(row[tokens], row[name]) for row in rows if row.get(name) is not None and _words(row.get(tokens))]
+        if name == tokens or not _mostly([isinstance(cell, list) and len(cell) == len(t) for t, cell in pairs]):
+            continue
+        cells = [cell for _, cell in pairs if isinstance(cell, list)]
+        if name in _TAGS[:_NAMED_FOR_TAGS] and cells and all(type(tag) is int for cell in cells for tag in cell):
+            raise DataError(
+                f"column {name!r} holds the numbers of tags",
+                where=source,
+                expected="their names, such as B-PER and O",
+                next_step="write the names in place of the numbers",
+            )
+        tags = {tag for cell in cells for tag in cell if isinstance(tag, str)}
         # Parts of speech have no O: every token has one, and neighbours that share it are no span.
-        return OUTSIDE in tags if name in _TAGS else all(is_tag(tag) for tag in tags)
+        if tags and (OUTSIDE in tags if name in _TAGS else all(is_tag(tag) for tag in tags)):
+            return name
+    return None
 
-    return next((name for name in names if fits(name)), None)
 
-
-def _spanned(row: dict[str, Any], tokens: str, tags: str | None, where: str) -> dict[str, Any]:
+def _spanned(row: dict[str, Any], tokens: str, tags: str | None, text: str, where: str) -> dict[str, Any]:
     words = row.get(tokens)
     if not _words(words):
         raise DataError(f"column {tokens!r} is no list of words", where=where, expected='a list such as ["a", "b"]')
-    text = row.get("text")
-    if isinstance(text, str):
-        starts = _found_in(text, words)
+    written = row.get(text)
+    if isinstance(written, str):
+        starts = _found_in(written, words)
         if starts is None:
             raise DataError(
                 f"the tokens of column {tokens!r} are not those of the text",
@@ -143,17 +179,17 @@ def _spanned(row: dict[str, Any], tokens: str, tags: str | None, where: str) -> 
                 next_step="leave one of the two columns out",
             )
     else:
-        text, starts = joined(words)
-    found = {name: cell for name, cell in row.items() if name not in {tokens, tags}} | {"text": text}
-    if tags is not None:
-        own = row.get(tags)
-        if own is None:  # not labelled yet
-            return found | {"spans": None}
-        if not _words(own) or len(own) != len(words):
-            count = f"{len(own):,} tags" if isinstance(own, list) else "no list of tags"
-            raise DataError(f"{len(words):,} tokens and {count}", where=where, expected="one tag a token")
-        found["spans"] = tag_spans(words, starts, own)
-    return found
+        written, starts = joined(words)
+    found = {name: cell for name, cell in row.items() if name not in {tokens, tags}} | {text: written}
+    if tags is None:
+        return found
+    own = row.get(tags)
+    if own is None:  # not labelled yet
+        return found | {"spans": None}
+    if not _words(own) or len(own) != len(words):
+        count = f"{len(own):,} tags" if isinstance(own, list) else "no list of tags"
+        raise DataError(f"{len(words):,} tokens and {count}", where=where, expected="one tag a token")
+    return found | {"spans": tag_spans(words, starts, own)}
 
 
 def _found_in(text: str, tokens: Sequence[str]) -> list[int] | None:

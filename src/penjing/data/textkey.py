@@ -28,6 +28,8 @@ def normalise_text(text: str) -> str:
 def _signs(gap: re.Match[str]) -> str:
     """One space, and what changes the meaning of what stands beside it: C#, 5%, -5, a smile."""
     between = gap[0]
+    if between == " ":
+        return between
     signs = "".join(c for c in between if c in _MEANT or unicodedata.category(c) in _MEANT_CATEGORIES)
     # After a letter it is a hyphen or a dash.
     if (

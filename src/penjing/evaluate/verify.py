@@ -217,7 +217,9 @@ def _known_to_the_run(report: Report, found: Evaluation, tolerance: float) -> li
         for figure in report.quote:
             metric = found.metrics.get(figure.name)
             actual = getattr(report.cost, figure.name, None) if metric is None else metric.value
-            held = None if actual is None else figure.low <= actual <= figure.high
+            # On the very edge of its interval a figure may fall to either side where it is rounded otherwise.
+            edge = tolerance > EXACT and any(_is_equal(actual, bound, tolerance) for bound in (figure.low, figure.high))
+            held = figure.held if edge else None if actual is None else figure.low <= actual <= figure.high
             again.append({"actual": actual, "held": held})
         told = [figure.model_dump(include={"actual", "held"}) for figure in report.quote]
         figures += [

@@ -44,7 +44,9 @@ def resolve(source: str | Path | Recipe, overrides: Mapping[str, Any] | None = N
 
 def parse_value(text: str) -> Any:
     """A value as the command line gives it, read as YAML ("3", "true", "[a, b]", "text")."""
-    if len(text) == 1 and not text.isalnum():  # a delimiter; to YAML it would be the beginning of something
+    if (
+        len(text) == 1 and not text.isalnum() and text != "~"
+    ):  # a delimiter; to YAML it would be the beginning of something
         return text
     try:
         return yaml.safe_load(text)

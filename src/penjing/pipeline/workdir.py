@@ -123,7 +123,12 @@ class WorkDir:
         if test.is_file():
             test.replace(self.sealed_test)
         self.stage.replace(self.out)
+        # From here on nothing is to be put back, whatever ends this.
+        (self.partial / REPLACED_TEST).unlink(missing_ok=True)
+        if (self.partial / REPLACED).exists():
+            (self.partial / REPLACED).rename(self.partial / "discarded")
         self.lock.close()
+        _clear(self.partial)
         shutil.rmtree(self.partial)
 
 

@@ -6,10 +6,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from penjing.core.budget import Budget
+from penjing.core.errors import CapabilityError
 from penjing.core.task import Metric
+from penjing.models.catalog import list_models
+from penjing.select.config import SelectConfig
 
 SHARE = Metric()
 Standing = Literal["chosen", "fits", "over budget", "wrong language", "unavailable"]
+
+
+class TooSlowToTryError(CapabilityError):
+    """The time does not suffice for any run of a model."""
 
 
 @dataclass(frozen=True)
@@ -120,3 +127,15 @@ def speaks(languages: tuple[str, ...], language: str) -> bool:
         return True
     needed = {"zh": {"zh"}, "en": {"en"}, "mixed": {"zh", "en"}}.get(language)
     return needed is not None and needed <= set(languages)
+
+
+def smallest_speaking(language: str, config: SelectConfig) -> str | None:
+    """The catalog's smallest model that reads a language, of those that may be compared."""
+    rows = [
+        row
+        for row in list_models()
+        if (config.candidates is None or row.name in config.candidates)
+        and (row.cached or not config.offline)
+        and speaks(row.languages, language)
+    ]
+    return min(rows, key=lambda row: row.parameters).name if rows else None

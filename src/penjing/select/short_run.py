@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Listener, Progress
 from penjing.core.memory import release_freed
 from penjing.core.task import Splits, Stats, Task
 from penjing.models.pretrained import Pretrained
+from penjing.select.candidate import TooSlowToTryError
 from penjing.select.probe import Judged, summarise
 from penjing.select.sample import Pool
 from penjing.select.stopwatch import Stopwatch
@@ -122,11 +122,11 @@ def judge_short_run(
     """A short run as a judgement, for tasks on whose frozen features no probe can be fitted, and its samples/s.
 
     Raises:
-        CapabilityError: the time does not suffice for any run.
+        TooSlowToTryError: the time does not suffice for any run.
     """
     run = short_run(task, pool, pretrained, config, runtime, seed=seed, watch=watch, listener=listener)
     if run.stats is None:
-        raise CapabilityError(
+        raise TooSlowToTryError(
             f"{pretrained.name} trains {run.samples_per_s:.1f} rows/s, too slow to be tried in {watch.seconds:.0f} s",
             next_step="allow more time (select.model_seconds, select.quote_seconds) or shorten rows (train.max_length)",
         )

@@ -172,8 +172,8 @@ class SpanEncoder:
 def window_bounds(num_tokens: int, room: int, longest: int = 1) -> list[tuple[int, int, int, int]]:
     """(start, stop, first, last) of each window over a text: tokens shown, and tokens of the core.
 
-    The cores partition the tokens. Neighbouring windows share a quarter of their tokens, or more, so that a span that
-    begins in a core is shown whole, be it as long as half a window.
+    The cores partition the tokens. Neighbouring windows share a quarter of their tokens; where spans are long up to
+    three eighths, so that a span that begins in a core is shown whole, be it as long as a quarter of a window.
 
     Args:
         num_tokens: of the text.
@@ -184,7 +184,7 @@ def window_bounds(num_tokens: int, room: int, longest: int = 1) -> list[tuple[in
         return [(0, num_tokens, 0, num_tokens)]
     usual = max(2, int(room * OVERLAP_SHARE))
     before = usual // 2
-    shared = before + min(max(usual - before, longest - 1), room // 2)
+    shared = before + min(max(usual - before, longest - 1), room // 4)
     starts = list(range(0, num_tokens - shared, room - shared))
     bounds = []
     for start in starts:

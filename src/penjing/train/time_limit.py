@@ -124,7 +124,8 @@ class TimeLimit:
         position = loop.position
         share = position.evaluation_seconds * loop.config.evaluations / max(1, loop.steps_per_epoch)
         # A plan is not made longer again, so the first steps must not make it too short.
-        usual = (position.seconds - position.warming_seconds) / max(1, position.step - WARMING_STEPS)
+        warming = WARMING_STEPS if position.warming_seconds else 0  # a checkpoint of old does not know of them
+        usual = (position.seconds - position.warming_seconds) / max(1, position.step - warming)
         per_step, spent = usual + share, position.seconds + position.other_seconds
         means = torch.tensor([per_step, spent], dtype=torch.float64, device=loop.runtime.device) / loop.runtime.world
         loop.runtime.sum_over_ranks([means])

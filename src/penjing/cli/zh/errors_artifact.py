@@ -82,7 +82,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"no such report", r"没有这份报告"),
     (r"evaluate the artifact first", r"先评测该模型"),
     (r"a report\.json", r"report.json 文件"),
-    (r"not a report: ([\w.]*): {=}", r"不是报告：{1}：{2}"),
+    (r"not a report: (?P<key>[\w.]*): {=}", r"不是报告：{1}：{2}"),
     (r"not a report \({…}\)", r"不是报告（{1}）"),
     (
         r"report version {…} is newer than this release reads \({…}\)",

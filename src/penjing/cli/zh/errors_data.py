@@ -139,6 +139,15 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"a value in every row", r"每行都有值"),
     (r"undo the merging and fill the value into each row", r"取消合并，并在每行填入该值"),
     # tokens and their tags
+    (r"the last column holds no tags", r"最后一列不是标注"),
+    (r"a token and its tag a line, such as B-PER, I-PER and O", r"每行一个词元及其标注，如 B-PER、I-PER、O"),
+    (
+        r"put the tags last, or say with data\.format\.kind what the file is",
+        r"把标注放在最后一列，或用 data.format.kind 指明文件格式",
+    ),
+    (r"column {…} holds the numbers of tags", r"{1} 列是标注的编号"),
+    (r"their names, such as B-PER and O", r"标注的名称，如 B-PER、O"),
+    (r"write the names in place of the numbers", r"把编号换成名称"),
     (r"the line has one field, {…}", r"该行只有一个字段 {1}"),
     (r"a token and its tag, with a tab or blanks between them", r"词元及其标注，中间以制表符或空格分隔"),
     (

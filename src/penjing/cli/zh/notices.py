@@ -30,7 +30,12 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"{…}: read as {…}, fields separated by {…}, no header", r"{1}：按 {2} 读取，以 {3} 分隔，无表头"),
     (r"{…}: read as {…}, one field a line, first row is the header", r"{1}：按 {2} 读取，每行一个字段，首行为表头"),
     (r"{…}: read as {…}, one field a line, no header", r"{1}：按 {2} 读取，每行一个字段，无表头"),
-    (r"columns {…} and {…} are read as 'text' and 'spans'", r"{1} 和 {2} 两列按文本及其片段读取"),
+    (r"columns {…} and {…} are read as {…} and 'spans'", r"{1} 和 {2} 两列按文本 {3} 及其片段读取"),
+    (
+        r"{…} trains {…} rows/s, too slow to be tried in {N} s; the quote is for {…}, the smallest that reads {…}: "
+        r"a run takes the time to compare",
+        r"{1} 每秒只能训练 {2} 行，{3} 秒内试不出结果；因此按能读 {5} 的最小模型 {4} 报价，正式训练时才花时间比较",
+    ),
     (r"{…}: read as {…}", r"{1}：按 {2} 读取"),
     (
         r"column {…} is read as the text, because it is the only one; --text says so without this notice",
