@@ -125,6 +125,58 @@ def fit(
         trainer.observe(task, splits.train)
     if encoder_state is not None:
         model.encoder.load_state_dict(load_file(encoder_state), assign=True)
+    return (
+        yield from fit_model(
+            task,
+            splits,
+            trainer,
+            model,
+            config,
+            out,
+            runtime,
+            identity=identity,
+            seed=seed,
+            spent_seconds=spent_seconds,
+            max_minutes=max_minutes,
+        )
+    )
+
+
+def fit_model(
+    task: Task,
+    splits: Splits,
+    trainer: GradientTrainer,
+    model: nn.Module,
+    config: TrainConfig,
+    out: Path,
+    runtime: Runtime,
+    *,
+    identity: str,
+    seed: int,
+    spent_seconds: float = 0.0,
+    max_minutes: float | None = None,
+) -> Generator[Event, None, FitResult]:
+    """Train a model that is built already: what `fit` does once it has one; arguments as there.
+
+    Args:
+        task: what is learned.
+        splits: train and valid.
+        trainer: gives the loss.
+        model: with an `encoder` and a head, in 32 bits.
+        config: settings, every default resolved.
+        out: directory for the checkpoint and the weights.
+        runtime: this process.
+        identity: digest of all that shapes the weights; a checkpoint of another is refused.
+        seed: of order and dropout.
+        spent_seconds: wall time that counts as training.
+        max_minutes: wall time allowed.
+
+    Yields:
+        Progress and notices.
+
+    Returns:
+        The model and what is known of it.
+    """
     apply_method(model, config)
     kept = checkpoint.read_position(out, identity)
     otherwise = checkpoint.resumed_otherwise(kept, runtime.threads)
