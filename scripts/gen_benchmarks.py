@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 Document = dict[str, Any]
 OUTDATED = "†"
+# What `verify_benchmark.py` measures again with every change: a README states no other benchmark's figures.
+REPEATED = frozenset({"german_credit"})
 _OUTDATED_WORDS = (
     f"{OUTDATED} Measured before the default settings last changed; the page says at which commit.",
     f"{OUTDATED} 测于默认设置最近一次改动之前；其页面写明了所测的提交。",
@@ -126,13 +128,24 @@ def documents(folder: Path | None = None) -> list[Document]:
     return [document for document in found if document.get("figures") and not document["settings"].get("smoke")]
 
 
-def benchmarks_table(chinese: bool = False, folder: Path | None = None) -> str:
-    """Every figure that has a target or a figure of others beside it."""
+def benchmarks_table(
+    chinese: bool = False, folder: Path | None = None, only: frozenset[str] | None = None, place: str = ""
+) -> str:
+    """Every figure that has a target or a figure of others beside it.
+
+    Args:
+        chinese: in Chinese, else in English.
+        folder: of the JSON; None: the project's.
+        only: names of benchmarks; None: all.
+        place: of the benchmarks' pages, as seen from the page that the table is for.
+    """
     rows, machines, outdated = [], set(), False
     for document in documents(folder):
+        if only is not None and document["name"] not in only:
+            continue
         figures = [f for f in document["figures"] if f["target"] is not None or f["reference"]]
         for i, figure in enumerate(figures):
-            page = f"[{_said(document['title'], chinese)}](docs/benchmarks/{document['name']}.md)"
+            page = f"[{_said(document['title'], chinese)}]({place}{document['name']}.md)"
             page += f" {OUTDATED}" if _outdated(document) else ""
             rows.append([page if i == 0 else "", _said(figure["name"], chinese), *_cells(figure, chinese)])
         if figures:
@@ -152,6 +165,11 @@ def benchmarks_table(chinese: bool = False, folder: Path | None = None) -> str:
     if outdated:
         lines += ["", _OUTDATED_WORDS[chinese]]
     return "\n".join(lines)
+
+
+def repeated(chinese: bool) -> str:
+    """The figures that a README may state."""
+    return benchmarks_table(chinese, only=REPEATED, place="docs/benchmarks/")
 
 
 def _outdated(document: Document) -> bool:
@@ -268,8 +286,12 @@ def _block(lines: list[str]) -> list[str]:
 
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
-    "README.md": {"first-run": lambda: first_run("en"), "benchmarks": benchmarks_table},
-    "README.zh.md": {"first-run": lambda: first_run("zh"), "benchmarks": lambda: benchmarks_table(chinese=True)},
+    "README.md": {"first-run": lambda: first_run("en"), "benchmarks": lambda: repeated(chinese=False)},
+    "README.zh.md": {"first-run": lambda: first_run("zh"), "benchmarks": lambda: repeated(chinese=True)},
+    "docs/benchmarks/README.md": {
+        "benchmarks": benchmarks_table,
+        "benchmarks-zh": lambda: benchmarks_table(chinese=True),
+    },
     "docs/README.md": {"decision-pages": decisions, "benchmark-pages": pages},
     "docs/tutorial.md": {"comparison": comparison},
 }

@@ -4,8 +4,8 @@
 python scripts/verify_readme.py               # some minutes
 python scripts/verify_readme.py --rows 300    # to try it: what depends on the rows is shown, not judged
 
-Both READMEs' generated parts have to be fresh, so the other figures are those of docs/benchmarks/*.json (which are not
-measured again here: that takes hours, and data that is not the project's); no figure may stand outside of them;
+Both READMEs' generated parts have to be fresh, so the other figures are those of a benchmark that verify_benchmark.py
+measures again; no figure may stand outside of them;
 `penjing verify` has to bear out the new run's report; and each figure of the first run has to come out again as
 `readme_figures.RULES` says. Exits with 1 where anything does not hold, after all has been looked at.
 """

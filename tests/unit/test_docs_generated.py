@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
@@ -70,10 +71,7 @@ def test_a_row_stands_in_the_table_once_its_benchmark_has_finished(
     ]
     done.finish(figures)
     table = generator.benchmarks_table(folder=tmp_path)
-    assert (
-        "| [Title of done](docs/benchmarks/done.md) | macro-F1, % | **61.25** | 60.50 – 62.00 | ≥ 62.40, not reached |"
-        in table
-    )
+    assert "| [Title of done](done.md) | macro-F1, % | **61.25** | 60.50 – 62.00 | ≥ 62.40, not reached |" in table
     assert "|  | peak memory of the whole run, GB | **1.50** |  | ≤ 2.00 |" in table
     assert "no interest" not in table
     assert "9.99" not in table
@@ -90,8 +88,18 @@ def test_a_row_measured_with_other_defaults_says_so(
     monkeypatch.setattr(frame, "digest", lambda benchmark: "f" * 64)
     start(frame, "then", tmp_path).finish(figures)
     table, chinese = (generator.benchmarks_table(said, tmp_path) for said in (False, True))
-    assert "docs/benchmarks/now.md) |" in table and "docs/benchmarks/then.md) † |" in table
+    assert "(now.md) |" in table and "(then.md) † |" in table
     assert "† Measured before the default settings last changed" in table and "† 测于默认设置" in chinese
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh.md"])
+def test_a_readme_states_what_is_measured_again_with_every_change(generator: ModuleType, name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    stated = generator.part("benchmarks").search(text)[2]
+    verified = load(ROOT / "scripts" / "verify_benchmark.py").NAME
+    assert re.findall(r"\(docs/benchmarks/(\w+)\.md\)", stated) == [verified]
+    whole = generator.benchmarks_table()
+    assert len(re.findall(r"\]\(\w+\.md\)", whole)) == len(generator.documents())
 
 
 def test_the_tutorial_compares_what_was_measured(generator: ModuleType, frame: ModuleType, tmp_path: Path) -> None:
