@@ -32,8 +32,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(TORCH)
-	@$(BIN)/python -c 'import torch; torch.version.cuda and print("note: this is the CUDA build of torch, gigabytes larger than needed; the top of Makefile says how to get the CPU build")'
 	$(PIP) --constraint constraints.txt --editable '.[all,benchmarks,dev]'
+	@$(BIN)/python -c 'import torch; torch.version.cuda and print("note: this is the CUDA build of torch, gigabytes larger than needed; the top of Makefile says how to get the CPU build")'
 	@touch $@
 
 $(DEMO_DATA): | $(INSTALLED)

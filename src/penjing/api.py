@@ -119,7 +119,10 @@ def quote(
 
         number = len(config.candidates or (*list_models(), "scratch"))
         brief = config.model_copy(update={"model_seconds": config.quote_seconds * CHOICE_SHARE / number})
-        recipe = recipe.model_copy(update={"model": _chosen_briefly(recipe, prepared, brief, listener)})
+        chosen = _ranked(recipe, prepared, brief, listener)
+        for sentence in chosen.sentences(recipe.language):
+            listener(Notice("select", sentence))
+        recipe = recipe.model_copy(update={"model": chosen.chosen or "auto"})
     spent = time.monotonic() - began
     with TemporaryDirectory(prefix="penjing-quote-") as scratch:
         return quote_prepared(
@@ -132,24 +135,6 @@ def quote(
             deadline_s=max(config.quote_seconds / 4, config.quote_seconds - spent),
             listener=listener,
         )
-
-
-def _chosen_briefly(recipe: Recipe, prepared: Prepared, config: SelectConfig, listener: Listener) -> str:
-    """The model a quote is for: chosen as a run chooses it, as far as the quote's minute allows."""
-    from penjing.select.candidate import TooSlowToTryError, smallest_speaking
-
-    try:
-        chosen = _ranked(recipe, prepared, config, listener)
-    except TooSlowToTryError as error:
-        name = smallest_speaking(prepared.language, config)
-        if name is None:
-            raise
-        said = f"{error.what}; the quote is for {name}, the smallest that reads {prepared.language}"
-        listener(Notice("select", f"{said}: a run takes the time to compare", "warning"))
-        return name
-    for sentence in chosen.sentences(recipe.language):
-        listener(Notice("select", sentence))
-    return chosen.chosen or "auto"
 
 
 def _ranked(recipe: Recipe, prepared: Prepared, config: SelectConfig, listener: Listener) -> Selection:

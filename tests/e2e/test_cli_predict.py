@@ -60,6 +60,15 @@ def test_a_file_written_otherwise_than_the_training_rows(artifacts, tmp_path, ca
     assert "train.epochs cannot be changed when predicting" in capsys.readouterr().err
 
 
+def test_what_is_predicted_is_not_replaced_by_its_predictions(artifacts, tmp_path, capsys):
+    path = tmp_path / "rows.csv"
+    path.write_text("text\nWhere is it?\n")
+    words = ["predict", str(artifacts["text-classification"]), str(path), "--out", str(path), "--overwrite"]
+    assert main(words) == 2
+    assert "is what is predicted from. Next: give another --out" in capsys.readouterr().err
+    assert path.read_text() == "text\nWhere is it?\n"
+
+
 def test_texts_lines_and_files_agree(artifacts, tmp_path, capsys, monkeypatch):
     artifact = str(artifacts["text-classification"])
     texts = ["Where is my parcel?", "我要退款", "x" * 300]

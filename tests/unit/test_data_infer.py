@@ -233,3 +233,11 @@ def test_what_was_inferred_can_be_written_down_and_is_then_the_same(kind, task_r
     again = infer(data, written_down(found), found.task_kind)
     assert (again.roles, again.label, again.task_kind) == (found.roles, found.label, kind)
     assert written_down(again) == written_down(found)
+
+
+def test_a_task_of_numbers_learns_the_column_of_numbers():
+    prices = [f"{i * 7.31:.2f}" for i in range(N)]
+    found = understand("text-regression", description=sentences(N), price=prices)
+    assert (found.task_kind, found.roles.text, found.roles.label) == ("text-regression", "description", "price")
+    with pytest.raises(DataError, match=r"no column looks like a label.*a column of numbers"):
+        understand("text-regression", description=sentences(N), name=sentences(N, 1))

@@ -431,3 +431,14 @@ def test_hub_data_set_from_a_local_clone(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.IterableDataset.__iter__", broken)
     with pytest.raises(FetchError, match=r"hub:owner/set: the hub data set could not be read .*the line went dead"):
         read("hub:owner/set")
+
+
+def test_traditional_chinese_in_big5(write):
+    text = "手機很好用，物流也快，包裝完整沒有破損\n東西太差了，客服態度惡劣，再也不來了\n" * 20
+    assert [row["text"] for row in read(write("a.txt", text.encode("big5"))).rows] == text.splitlines()
+
+
+def test_half_a_file_in_another_encoding_is_refused(write):
+    content = CHINESE.encode("utf-8") + CHINESE.encode("gb18030")
+    with pytest.raises(DataError, match=r"a\.txt:41: byte 0x\w\w is not UTF-8, as the rest is"):
+        read(write("a.txt", content))

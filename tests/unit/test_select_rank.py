@@ -3,18 +3,16 @@
 import json
 import shutil
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from penjing.api import _chosen_briefly
 from penjing.cli.zh import in_chinese
 from penjing.core.budget import Budget
 from penjing.core.errors import CapabilityError, FetchError, RecipeError
 from penjing.core.events import ignore
-from penjing.core.recipe import parse_recipe
 from penjing.core.task import Metric, Prediction, Roles, Splits, Table
+from penjing.models.catalog import list_models
 from penjing.models.pretrained import Pretrained
 from penjing.select.candidate import Candidate, TooSlowToTryError, excesses, speaks
 from penjing.select.config import SelectConfig
@@ -199,19 +197,24 @@ def test_which_model_speaks_which_language(languages, language, expected):
     assert speaks(languages, language) is expected
 
 
-def test_a_quote_without_time_to_try_any_is_for_the_smallest_that_speaks_the_language(monkeypatch):
-    def too_slow(*_):
-        raise TooSlowToTryError("e5 trains 3.0 rows/s, too slow to be tried in 5 s")
+@pytest.mark.parametrize(("language", "expected"), [("en", "minilm-l6-en"), ("zh", "e5-small-multilingual")])
+def test_where_none_can_be_tried_the_smallest_that_speaks_the_language_is_taken(
+    monkeypatch, task_rows, language, expected
+):
+    def untried(question, listener):
+        error = TooSlowToTryError("the rows are too few to try it on (17)")
+        return [Examined(Candidate(row.name, "unavailable", (error.what,)), error=error) for row in list_models()]
 
-    monkeypatch.setattr("penjing.api._ranked", too_slow)
-    for language, expected in (("en", "minilm-l6-en"), ("zh", "e5-small-multilingual")):
-        told = []
-        prepared = SimpleNamespace(language=language)
-        assert _chosen_briefly(parse_recipe({}), prepared, SelectConfig(), told.append) == expected
-        assert [notice.level for notice in told] == ["warning"] and f"the quote is for {expected}" in told[0].text
-        assert "报价" in in_chinese(told[0].text)
+    monkeypatch.setattr("penjing.select.rank.examine", untried)
+    rows, roles = task_rows("token-classification")
+    splits = Splits(Table(rows, [str(i) for i in range(len(rows))]), Table([], []), Table([], []), roles, "")
+    told = []
+    found = select(splits, "token-classification", language=language, listener=told.append)
+    assert (found.chosen, found.candidates[0].name, found.fits) == (expected, expected, True)
+    assert f"{expected} is taken untried" in found.why and json.dumps(found.to_json())
+    assert [notice.level for notice in told] == ["warning"] and "试" in in_chinese(told[0].text)
     with pytest.raises(TooSlowToTryError):
-        _chosen_briefly(parse_recipe({}), prepared, SelectConfig(candidates=("scratch",)), told.append)
+        select(splits, "token-classification", language=language, config=SelectConfig(candidates=("scratch",)))
 
 
 def test_offline_with_a_cold_cache_names_every_model(tmp_path, monkeypatch, task_rows):
@@ -252,7 +255,7 @@ def test_a_model_that_cannot_be_measured_is_left_out_and_the_others_compared(que
     assert found.candidates[1].standing == "unavailable"
     assert "heavy: unavailable (heavy cannot be exported)." in found.why
     assert "heavy：不可用（heavy cannot be exported）。" in found.why_zh
-    assert [event.level for event in heard] == ["warning"] and "heavy cannot be exported" in heard[0].text
+    assert [event.level for event in heard] == ["warning"] and "heavy is left out: cannot be exported" in heard[0].text
     assert choose("heavy", "scratch").chosen == "scratch"
     broken |= {"small", "scratch"}
     with pytest.raises(CapabilityError, match=r"heavy cannot be exported.*use another model"):

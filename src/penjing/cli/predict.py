@@ -91,6 +91,8 @@ def _write(args: argparse.Namespace, predictor: Predictor, rows: Rows, console: 
     pairs = predictor.stream(rows)
     if args.out is not None:
         out = Path(args.out)
+        if args.data is not None and out.exists() and Path(args.data).exists() and out.samefile(args.data):
+            raise DataError("is what is predicted from", where=str(out), next_step="give another --out")
         count = write_predictions(
             pairs, out, task, format=args.format, overwrite=args.overwrite, listener=console.listen
         )

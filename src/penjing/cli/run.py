@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from typing import TYPE_CHECKING
 
 from penjing.cli.options import add_run_options, overrides_of
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace, console: Console) -> int:
 
 def _show_next(console: Console, out: str) -> None:
     console.line()
+    out = shlex.quote(out)
     console.line(console.say(f"report   {out}/report.html", f"报告   {out}/report.html"))
     console.line(console.say(f"predict  penjing predict {out} FILE", f"预测   penjing predict {out} 文件"))
     console.line(console.say(f"verify   penjing verify {out}", f"复算   penjing verify {out}"))

@@ -60,11 +60,18 @@ def _metrics(console: Console, report: Report, words: Words) -> None:
 def _cost(console: Console, report: Report, words: Words) -> None:
     cost = report.cost
     rows = [
-        (words.named("cost", name), number(getattr(cost, name)), words(unit))
+        (words.named("cost", name), *_figure(name, value, words(unit), words))
         for name, unit in _COST_UNITS.items()
-        if getattr(cost, name) is not None
+        if (value := getattr(cost, name)) is not None
     ]
     console.table((report.hardware.cpu, console.say("cost", "成本"), ""), rows, right=(1,))
+
+
+def _figure(name: str, value: float, unit: str, words: Words) -> tuple[str, str]:
+    """A figure and its unit; less than a minute in seconds."""
+    if name == "train_minutes" and value < 1:
+        return number(60 * value), words("unit.seconds")
+    return number(value), unit
 
 
 def _quote(console: Console, report: Report, words: Words) -> None:

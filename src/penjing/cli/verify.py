@@ -56,6 +56,22 @@ def _show(console: Console, found: Verification) -> None:
             f"在 {found.rows:,} 行测试数据上，{len(judged)} 个可判定的数字中有 {held} 个复算一致",
         )
     )
+    _say_if_only_slow(console, found)
+
+
+def _say_if_only_slow(console: Console, found: Verification) -> None:
+    """Other work on the machine makes timings worse, and is no fault of the report."""
+    from penjing.core.report import Cost
+
+    differ = {figure.name for figure in found.figures if figure.ok is False}
+    if differ and differ <= set(Cost.model_fields):
+        console.line(
+            console.say(
+                "only what it costs came out worse: is the machine busy? Measure again when it is idle; --no-timings "
+                "checks all else",
+                "只有成本类数字变差：机器是否正忙？请在空闲时再测；--no-timings 只核对其余数字",
+            )
+        )
 
 
 def _cell(value: float | str | None) -> str:

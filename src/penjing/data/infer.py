@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ from penjing.core.errors import DataError, closest
 from penjing.core.task import Roles, Table
 from penjing.data.config import ColumnsConfig
 from penjing.data.labels import LabelShape, class_counts, label_name, label_shape, split_labels
-from penjing.data.profile import ColumnProfile, is_blank, profile_columns
+from penjing.data.profile import ColumnProfile, is_blank, parse_spans, profile_columns
 from penjing.data.roles import Profiles, find_features, find_label, find_spans, find_texts, plain_roles
 
 _SHOWN_CLASSES = 6
@@ -59,7 +60,7 @@ def infer(table: Table, columns: ColumnsConfig, task: str = "auto") -> Inference
     spans = columns.spans or find_spans(profiles, task)
     if spans is not None:
         return _tagging(table, replace(roles, spans=spans), columns, profiles, notes)
-    label = columns.label or find_label(profiles, taken, table.name, notes)
+    label = columns.label or find_label(profiles, taken, table.name, notes, task)
     texts = find_texts(columns, profiles, taken | {label}, task, notes)
     filled = [row.get(label) for row in table.rows if not is_blank(row.get(label))]
     if not filled:
@@ -122,9 +123,19 @@ def _tagging(table: Table, roles: Roles, columns: ColumnsConfig, profiles: Profi
     taken = {roles.split, roles.row_id, roles.group, roles.time, spans}
     texts = find_texts(columns, profiles, taken, "token-classification", notes)
     _check_texts(texts, profiles, table.name)
-    notes += [f"text: column {texts[0]!r} ({_about(profiles[texts[0]])})", f"spans: column {spans!r}"]
+    notes += [
+        f"text: column {texts[0]!r} ({_about(profiles[texts[0]])})",
+        f"spans: column {spans!r}, {_span_labels(table, spans)}",
+    ]
     notes.append("task: token-classification")
     return Inference(replace(roles, text=texts[0]), "token-classification", None, tuple(notes))
+
+
+def _span_labels(table: Table, column: str) -> str:
+    counts = Counter(label_name(span["label"]) for row in table.rows for span in parse_spans(row.get(column)) or ())
+    shown = ", ".join(f"{name}: {count:,}" for name, count in counts.most_common(_SHOWN_CLASSES))
+    more = ", ..." if len(counts) > _SHOWN_CLASSES else ""
+    return f"{len(counts):,} label{'s' if len(counts) != 1 else ''} ({shown}{more})"
 
 
 def _task_kind(task: str, num_texts: int, shape: LabelShape, where: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 TEXT = (
     "text", "sentence", "content", "review", "comment", "utterance", "query", "question", "message", "tweet", "post",
     "document", "description", "body", "article", "headline", "title", "summary", "review_body", "review_text", "正文",
-    "文本", "内容", "评论", "评价", "句子", "问题", "新闻", "标题", "描述", "摘要",
+    "文本", "内容", "评论", "评价", "句子", "问题", "新闻", "标题", "描述", "摘要", "評論", "內容", "文字",
 )  # fmt: skip
 LABEL = (
     "label", "labels", "target", "class", "category", "intent", "sentiment", "emotion", "polarity", "tag", "tags", "y",
     "topic", "stars", "rating", "score", "outcome", "default", "creditability", "gold", "标签", "类别", "分类", "情感",
-    "情绪", "意图", "正负面", "评分", "得分", "类型",
+    "情绪", "意图", "正负面", "评分", "得分", "类型", "標籤", "類別", "分類",
 )  # fmt: skip
 PAIRS = (
     ("text", "text_pair"), ("text1", "text2"), ("text_1", "text_2"), ("text_a", "text_b"), ("sentence1", "sentence2"),

@@ -59,8 +59,10 @@ def find_spans(profiles: Profiles, task: str) -> str | None:
     return next((name for name in found if naming.plain(name) in naming.SPANS), found[0] if found else None)
 
 
-def find_label(profiles: Profiles, taken: set[str | None], where: str, notes: list[str]) -> str:
+def find_label(profiles: Profiles, taken: set[str | None], where: str, notes: list[str], task: str = "auto") -> str:
     """By name, else the one column few of whose values differ; else the last or the first such column.
+
+    Of a task of numbers, the one column of numbers that are no key, or the last.
 
     Raises:
         DataError: no column, or several alike.
@@ -69,11 +71,15 @@ def find_label(profiles: Profiles, taken: set[str | None], where: str, notes: li
     named = _by_name(free, naming.LABEL, lambda p: not p.is_free_text)
     if named is not None:
         return named
-    fitting = [
-        name
-        for name, p in free.items()
-        if not p.is_free_text and not p.dated > 0.5 and 2 <= p.num_distinct <= max(2, 0.2 * p.num_filled)
-    ]
+    if task.endswith("-regression"):
+        numbers = [name for name, p in free.items() if p.numeric > 0.95 and p.num_distinct > 1]
+        fitting = [name for name in numbers if not (free[name].is_key and free[name].integral == 1)] or numbers
+    else:
+        fitting = [
+            name
+            for name, p in free.items()
+            if not p.is_free_text and not p.dated > 0.5 and 2 <= p.num_distinct <= max(2, 0.2 * p.num_filled)
+        ]
     # A column of users or products repeats too; fewer values make the likelier label.
     fitting = [name for name in fitting if free[name].num_distinct <= _FEW or not free[name].numeric] or fitting
     names = list(free)
@@ -81,8 +87,8 @@ def find_label(profiles: Profiles, taken: set[str | None], where: str, notes: li
         raise DataError(
             f"no column looks like a label (columns: {', '.join(map(repr, list(profiles)[:20]))})",
             where=where,
-            expected="a column in which a few values repeat",
-            next_step="name it in data.columns.label",
+            expected="a column of numbers" if task.endswith("-regression") else "a column in which a few values repeat",
+            next_step="name it in data.columns.label; for numbers, with task: text-regression or tabular-regression",
         )
     if len(fitting) == 1:
         chosen = fitting[0]

@@ -234,7 +234,7 @@ def _known_to_the_run(report: Report, found: Evaluation, tolerance: float) -> li
 def _pages(report: Report, artifact: Artifact, present: Hardware, *, holds: bool) -> list[Figure]:
     """Pages and card, drawn again; another release may word them otherwise, so its own are shown but not judged."""
     if not holds:  # such a report may name a class or a metric that is not there, and cannot be drawn
-        return [Figure("pages", None, None, "the report does not hold", None)]
+        return [Figure("pages", None, None, "not drawn, because figures differ", None)]
     same_release = report.hardware.libraries.get("penjing") == present.libraries.get("penjing")
     figures = []
     for name, text in render_files(report, artifact=report.name).items():

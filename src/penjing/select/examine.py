@@ -170,7 +170,7 @@ def _measure(one: _Begun, question: Question, pool: Pool, runtime: Runtime, list
 
 
 def _unavailable(name: str, error: PenjingError, listener: Listener) -> Candidate:
-    listener(Notice("select", f"{name} is left out: {error.finding}", "warning"))
+    listener(Notice("select", f"{name} is left out: {error.finding.removeprefix(f'{name} ')}", "warning"))
     return Candidate(name, "unavailable", (error.what,))
 
 

@@ -48,6 +48,14 @@ def number_range(figure: Range) -> str:
     return f"{_number(figure.expected)} ({_number(figure.low)}–{_number(figure.high)})"
 
 
+def _duration(figure: Range, seconds: str, minutes: str) -> str:
+    """A range of minutes, in seconds where less than one is expected."""
+    if figure.expected >= 1:
+        return f"{number_range(figure)} {minutes}"
+    values = {name: 60 * getattr(figure, name) for name in ("low", "expected", "high")}
+    return f"{number_range(figure.model_copy(update=values))} {seconds}"
+
+
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
@@ -106,7 +114,7 @@ def _english(quote: Quote) -> list[str]:
         )
     lines = [
         expected,
-        f"Training: about {number_range(costs['train_minutes'])} minutes on this machine.",
+        f"Training: about {_duration(costs['train_minutes'], 'seconds', 'minutes')} on this machine.",
         f"The model: {number_range(costs['size_mb'])} MB on disk, {number_range(costs['ram_mb'])} MB of memory, p95 "
         f"{number_range(costs['p95_ms'])} ms a row, {number_range(costs['rows_per_s'])} rows/s ({quote.backend}).",
         f"Serving {month.rows_per_month:,.0f} rows a month (peak {_number(month.peak_rows_per_s)} rows/s) takes "
@@ -147,7 +155,7 @@ def _chinese(quote: Quote) -> list[str]:
         )
     lines = [
         expected,
-        f"训练：在本机约 {number_range(costs['train_minutes'])} 分钟。",
+        f"训练：在本机约 {_duration(costs['train_minutes'], '秒', '分钟')}。",
         f"模型：磁盘 {number_range(costs['size_mb'])} MB，内存 {number_range(costs['ram_mb'])} MB，"
         f"单条 p95 延迟 {number_range(costs['p95_ms'])} 毫秒，每秒 {number_range(costs['rows_per_s'])} 条"
         f"（{quote.backend}）。",

@@ -12,13 +12,13 @@ import numpy as np
 from penjing.core import registry
 from penjing.core.budget import Budget
 from penjing.core.errors import FetchError, MissingExtraError
-from penjing.core.events import Listener, ignore
+from penjing.core.events import Listener, Notice, ignore
 from penjing.core.task import Metric, Splits
 from penjing.data.language import detect_language
 from penjing.evaluate.bootstrap import resample_indices
 from penjing.models.scratch import NAME as SCRATCH
 from penjing.models.scratch import texts_of
-from penjing.select.candidate import Candidate, Standing, excesses
+from penjing.select.candidate import Candidate, Standing, TooSlowToTryError, excesses, smallest_speaking
 from penjing.select.config import SelectConfig
 from penjing.select.examine import Examined, Question, examine
 from penjing.select.wording import explain_choice
@@ -100,6 +100,9 @@ def select(
     found = examine(question, listener)
     measured = [one for one in found if one.judged is not None]
     if not measured or not (any(one.candidate.pretrained for one in measured) or _asked_for_scratch(config)):
+        untried = _untried(found, language, config, listener)
+        if untried is not None:
+            return untried
         _nothing_left(found, language)
     return rank(found, question)
 
@@ -202,6 +205,20 @@ def _undecided(best: Examined, other: Examined) -> bool:
         draws.append(scores[0] - scores[1])
     defined = np.array(draws)[np.isfinite(draws)]
     return bool(len(defined) < 2 or gap <= defined.std(ddof=1))
+
+
+def _untried(found: Sequence[Examined], language: str, config: SelectConfig, listener: Listener) -> Selection | None:
+    """Where rows or time do not suffice to try any model: the smallest of those that read the language."""
+    reasons = [one.error.what for one in found if isinstance(one.error, TooSlowToTryError)]
+    name = smallest_speaking(language, config) if reasons else None
+    if name is None:
+        return None
+    listener(Notice("select", f"none could be tried: {reasons[0]}", "warning"))
+    why = f"{name} is taken untried, as the smallest of those that read {language}."
+    zh = f"未经试训，选用能读 {language} 的最小模型 {name}。"
+    rest = tuple(one.candidate for one in found if one.candidate.name != name)
+    own = next(one.candidate for one in found if one.candidate.name == name)
+    return Selection(name, (replace(own, standing="chosen"), *rest), why, zh, "", False, language, True, 0)
 
 
 def _asked_for_scratch(config: SelectConfig) -> bool:

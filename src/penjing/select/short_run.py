@@ -44,6 +44,7 @@ class ShortRun:
         judged: positions it was judged on.
         stats: statistics of its predictions of those, or None where there was no time for a whole run.
         share: of the optimizer steps the full training of the same rows would take.
+        too_few: whether there are too few rows for any run, however long.
     """
 
     samples_per_s: float
@@ -51,6 +52,7 @@ class ShortRun:
     judged: np.ndarray
     stats: Stats | None
     share: float
+    too_few: bool = False
 
 
 def short_run(
@@ -83,17 +85,18 @@ def short_run(
     from penjing.train.validation import predict_model
 
     learn, judged = pool.parts(0) if pool.crossed else (pool.parts(0)[0], np.flatnonzero(pool.fold >= 0))
+    full = resolve_for(config, task, pretrained, num_rows=len(learn))
+    assert full.epochs is not None
+    too_few = len(judged) < MIN_JUDGED or full.epochs * len(learn) < 2 * config.batch_rows
     rate = training_speed(task, pool, pretrained, config, runtime, seed=seed, watch=watch)
     # Before its first step a run encodes every row, and it judges at its start, each epoch and its end; both pass a row
     # forward, which takes a third of the time of a training step.
     forward = rate * 3
     learn = learn[: int(forward * watch.left * ENCODE_SHARE)]
     judged = judged[: int(min(MAX_JUDGED, forward * watch.left * JUDGE_SHARE / 4))]
-    nothing = ShortRun(rate, learn, judged, None, 0.0)
+    nothing = ShortRun(rate, learn, judged, None, 0.0, too_few)
     if len(judged) < MIN_JUDGED or not len(learn):
         return nothing
-    full = resolve_for(config, task, pretrained, num_rows=len(learn))
-    assert full.epochs is not None
     epochs = min(full.epochs, rate * watch.left * STEPS_SHARE / len(learn))
     if epochs * len(learn) < 2 * config.batch_rows:
         return nothing
@@ -125,6 +128,12 @@ def judge_short_run(
         TooSlowToTryError: the time does not suffice for any run.
     """
     run = short_run(task, pool, pretrained, config, runtime, seed=seed, watch=watch, listener=listener)
+    if run.too_few:
+        raise TooSlowToTryError(
+            f"the rows are too few to try {pretrained.name} on ({len(pool.table):,})",
+            expected=f"{MIN_JUDGED} held out, and two batches of {config.batch_rows} in all passes",
+            next_step="label more rows, or train without: penjing run, with --model to choose one",
+        )
     if run.stats is None:
         raise TooSlowToTryError(
             f"{pretrained.name} trains {run.samples_per_s:.1f} rows/s, too slow to be tried in {watch.seconds:.0f} s",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 SENTENCES: tuple[tuple[str, str], ...] = (
     # verbs and options
+    (r"is what is predicted from", r"就是要预测的数据本身"),
     (r"unknown verb {…}", r"没有 {1} 这个命令"),
     (r"see (penjing.*) --help", r"用法见 {1} --help"),
     (r"unknown arguments? {=}", r"未知的参数 {1}"),

@@ -32,6 +32,11 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"在 data.columns.text 中只指定一条文本，或把数值改成类别",
     ),
     (r"no column looks like a label \(columns: {…}\)", r"没有像标签的列（现有列：{1}）"),
+    (r"a column of numbers", r"一列数字"),
+    (
+        r"name it in data\.columns\.label; for numbers, with task: text-regression or tabular-regression",
+        r"用 data.columns.label 指明；预测数值时再设 task: text-regression 或 tabular-regression",
+    ),
     (r"a column in which a few values repeat", r"只有少数几种取值的列"),
     (r"several columns could be the label: {…}", r"有几列都可能是标签：{1}"),
     (r"name one in data\.columns\.label", r"在 data.columns.label 中指定一列"),

@@ -79,6 +79,16 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"请报告这个模型；若差异可以接受，可先调高 export.tolerance",
     ),
     # selecting
+    (r"the rows are too few to try {…} on \({N}\)", r"数据太少（{2} 行），无法试训 {1}"),
+    (r"{N} held out, and two batches of {N} in all passes", r"留出 {1} 行，且全部轮次合计够两批（每批 {2} 行）"),
+    (
+        r"label more rows, or train without: penjing run, with --model to choose one",
+        r"再标注一些数据，或不经试训直接训练：penjing run，用 --model 指定模型",
+    ),
+    (
+        r"trains {…} rows/s, too slow to be tried in {…} s",
+        r"每秒训练 {1} 行，太慢，{2} 秒内试不出结果",
+    ),
     (
         r"{…} trains {…} rows/s, too slow to be tried in {…} s",
         r"{1} 每秒训练 {2} 行，太慢，无法在 {3} 秒内试训",

@@ -32,9 +32,8 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"{…}: read as {…}, one field a line, no header", r"{1}：按 {2} 读取，每行一个字段，无表头"),
     (r"columns {…} and {…} are read as {…} and 'spans'", r"{1} 和 {2} 两列按文本 {3} 及其片段读取"),
     (
-        r"{…} trains {…} rows/s, too slow to be tried in {N} s; the quote is for {…}, the smallest that reads {…}: "
-        r"a run takes the time to compare",
-        r"{1} 每秒只能训练 {2} 行，{3} 秒内试不出结果；因此按能读 {5} 的最小模型 {4} 报价，正式训练时才花时间比较",
+        r"none could be tried: {=}",
+        r"没有一个模型能试训：{1}",
     ),
     (r"{…}: read as {…}", r"{1}：按 {2} 读取"),
     (
@@ -48,7 +47,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     ),
     (r"text: column {…} \({N} characters on average\)", r"文本：{1} 列（平均 {2} 个字符）"),
     (r"second text: column {…} \({N} characters on average\)", r"第二文本：{1} 列（平均 {2} 个字符）"),
-    (r"spans: column {…}", r"片段：{1} 列"),
+    (r"spans: column {…}, {N} labels? \({…}\)", r"片段：{1} 列，{2} 类（{3}）"),
     (r"label: column {…}, {N} classes \({…}\)", r"标签：{1} 列，{2} 类（{3}）"),
     (r"label: column {…}, numbers", r"标签：{1} 列，数值"),
     (
@@ -72,11 +71,11 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"task: {…} \(as you said\)", r"任务：{1}（按您的指定）"),
     (r"task: {…}", r"任务：{1}"),
     (r"language: {…} \({…}\)", r"语言：{1}（{2}）"),
-    (r"(group|row id|split|time): column {…}", r"{1}：{2} 列"),
     (
         r"time: column {…}; to test on the newest rows, set data.split.strategy: time",
         r"时间：{1} 列；若要用最新的数据测试，请设 data.split.strategy: time",
     ),
+    (r"(group|row id|split|time): column {…}", r"{1}：{2} 列"),
     (
         r"no column is called label; {…} was chosen \(set data.columns.label if that is wrong\)",
         r"没有名为 label 的列，选用了 {1}（若不对，请设 data.columns.label）",

@@ -21,7 +21,9 @@ def headline(report: Report, words: Words) -> str:
     metrics, primary = evaluation.metrics, evaluation.primary
     known = {name for name, found in metrics.items() if found.value is not None}
     if primary == "auc" and metrics["auc"].low is not None:
-        return _frequency("headline.auc", metrics["auc"], report, words)
+        positive = evaluation.classes[-1].label if len(evaluation.classes) == 2 else None
+        key = "headline.auc" if positive is None else "headline.auc.named"
+        return _frequency(key, metrics["auc"], report, words, positive=positive)
     if "mae" in known:
         return _range("headline.error", "mae", metrics["mae"], words)
     if primary != "f1" and "accuracy" in known:
@@ -34,7 +36,7 @@ def headline(report: Report, words: Words) -> str:
     return _range("headline.other", primary, metrics[primary], words)
 
 
-def _frequency(key: str, found: MetricValue, report: Report, words: Words) -> str:
+def _frequency(key: str, found: MetricValue, report: Report, words: Words, **more: str | None) -> str:
     assert found.value is not None
     unit = unit_of(report, words)
     if found.low is None or found.high is None:
@@ -42,7 +44,7 @@ def _frequency(key: str, found: MetricValue, report: Report, words: Words) -> st
     # Out of a hundred is easiest to picture, but must not round the range away, nor claim "100 of 100".
     base = 100 if round(100 * found.low) < round(100 * found.high) < 100 else 1000
     figures = {name: count(base * getattr(found, name)) for name in ("value", "low", "high")}
-    return words(key, base=count(base), unit=unit, **figures)
+    return words(key, base=count(base), unit=unit, **figures, **{k: v for k, v in more.items() if v is not None})
 
 
 def _range(key: str, name: str, found: MetricValue, words: Words) -> str:
