@@ -1,14 +1,19 @@
 """What the work below says in English reaches a Chinese user in Chinese, and the user's own words as they are."""
 
+import ast
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+import penjing
+from penjing.cli.console import Console
 from penjing.cli.entry import main
+from penjing.cli.progress import UNITS
 from penjing.cli.zh import compiled, in_chinese
 from penjing.cli.zh.notices import SENTENCES
-from penjing.core.events import Notice
+from penjing.core.events import Notice, Progress
 from penjing.data.check import ModelTokens, check, check_source
 from penjing.data.config import ColumnsConfig, DataConfig
 from penjing.data.prepare import prepare
@@ -88,3 +93,39 @@ def test_templates_use_what_their_pattern_finds(pattern, template):
 def test_what_is_not_known_stays():
     assert in_chinese("a sentence of tomorrow") == "a sentence of tomorrow"
     assert in_chinese("about 3 min of training ahead") == "训练大约还需 3 分钟"
+
+
+def test_progress_is_chinese(capsys):
+    console = Console(json=False, quiet=False, language="zh")
+    with console:
+        console.listen(Progress("select", 144, 144, "rows", "encoding with minilm-l6-en"))
+        console.listen(Progress("train", 40, 40, "steps", values={"loss": 0.5}))
+    said = capsys.readouterr().err
+    assert "select: 144/144 行，用 minilm-l6-en 编码" in said and "train: 40/40 步，loss 0.5" in said
+
+
+def test_every_unit_and_note_of_progress_has_its_chinese():
+    """What is passed on from elsewhere (a file's name, a check's) has none."""
+    places = []
+    for path in sorted(Path(penjing.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Progress":
+                given = {word.arg: word.value for word in node.keywords} | dict(zip(ORDER, node.args, strict=False))
+                places.append((path.name, given))
+    assert len(places) > 15
+    for name, given in places:
+        unit, note = given.get("unit"), given.get("note")
+        if isinstance(unit, ast.Constant) and unit.value != "bytes":
+            assert unit.value in UNITS, name
+        if isinstance(note, ast.Constant | ast.JoinedStr):
+            text = eval_text(note)
+            assert in_chinese(text) != text, f"{name}: {text}"
+
+
+ORDER = ("stage", "done", "total", "unit", "note", "values")
+
+
+def eval_text(node):
+    if isinstance(node, ast.Constant):
+        return node.value
+    return "".join(part.value if isinstance(part, ast.Constant) else "x" for part in node.values)

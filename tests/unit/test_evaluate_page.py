@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import penjing.evaluate.page.render as render_module
 from penjing.core.report import (
+    ClassRow,
     Confusion,
     CurvePoint,
     DataSummary,
@@ -140,6 +141,26 @@ def test_the_headline_counts_in_hundreds_or_thousands_where_hundreds_hide_the_ra
     texts = report.model_copy(update={"data": report.data.model_copy(update={"roles": {"text": "q", "label": "y"}})})
     chinese = headline(with_metric(texts, "accuracy", 0.93, 0.92, 0.94), Words("zh"))
     assert chinese.startswith("每 100 条文本，模型约判对 93 条")
+
+
+def test_the_headline_names_the_positive_class_of_two(report):
+    rows = [ClassRow(label=name, support=5, predicted=5, precision=1, recall=1, f1=1) for name in ("paid", "defaulted")]
+    auc = with_metric(report, "auc", 0.79, 0.74, 0.83)
+    two = auc.model_copy(update={"evaluation": auc.evaluation.model_copy(update={"classes": rows})})
+    said = headline(two, Words("en"))
+    assert "one case of “defaulted” and one of the other class" in said and "about 79 times in 100" in said
+    assert "任取“defaulted”和另一类各一例" in headline(two, Words("zh"))
+
+
+def test_a_result_of_few_rows_says_so_in_the_headline(report):
+    for name, few in (("en", "Only 11 test rows stand behind this"), ("zh", "只由 11 条记录测得")):
+        made = with_metric(report, "accuracy", 1.0, 0.74, 1.0)
+        found = made.evaluation.metrics["accuracy"].model_copy(update={"n": 11})
+        small = made.model_copy(
+            update={"evaluation": made.evaluation.model_copy(update={"metrics": {"accuracy": found}})}
+        )
+        assert few in headline(small, Words(name))
+        assert few not in headline(made, Words(name))
 
 
 def test_the_headline_speaks_plainly_for_other_metrics(report):

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 LINE_SECONDS = 10.0
+UNITS = {
+    "rows": "行", "steps": "步", "rounds": "轮", "trials": "次试验", "resamples": "次重采样", "checks": "项检查",
+    "processes": "个进程", "classes": "类", "texts": "条文本",
+}  # fmt: skip
 _NAMES = {"samples_per_s": "samples/s", "rows_per_s": "rows/s", "learning_rate": "lr"}
 
 
@@ -89,21 +93,38 @@ class Lines:
         ended = event.total is not None and event.done >= event.total
         if (ended and not stage.finished) or (not ended and now - stage.shown >= LINE_SECONDS):
             stage.shown, stage.finished = now, ended
-            self._write(_line(event, stage))
+            self._write(_line(event, stage, self.language))
 
     def _write(self, line: str) -> None:
         self.stream.write(line + "\n")
         self.stream.flush()
 
 
-def _line(event: Progress, stage: _Stage) -> str:
+def _line(event: Progress, stage: _Stage, language: str = "en") -> str:
     """A progress event as "train: 120 of 400 steps, 1:20 left, loss 0.31"."""
+    between = "/" if language == "zh" else " of "
     amount = quantity(event.done, event.unit)
     if event.total is not None:
-        amount = f"{amount.partition(' ')[0]} of {quantity(event.total, event.unit)}"
+        amount = f"{amount.partition(' ')[0]}{between}{quantity(event.total, event.unit)}"
     left = stage.left(event)
-    parts = [amount, f"{duration(left)} left" if left else "", event.note, figures(event.values)]
-    return printable(f"{event.stage}: " + ", ".join(part for part in parts if part))
+    parts = [_said(amount, language), _left(left, language), _said(event.note, language), figures(event.values)]
+    comma = "，" if language == "zh" else ", "
+    return printable(f"{event.stage}: " + comma.join(part for part in parts if part))
+
+
+def _left(seconds: float | None, language: str) -> str:
+    if not seconds:
+        return ""
+    return f"还需 {duration(seconds)}" if language == "zh" else f"{duration(seconds)} left"
+
+
+def _said(words: str, language: str) -> str:
+    if language != "zh" or not words:
+        return words
+    from penjing.cli.zh import in_chinese
+
+    amount, _, unit = words.rpartition(" ")
+    return f"{amount} {UNITS[unit]}" if amount and unit in UNITS else in_chinese(words)
 
 
 class LiveBars:
@@ -136,9 +157,8 @@ class LiveBars:
         amount = quantity(event.done, event.unit)
         if event.total is not None:
             amount = f"{event.done / event.total:4.0%}" if event.total else ""
-        detail = "  ".join(
-            part for part in (figures(event.values), f"{duration(left)} left" if left else "", event.note) if part
-        )
+        said = (figures(event.values), _left(left, self.language), _said(event.note, self.language))
+        detail = "  ".join(part for part in said if part)
         bars.update(
             self.tasks[event.stage],
             completed=event.done,

@@ -39,7 +39,10 @@ def verify(args: argparse.Namespace, console: Console) -> int:
 
 def _show(console: Console, found: Verification) -> None:
     marks = {True: "✓", False: "✗", None: "–"}
-    rows = [(marks[f.ok], f.name, _cell(f.reported), _cell(f.found), f.rule) for f in found.figures]
+    said = console.tell
+    rows = [
+        (marks[f.ok], said(f.name), said(_cell(f.reported)), said(_cell(f.found)), said(f.rule)) for f in found.figures
+    ]
     columns = (
         "",
         console.say("figure", "数字"),

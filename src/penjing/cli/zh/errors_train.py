@@ -97,4 +97,13 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"allow more time \(select\.model_seconds, select\.quote_seconds\) or shorten rows \(train\.max_length\)",
         r"放宽时间（select.model_seconds、select.quote_seconds），或缩短文本（train.max_length）",
     ),
+    # compressing
+    (r"a student with {…} {…} of a teacher with {…}", r"学生模型的 {1} 为 {2}，而教师模型只有 {3}"),
+    (r"a width of {…} is no number of heads of {…}", r"宽度 {1} 不是注意力头宽 {2} 的整数倍"),
+    (r"a multiple of {…}", r"{1} 的整数倍"),
+    (r"only BERT encoders can be made smaller", r"只有 BERT 类编码器可以缩小"),
+    (r"the vocabulary of a {…} tokenizer cannot be pruned", r"{1} 分词器的词表无法裁剪"),
+    (r"WordPiece, Unigram or BPE", r"WordPiece、Unigram 或 BPE"),
+    (r"a {…} model has no layers", r"{1} 模型没有网络层"),
+    (r"{…} does not fit encoder\.json: {…}", r"{1} 与 encoder.json 不符：{2}"),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from penjing.cli.zh.screens import SCREENS
+
 SENTENCES: tuple[tuple[str, str], ...] = (
     # evaluation
     (
@@ -328,4 +330,5 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"needs a label that {N} rows have and as many have not", r"需要至少一个标签：有它和没有它的都不少于 {1} 行"),
     (r"needs {N} to {N} classes, there are {N}", r"需要 {1} 至 {2} 类，现有 {3} 类"),
     (r"needs {N} rows a class on average, there are {…}", r"平均每类需要 {1} 行，只有 {2} 行"),
+    *SCREENS,
 )

@@ -11,12 +11,24 @@ def unit_of(report: Report, words: Words) -> str:
     return words("units.texts" if "text" in report.data.roles else "units.rows")
 
 
+FEW = 30  # test rows of which a reader should know how few they are before any figure
+
+
 def headline(report: Report, words: Words) -> str:
     """The result in plain words: natural frequencies where the metric allows, else the metric and its range.
 
     The primary metric speaks where it has a plain sentence of its own; macro-F1 and the like do not, and then
     accuracy speaks for them.
     """
+    evaluation = report.evaluation
+    num_rows = evaluation.metrics[evaluation.primary].n
+    said = _result(report, words)
+    if num_rows >= FEW:
+        return said
+    return words("headline.few", said=said, n=count(num_rows), unit=unit_of(report, words))
+
+
+def _result(report: Report, words: Words) -> str:
     evaluation = report.evaluation
     metrics, primary = evaluation.metrics, evaluation.primary
     known = {name for name, found in metrics.items() if found.value is not None}
