@@ -271,7 +271,7 @@ def test_unknown_keys_of_a_recipe(here, capsys):
     [
         (
             ["run", "a.csv", "--modle", "m"],
-            "penjing run：未知的参数 '--modle'（是否应为 '--model'？）；'m'。下一步：用法见 penjing run --help。",
+            "penjing run：未知的参数 '--modle'（是否应为 '--model'？）。下一步：用法见 penjing run --help。",
         ),
         (["run"], "penjing run：缺少参数 SOURCE。下一步：用法见 penjing run --help。"),
         (["run", "a.csv", "--set", "epochs"], "--set：'epochs' 不是 KEY=VALUE 的写法。应为 --set train.epochs=3 之类。"

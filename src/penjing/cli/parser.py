@@ -116,11 +116,13 @@ def option_names(parser: argparse.ArgumentParser, verb: str) -> list[str]:
 def _refuse(verb: str, extra: Sequence[str], parser: Parser) -> NoReturn:
     accepted = option_names(parser, verb)
     hints = []
-    for word in extra:
+    for i, word in enumerate(extra):
+        if i and hints and extra[i - 1].startswith("--") and not word.startswith("-"):
+            continue  # the value of the option before
         near = closest(word.partition("=")[0], accepted) if word.startswith("-") else None
         hints.append(f"{word!r}, did you mean {near!r}?" if near else repr(word))
     raise RecipeError(
-        f"unknown argument{'s' if len(extra) > 1 else ''} {'; '.join(hints)}",
+        f"unknown argument{'s' if len(hints) > 1 else ''} {'; '.join(hints)}",
         where=f"penjing {verb}",
         next_step=f"see penjing {verb} --help",
     )

@@ -127,5 +127,5 @@ def _plainly(target: Path) -> Iterator[None]:
         raise CapabilityError(
             f"cannot be written: {error.strerror or error}",
             where=str(target),
-            next_step="make room or choose another place",
+            next_step="check that its folder is there, may be written and has room, or give another path",
         ) from error

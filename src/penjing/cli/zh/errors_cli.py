@@ -96,5 +96,8 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"Disk quota exceeded", r"磁盘配额已用完"),
     (r"free some space there", r"在那里腾出一些空间"),
     (r"check the path and its rights", r"检查路径及其权限"),
-    (r"make room or choose another place", r"腾出空间，或换一个位置"),
+    (
+        r"check that its folder is there, may be written and has room, or give another path",
+        r"检查所在目录是否存在、可写且有空间，或换一个路径",
+    ),
 )
