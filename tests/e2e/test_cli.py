@@ -88,7 +88,7 @@ def test_version_is_the_installed_one(capsys):
     [
         (["rnu", "x.csv"], "unknown verb 'rnu'"),
         (["rnu", "x.csv"], "did you mean 'run'?"),
-        (["run", "x.csv", "--modle", "m"], "unknown arguments '--modle', did you mean '--model'?"),
+        (["run", "x.csv", "--modle", "m"], "unknown argument '--modle', did you mean '--model'?"),
         (["run"], "the following arguments are required: SOURCE"),
         (["run", "x.csv", "--lang", "fr"], "invalid choice: 'fr'"),
         (["run", "x.csv", "--budget", "p95"], "'p95' is no KEY=VALUE"),

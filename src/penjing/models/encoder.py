@@ -40,32 +40,48 @@ class EncoderConfig:
     type_vocab_size: int = 2
     layer_norm_eps: float = 1e-12
     hidden_act: str = "gelu"
+    layer_heads: tuple[int, ...] | None = None
+    """Heads of each layer, where some were pruned; ours, not Hugging Face's."""
+    layer_sizes: tuple[int, ...] | None = None
+    """Width of each layer's feed-forward part, likewise."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EncoderConfig:
         """Pick the sizes out of a `config.json`."""
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
+        found = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in found.items()})
+
+    @property
+    def head_size(self) -> int:
+        """Width of a head, which pruning leaves as it is."""
+        return self.hidden_size // self.num_attention_heads
+
+    def layer(self, index: int) -> tuple[int, int]:
+        """(heads, feed-forward width) of one layer."""
+        heads = self.num_attention_heads if self.layer_heads is None else self.layer_heads[index]
+        return heads, self.intermediate_size if self.layer_sizes is None else self.layer_sizes[index]
 
 
 class Layer(nn.Module):
     """One transformer block, normalised after each sub-layer (Vaswani et al. 2017, section 3.1)."""
 
-    def __init__(self, config: EncoderConfig, dropout: PooledDropout) -> None:
+    def __init__(self, config: EncoderConfig, dropout: PooledDropout, index: int = 0) -> None:
         super().__init__()
         width = config.hidden_size
-        self.num_heads = config.num_attention_heads
+        self.num_heads, inner = config.layer(index)
+        attended = self.num_heads * config.head_size
         self.drop = dropout
-        self.qkv = nn.Linear(width, 3 * width)
-        self.attention_out = nn.Linear(width, width)
+        self.qkv = nn.Linear(width, 3 * attended)
+        self.attention_out = nn.Linear(attended, width)
         self.attention_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.up = nn.Linear(width, config.intermediate_size)
-        self.down = nn.Linear(config.intermediate_size, width)
+        self.up = nn.Linear(width, inner)
+        self.down = nn.Linear(inner, width)
         self.output_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
 
     def forward(self, hidden_BLH: Tensor, bias_B11L: Tensor | None) -> Tensor:
         """Mix tokens, then transform each; `bias_B11L` is added to the attention scores (None: nothing is padded)."""
-        B, L, H = hidden_BLH.shape
-        D = H // self.num_heads
+        B, L, _ = hidden_BLH.shape
+        D = self.attention_out.in_features // self.num_heads
         query_BNLD, key_BNLD, value_BNLD = (
             self.qkv(hidden_BLH).view(B, L, 3, self.num_heads, D).permute(2, 0, 3, 1, 4).unbind(0)
         )
@@ -73,7 +89,7 @@ class Layer(nn.Module):
         if bias_B11L is not None:
             scores_BNLL = scores_BNLL + bias_B11L
         mixed_BNLD = torch.matmul(self.drop(scores_BNLL.softmax(-1)), value_BNLD)
-        mixed_BLH = mixed_BNLD.transpose(1, 2).reshape(B, L, H)
+        mixed_BLH = mixed_BNLD.transpose(1, 2).reshape(B, L, self.num_heads * D)
         hidden_BLH = self.attention_norm(self.drop.add(hidden_BLH, self.attention_out(mixed_BLH)))
         transformed_BLH = self.down(F.gelu(self.up(hidden_BLH)))
         return self.output_norm(self.drop.add(hidden_BLH, transformed_BLH))
@@ -105,7 +121,7 @@ class Encoder(nn.Module):
         self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.embedding_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.drop = PooledDropout(dropout)  # one pool for all layers
-        self.layers = nn.ModuleList(Layer(config, self.drop) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(Layer(config, self.drop, i) for i in range(config.num_hidden_layers))
         self.checkpointing = False
         self.num_frozen = 0
 

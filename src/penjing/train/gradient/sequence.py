@@ -119,6 +119,10 @@ class SequenceTrainer:
         )
         self.mask_token = _mask_token(pretrained) if config.token_dropout else None
         encoder = load_encoder(pretrained, dropout=config.dropout, checkpointing=config.activation_checkpointing)
+        return self.assemble(task, encoder)
+
+    def assemble(self, task: Task, encoder: nn.Module) -> SequenceModel:
+        """An encoder under a zero head of the task's size."""
         self.pairs = "length" in task.signature.inputs[0].shape[2:]
         return (PairModel if self.pairs else SequenceModel)(encoder, max(1, len(task.labels)))
 

@@ -81,7 +81,11 @@ class TokenTrainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = load_encoder(pretrained, dropout=config.dropout, checkpointing=config.activation_checkpointing)
-            return TokenModel(encoder, len(task.labels), task.max_span_tokens, config.dropout)  # type: ignore[attr-defined]
+            return self.assemble(task, encoder, config.dropout)
+
+    def assemble(self, task: Task, encoder: nn.Module, dropout: float = 0.0) -> TokenModel:
+        """An encoder under a fresh head of the task's size."""
+        return TokenModel(encoder, len(task.labels), task.max_span_tokens, dropout)  # type: ignore[attr-defined]
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Sum over the windows of the loss, averaged over labels, and the number of windows."""
