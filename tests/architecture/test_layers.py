@@ -21,7 +21,7 @@ EXTRAS = (
     "cryptography",
 )  # fmt: skip
 # Packages that cannot work without an extra; everything else has to import on the base alone.
-NEED_TRAIN = ("penjing.train", "penjing.export")
+NEED_TRAIN = ("penjing.train", "penjing.export", "penjing.compress")
 BLOCK = f"""
 import sys
 

@@ -330,5 +330,6 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"needs a label that {N} rows have and as many have not", r"需要至少一个标签：有它和没有它的都不少于 {1} 行"),
     (r"needs {N} to {N} classes, there are {N}", r"需要 {1} 至 {2} 类，现有 {3} 类"),
     (r"needs {N} rows a class on average, there are {…}", r"平均每类需要 {1} 行，只有 {2} 行"),
+    (r"teaching a student on {N} texts, {N} with labels", r"用 {1} 条文本教学生模型，其中 {2} 条有标签"),
     *SCREENS,
 )

@@ -1,0 +1,139 @@
+"""A smaller model of the same make, begun from the layers, heads and neurons of a trained one.
+
+Layers are taken at even distances (Sanh et al. 2019). A narrower model sees the trained one's hidden states through
+their principal components, as SliceGPT does (Ashkboos et al. 2024); what layer normalisation does to those is only
+approximated, and learned again by distillation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from penjing.core.errors import CapabilityError
+from penjing.models.encoder import Encoder, EncoderConfig, Layer
+from penjing.train.gradient.sequence import SequenceModel
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a student.
+
+    Args:
+        layers: transformer blocks.
+        hidden: width of a token's vector, a multiple of the teacher's width of a head.
+        feed_forward: width between the two products of a block.
+    """
+
+    layers: int
+    hidden: int
+    feed_forward: int
+
+
+def make_student(teacher: SequenceModel, shape: Shape, basis_HK: Tensor | None = None) -> SequenceModel:
+    """Begin a student; the teacher stays as it is, and its n-grams stay with it.
+
+    Args:
+        teacher: in 32 bits, its encoder one of ours.
+        shape: no size larger than the teacher's.
+        basis_HK: principal components of the teacher's hidden states, see `components`; None where the student is as
+            wide.
+
+    Raises:
+        CapabilityError: the shape does not fit the teacher.
+    """
+    encoder = teacher.encoder
+    if not isinstance(encoder, Encoder):
+        raise CapabilityError("only BERT encoders can be made smaller", where="compress.distil")
+    config = encoder.config
+    _require_fit(shape, config)
+    if basis_HK is None:
+        basis_HK = torch.eye(config.hidden_size)
+    assert basis_HK.shape == (config.hidden_size, shape.hidden), "the basis is of another width"
+    small = Encoder(
+        replace(
+            config,
+            num_hidden_layers=shape.layers,
+            hidden_size=shape.hidden,
+            num_attention_heads=shape.hidden // config.head_size,
+            intermediate_size=shape.feed_forward,
+            layer_heads=None,
+            layer_sizes=None,
+        )
+    )
+    with torch.no_grad():
+        for name in ("words", "positions", "types"):
+            getattr(small, name).weight.copy_(getattr(encoder, name).weight.float() @ basis_HK)
+        _project_norm(small.embedding_norm, encoder.embedding_norm, basis_HK)
+        for layer, place in zip(small.layers, even_places(len(encoder.layers), shape.layers), strict=True):
+            _project_layer(layer, encoder.layers[place], basis_HK)
+        student = type(teacher)(small, teacher.head.out_features)
+        parts = teacher.head.in_features // config.hidden_size  # of a pair: what its texts say, differ and agree in
+        weight_CPH = teacher.head.weight.view(-1, parts, config.hidden_size)
+        student.head.weight.copy_((weight_CPH @ basis_HK).flatten(1))
+        student.head.bias.copy_(teacher.head.bias)
+    return student
+
+
+def even_places(num_layers: int, wanted: int) -> list[int]:
+    """Which layers of so many are kept: evenly spread, the last always."""
+    return [num_layers - 1 - round(i * num_layers / wanted) for i in range(wanted)][::-1]
+
+
+def components(states_TH: Tensor, width: int) -> Tensor:
+    """[H, K] orthonormal: the K principal components of hidden states."""
+    centred = (states_TH - states_TH.mean(0)).double()
+    _, vectors_HH = torch.linalg.eigh(centred.T @ centred)
+    return vectors_HH[:, -width:].flip(1).float()
+
+
+def _require_fit(shape: Shape, config: EncoderConfig) -> None:
+    for name, wanted, there in (
+        ("layers", shape.layers, config.num_hidden_layers),
+        ("hidden", shape.hidden, config.hidden_size),
+        ("feed_forward", shape.feed_forward, config.intermediate_size),
+    ):
+        if not 1 <= wanted <= there:
+            raise CapabilityError(
+                f"a student with {name} {wanted} of a teacher with {there}",
+                where=f"compress.distil.{name}",
+                expected=f"1 to {there}",
+            )
+    if shape.hidden % config.head_size:
+        raise CapabilityError(
+            f"a width of {shape.hidden} is no number of heads of {config.head_size}",
+            where="compress.distil.hidden",
+            expected=f"a multiple of {config.head_size}",
+        )
+
+
+def _project_norm(target: nn.LayerNorm, source: nn.LayerNorm, basis_HK: Tensor) -> None:
+    target.weight.copy_((basis_HK**2).T @ source.weight)
+    target.bias.copy_(source.bias @ basis_HK)
+
+
+def _project_layer(target: Layer, source: Layer, basis_HK: Tensor) -> None:
+    """The heads and neurons that say most, between the components of the hidden states."""
+    size = source.attention_out.in_features // source.num_heads
+    heads = _strongest(source.attention_out.weight.view(-1, source.num_heads, size).norm(dim=(0, 2)), target.num_heads)
+    places = (heads[:, None] * size + torch.arange(size)).flatten()
+    inner = source.attention_out.in_features
+    rows = torch.cat([places + part * inner for part in range(3)])
+    target.qkv.weight.copy_(source.qkv.weight[rows] @ basis_HK)
+    target.qkv.bias.copy_(source.qkv.bias[rows])
+    target.attention_out.weight.copy_(basis_HK.T @ source.attention_out.weight[:, places])
+    target.attention_out.bias.copy_(source.attention_out.bias @ basis_HK)
+    _project_norm(target.attention_norm, source.attention_norm, basis_HK)
+    neurons = _strongest(source.up.weight.norm(dim=1) * source.down.weight.norm(dim=0), target.up.out_features)
+    target.up.weight.copy_(source.up.weight[neurons] @ basis_HK)
+    target.up.bias.copy_(source.up.bias[neurons])
+    target.down.weight.copy_(basis_HK.T @ source.down.weight[:, neurons])
+    target.down.bias.copy_(source.down.bias @ basis_HK)
+    _project_norm(target.output_norm, source.output_norm, basis_HK)
+
+
+def _strongest(strength_N: Tensor, wanted: int) -> Tensor:
+    """[wanted] places of the greatest values, ascending."""
+    return strength_N.topk(wanted).indices.sort().values

@@ -1,0 +1,126 @@
+"""A student comes to say what its teacher says, of labelled texts, altered ones and others; killed, it goes on."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from unit_training import SEED, train_tiny
+
+from penjing.compress.distil import DistilSettings, distil
+from penjing.compress.lessons import IDS, MASK, Lessons, read_lessons
+from penjing.compress.student import Shape, make_student
+from penjing.core.events import Progress
+from penjing.core.memory import existing_objects_kept
+from penjing.core.runtime import Runtime
+from penjing.tasks.text_pair import TextPair
+from penjing.train.checkpoint import read_position
+from penjing.train.config import TrainConfig
+from penjing.train.gradient.objective import Objective
+from penjing.train.gradient.sequence import SequenceTrainer
+
+pytest_plugins = ["training_fixtures"]
+CONFIG = TrainConfig(epochs=30, batch_rows=8, learning_rate=1e-3, precision="fp32", dropout=0.0)
+SETTINGS = DistilSettings(epochs=12, learning_rate=1e-3, batch_rows=8)
+UNLABELLED = [{"text": "the kettle leaks and the parcel is late"}, {"text": "我要退款"}]
+
+
+@pytest.fixture(scope="module")
+def threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def teacher(threads, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    return train_tiny(tiny_task, tiny_splits, tiny_pretrained, CONFIG, tmp_path / "teacher").model
+
+
+def lessons_of(teacher, task, rows, unlabelled=(), altered=2):
+    *events, lessons = read_lessons(
+        teacher, task, rows, unlabelled, altered=altered, seed=SEED, device="cpu", dtype=torch.float32
+    )
+    assert all(isinstance(event, Progress) for event in events) and isinstance(lessons, Lessons)
+    return lessons
+
+
+def taught(task, splits, student, lessons, out, settings=SETTINGS, stop_at=None):
+    work = distil(
+        task, splits, student, lessons, Objective("cross_entropy"), settings, out, Runtime(), identity="t", seed=SEED
+    )
+    with existing_objects_kept():
+        while True:
+            try:
+                event = next(work)
+            except StopIteration as stop:
+                return stop.value
+            if stop_at is not None and isinstance(event, Progress) and event.stage == "train" and event.done >= stop_at:
+                work.close()
+                return None
+
+
+def student_of(teacher):
+    config = teacher.encoder.config
+    return make_student(teacher, Shape(1, config.hidden_size, config.intermediate_size // 2))
+
+
+def test_lessons_hold_what_the_teacher_says(teacher, tiny_task, tiny_splits):
+    rows = tiny_splits.train.rows
+    lessons = lessons_of(teacher, tiny_task, rows, UNLABELLED)
+    assert len(lessons) == 3 * len(rows) + 2 and lessons.labelled.sum() == len(rows)
+    batch = tiny_task.encode(rows[:1])
+    np.testing.assert_array_equal(lessons.inputs[0][IDS], batch[IDS][0])
+    with torch.no_grad():
+        said = teacher({name: torch.from_numpy(batch[name]) for name in (IDS, MASK)})["logits"]
+    torch.testing.assert_close(lessons.logits_NC[:1], said, atol=1e-5, rtol=0)
+    again = lessons_of(teacher, tiny_task, rows, UNLABELLED)
+    assert all(np.array_equal(a[IDS], b[IDS]) for a, b in zip(lessons.inputs, again.inputs, strict=True))
+
+
+def test_altered_texts_differ_and_keep_their_frame(teacher, tiny_task, tiny_splits):
+    rows = tiny_splits.train.rows
+    lessons = lessons_of(teacher, tiny_task, rows, altered=1)
+    pairs = list(zip(lessons.inputs[: len(rows)], lessons.inputs[len(rows) :], strict=True))
+    assert all(made[IDS][0] == own[IDS][0] and made[IDS][-1] == own[IDS][-1] for own, made in pairs)
+    assert sum(not np.array_equal(own[IDS], made[IDS]) for own, made in pairs) > len(rows) // 2
+
+
+def test_a_student_comes_nearer_to_its_teacher(teacher, tiny_task, tiny_splits, tmp_path):
+    lessons = lessons_of(teacher, tiny_task, tiny_splits.train.rows, UNLABELLED)
+
+    def distance(model):
+        batch = tiny_task.encode(tiny_splits.train.rows)
+        with torch.no_grad():
+            said = model.eval()({name: torch.from_numpy(batch[name]) for name in (IDS, MASK)})["logits"]
+        other = lessons.logits_NC[: len(said)]
+        return float((other.softmax(1) - said.softmax(1)).abs().mean())
+
+    student = student_of(teacher)
+    before = distance(student)
+    result = taught(tiny_task, tiny_splits, student, lessons, tmp_path / "student")
+    assert distance(result.model) < 0.5 * before
+    assert result.model.ngrams is None
+
+
+def test_a_killed_student_ends_with_the_same_weights(teacher, tiny_task, tiny_splits, tmp_path):
+    lessons = lessons_of(teacher, tiny_task, tiny_splits.train.rows)
+    settings = dataclasses.replace(SETTINGS, checkpoint_seconds=0.0)
+    whole = taught(tiny_task, tiny_splits, student_of(teacher), lessons, tmp_path / "whole", settings)
+    assert taught(tiny_task, tiny_splits, student_of(teacher), lessons, tmp_path / "cut", settings, stop_at=20) is None
+    assert 0 < read_position(tmp_path / "cut").step < read_position(tmp_path / "whole").step
+    resumed = taught(tiny_task, tiny_splits, student_of(teacher), lessons, tmp_path / "cut", settings)
+    assert read_position(tmp_path / "cut").step == read_position(tmp_path / "whole").step
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], value, atol=0, rtol=0)
+
+
+def test_pairs_are_altered_side_by_side(threads, task_rows, text_settings, tiny_pretrained):
+    rows, roles = task_rows("text-pair")
+    task = TextPair.from_rows(rows, roles, text_settings)
+    model = SequenceTrainer().build_model(task, tiny_pretrained, TrainConfig(), SEED).eval()
+    lessons = lessons_of(model, task, rows[:6], altered=1)
+    assert len(lessons) == 12
+    assert all(one[IDS].shape == one[MASK].shape and one[IDS].shape[0] == 2 for one in lessons.inputs)
+    assert all((one[MASK].sum(1) >= 2).all() for one in lessons.inputs)

@@ -1,0 +1,81 @@
+"""Students begin where their teacher is; the torch model of an artifact is the one that was exported."""
+
+import numpy as np
+import pytest
+import torch
+from unit_training import train_tiny
+
+from penjing.compress.student import Shape, components, even_places, make_student
+from penjing.core.artifact import seal
+from penjing.core.errors import CapabilityError
+from penjing.predict.task_file import write_task
+from penjing.train.config import TrainConfig
+from penjing.train.fit import WEIGHTS
+from penjing.train.loop import to_tensors
+from penjing.train.restore import ENCODER_CONFIG, restore_model, write_config
+
+pytest_plugins = ["training_fixtures"]
+CONFIG = TrainConfig(epochs=2, batch_rows=8, learning_rate=1e-3, precision="fp32")
+
+
+@pytest.fixture
+def trained(tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    """A model fine-tuned for two epochs, and its artifact (but for the export)."""
+    result = train_tiny(tiny_task, tiny_splits, tiny_pretrained, CONFIG, tmp_path / "training")
+    stage = tmp_path / "artifact"
+    stage.mkdir()
+    (stage / WEIGHTS).write_bytes((tmp_path / "training" / WEIGHTS).read_bytes())
+    write_config(result.model.encoder, stage)
+    write_task(tiny_task, stage)
+    files = {"predict_files": []}
+    return result.model, seal(stage, kind=tiny_task.kind, capabilities=files, batch_invariant=True)
+
+
+def logits(model, task, rows):
+    with torch.no_grad():
+        return model.eval()(to_tensors(task.encode(rows), "cpu"))["logits"].numpy()
+
+
+def test_the_restored_model_is_the_trained_one(trained, tiny_task, tiny_splits):
+    model, artifact = trained
+    assert model.ngrams is not None
+    restored = restore_model(artifact, tiny_task)
+    rows = tiny_splits.valid.rows
+    np.testing.assert_array_equal(logits(restored, tiny_task, rows), logits(model, tiny_task, rows))
+
+
+def test_a_student_of_all_of_its_teacher_says_the_same(trained, tiny_task, tiny_splits):
+    model, _ = trained
+    model.ngrams = None
+    config = model.encoder.config
+    student = make_student(model, Shape(config.num_hidden_layers, config.hidden_size, config.intermediate_size))
+    rows = tiny_splits.valid.rows
+    np.testing.assert_allclose(logits(student, tiny_task, rows), logits(model, tiny_task, rows), atol=1e-5)
+
+
+def test_a_narrower_student_has_the_sizes_asked_for(trained, tiny_task, tiny_splits):
+    model, _ = trained
+    ids = torch.from_numpy(tiny_task.encode(tiny_splits.train.rows)["input_ids"])
+    with torch.no_grad():
+        basis = components(model.encoder(ids).flatten(0, 1), 32)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(32), atol=1e-4)
+    student = make_student(model, Shape(1, 32, 48), basis)
+    layer = student.encoder.layers[0]
+    assert len(student.encoder.layers) == 1 and (layer.num_heads, layer.up.out_features) == (2, 48)
+    assert logits(student, tiny_task, tiny_splits.valid.rows).shape == (6, 3)
+
+
+def test_layers_are_spread_and_the_last_is_kept():
+    assert [even_places(6, n) for n in (1, 2, 3, 6)] == [[5], [2, 5], [1, 3, 5], [0, 1, 2, 3, 4, 5]]
+    assert all(len(set(even_places(12, n))) == n for n in range(1, 13))
+
+
+@pytest.mark.parametrize("shape", [Shape(3, 64, 128), Shape(1, 72, 128), Shape(1, 40, 128), Shape(0, 64, 128)])
+def test_a_shape_beyond_the_teacher_is_refused(trained, shape):
+    with pytest.raises(CapabilityError, match=r"compress\.distil\."):
+        make_student(trained[0], shape)
+
+
+def test_the_configuration_is_written_for_whoever_restores(trained):
+    _, artifact = trained
+    assert '"layer_heads"' not in artifact.file(ENCODER_CONFIG).read_text()
