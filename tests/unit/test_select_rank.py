@@ -213,8 +213,21 @@ def test_where_none_can_be_tried_the_smallest_that_speaks_the_language_is_taken(
     assert (found.chosen, found.candidates[0].name, found.fits) == (expected, expected, True)
     assert f"{expected} is taken untried" in found.why and json.dumps(found.to_json())
     assert [notice.level for notice in told] == ["warning"] and "试" in in_chinese(told[0].text)
-    with pytest.raises(TooSlowToTryError):
-        select(splits, "token-classification", language=language, config=SelectConfig(candidates=("scratch",)))
+
+
+def test_what_cannot_be_had_is_not_taken_untried(monkeypatch, task_rows):
+    def examined(question, listener):
+        gone = Examined(Candidate("minilm-l6-en", "unavailable", ("no network",)))
+        slow = TooSlowToTryError("the rows are too few to try it on (17)")
+        return [gone, *(Examined(Candidate(name, "unavailable"), error=slow) for name in ("e5-small-multilingual",))]
+
+    monkeypatch.setattr("penjing.select.rank.examine", examined)
+    rows, roles = task_rows("token-classification")
+    splits = Splits(Table(rows, [str(i) for i in range(len(rows))]), Table([], []), Table([], []), roles, "")
+    assert select(splits, "token-classification", language="en").chosen == "e5-small-multilingual"
+    monkeypatch.setattr("penjing.select.rank.examine", lambda *_: examined(None, None)[:1])
+    with pytest.raises(FetchError, match="no network"):
+        select(splits, "token-classification", language="en")
 
 
 def test_offline_with_a_cold_cache_names_every_model(tmp_path, monkeypatch, task_rows):

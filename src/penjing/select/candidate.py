@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -9,7 +10,6 @@ from penjing.core.budget import Budget
 from penjing.core.errors import CapabilityError
 from penjing.core.task import Metric
 from penjing.models.catalog import list_models
-from penjing.select.config import SelectConfig
 
 SHARE = Metric()
 Standing = Literal["chosen", "fits", "over budget", "wrong language", "unavailable"]
@@ -129,13 +129,7 @@ def speaks(languages: tuple[str, ...], language: str) -> bool:
     return needed is not None and needed <= set(languages)
 
 
-def smallest_speaking(language: str, config: SelectConfig) -> str | None:
-    """The catalog's smallest model that reads a language, of those that may be compared."""
-    rows = [
-        row
-        for row in list_models()
-        if (config.candidates is None or row.name in config.candidates)
-        and (row.cached or not config.offline)
-        and speaks(row.languages, language)
-    ]
+def smallest_speaking(language: str, names: Collection[str]) -> str | None:
+    """The smallest model of the catalog that reads a language, of those named."""
+    rows = [row for row in list_models() if row.name in names and speaks(row.languages, language)]
     return min(rows, key=lambda row: row.parameters).name if rows else None

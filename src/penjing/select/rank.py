@@ -100,7 +100,7 @@ def select(
     found = examine(question, listener)
     measured = [one for one in found if one.judged is not None]
     if not measured or not (any(one.candidate.pretrained for one in measured) or _asked_for_scratch(config)):
-        untried = _untried(found, language, config, listener)
+        untried = _untried(found, language, listener)
         if untried is not None:
             return untried
         _nothing_left(found, language)
@@ -207,13 +207,13 @@ def _undecided(best: Examined, other: Examined) -> bool:
     return bool(len(defined) < 2 or gap <= defined.std(ddof=1))
 
 
-def _untried(found: Sequence[Examined], language: str, config: SelectConfig, listener: Listener) -> Selection | None:
-    """Where rows or time do not suffice to try any model: the smallest of those that read the language."""
-    reasons = [one.error.what for one in found if isinstance(one.error, TooSlowToTryError)]
-    name = smallest_speaking(language, config) if reasons else None
+def _untried(found: Sequence[Examined], language: str, listener: Listener) -> Selection | None:
+    """Where rows or time do not suffice to try any model that is here: the smallest that reads the language."""
+    reasons = {one.candidate.name: one.error.what for one in found if isinstance(one.error, TooSlowToTryError)}
+    name = smallest_speaking(language, reasons)
     if name is None:
         return None
-    listener(Notice("select", f"none could be tried: {reasons[0]}", "warning"))
+    listener(Notice("select", f"none could be tried: {reasons[name]}", "warning"))
     why = f"{name} is taken untried, as the smallest of those that read {language}."
     zh = f"未经试训，选用能读 {language} 的最小模型 {name}。"
     rest = tuple(one.candidate for one in found if one.candidate.name != name)
