@@ -37,7 +37,27 @@ BACKENDS: Mapping[str, str] = {
     "onnxruntime": "penjing.predict.onnx_backend:OnnxBackend",
 }
 
-_TABLES: Mapping[str, Mapping[str, str]] = {"tasks": TASKS, "stages": STAGES, "backends": BACKENDS}
+# Ways to make a model smaller or faster; each a `penjing.compress.step:Method`.
+COMPRESSORS: Mapping[str, str] = {
+    "vocabulary": "penjing.compress.prune_vocabulary:METHOD",
+    "distil": "penjing.compress.teach:METHOD",
+    "prune-structure": "penjing.compress.prune_structure:METHOD",
+    "prune-weights": "penjing.compress.prune_weights:METHOD",
+    "low-rank": "penjing.compress.low_rank:METHOD",
+    "quantization-aware": "penjing.compress.quantization_aware:METHOD",
+    "dynamic-int8": "penjing.compress.dynamic_int8:METHOD",
+    "static-int8": "penjing.compress.static_int8:METHOD",
+    "int4": "penjing.compress.int4:METHOD",
+    "half": "penjing.compress.half:METHOD",
+    "cascade": "penjing.compress.cascade:METHOD",
+}
+
+_TABLES: Mapping[str, Mapping[str, str]] = {
+    "tasks": TASKS,
+    "stages": STAGES,
+    "backends": BACKENDS,
+    "compressors": COMPRESSORS,
+}
 
 
 @cache
