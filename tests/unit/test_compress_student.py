@@ -70,7 +70,7 @@ def test_layers_are_spread_and_the_last_is_kept():
     assert all(len(set(even_places(12, n))) == n for n in range(1, 13))
 
 
-@pytest.mark.parametrize("shape", [Shape(3, 64, 128), Shape(1, 72, 128), Shape(1, 40, 128), Shape(0, 64, 128)])
+@pytest.mark.parametrize("shape", [Shape(3, 64, 128), Shape(1, 72, 128), Shape(1, 40, 128), Shape(-1, 64, 128)])
 def test_a_shape_beyond_the_teacher_is_refused(trained, shape):
     with pytest.raises(CapabilityError, match=r"compress\.distil\."):
         make_student(trained[0], shape)

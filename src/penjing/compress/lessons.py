@@ -13,18 +13,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from penjing.core.events import Progress
 from penjing.core.task import Batch, Row, Table, Task
 from penjing.train.batching import cut
 from penjing.train.loop import to_tensors
 
-IDS, MASK = "input_ids", "attention_mask"
+IDS, MASK, OFFSETS = "input_ids", "attention_mask", "offsets"
+TAUGHT = "teacher."  # before the name of an output, in a batch
 # Shares of the tokens of an altered text that are left out, and that come from another text.
 DROPPED, FOREIGN = 0.1, 0.1
 _ENCODED_ROWS = 512
 PLACE = "\0place"  # key of a row that stands for a text whose tokens are kept; no column has such a name
+# What stands past the end of a shorter array: a token that the mask hides, no characters, no target.
+_FILL = {OFFSETS: -1, "targets": -1}
 
 
 @dataclass(frozen=True)
@@ -33,15 +36,15 @@ class Lessons:
 
     Args:
         inputs: [N] what the task's `encode` gave for each text, padding cut off.
-        logits_NC: the teacher's.
-        targets: [N, ...] as the task encodes them; anything where `labelled` is false.
-        labelled: [N] whether the text has a label of its own.
+        said: [N] the teacher's outputs for each text, by name.
+        targets: of the first texts, which have labels, as the task encodes them.
+        blank: the target of a text without a label; nothing reads it.
     """
 
     inputs: list[Batch]
-    logits_NC: Tensor
-    targets: np.ndarray
-    labelled: np.ndarray
+    said: list[Batch]
+    targets: list[np.ndarray]
+    blank: np.ndarray
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -79,36 +82,53 @@ def read_lessons(
     made = [_altered(one, inputs, generator) for _ in range(altered) for one in inputs]
     more, _ = _encoded(task, unlabelled, with_targets=False)
     everything = [*inputs, *made, *more]
-    padded = np.zeros((len(everything), *targets.shape[1:]), targets.dtype)
-    padded[: len(targets)] = targets
-    logits_NC: Tensor | None = None
+    said: list[Batch] = [{} for _ in everything]
     lengths = np.array([one[IDS].size for one in everything])
     done = 0
+    of_tokens = {
+        spec.name: [i - 1 for i, n in enumerate(spec.shape) if n == "length"] for spec in task.signature.outputs
+    }
     for places in cut(np.argsort(lengths, kind="stable"), lengths, batch_rows=128, batch_tokens=8192):
-        batch = {name: _stacked([everything[i][name] for i in places]) for name in (IDS, MASK)}
+        batch = stacked([everything[i] for i in places])
         with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not torch.float32):
-            found_BC = teacher(to_tensors(batch, device))["logits"].float().cpu()
-        if logits_NC is None:
-            logits_NC = torch.empty(len(everything), found_BC.shape[1])
-        logits_NC[torch.from_numpy(places)] = found_BC
+            found = teacher(to_tensors(batch, device))
+        for name, tensor in found.items():
+            values = tensor.float().cpu().numpy()
+            for i, value in zip(places, values, strict=True):
+                said[i][name] = _cut_to(value, of_tokens[name], everything[i][IDS].shape[-1])
         done += len(places)
         yield Progress("distil", done, len(everything), "texts", "read by the teacher")
-    assert logits_NC is not None, "no texts"
-    yield Lessons(everything, logits_NC, padded, np.arange(len(everything)) < len(inputs))
+    yield Lessons(everything, said, targets, _blank(targets))
 
 
-def _encoded(task: Task, rows: Sequence[Row], *, with_targets: bool) -> tuple[list[Batch], np.ndarray]:
-    """Each row's arrays without padding, and the targets of all."""
+def _cut_to(value: np.ndarray, axes: Sequence[int], length: int) -> np.ndarray:
+    """A copy without what padding tokens gave, along the axes that are of tokens."""
+    return value[tuple(slice(length if axis in axes else None) for axis in range(value.ndim))].copy()
+
+
+def _blank(targets: Sequence[np.ndarray]) -> np.ndarray:
+    """A target that says nothing: no spans, or zeros in the shape of one."""
+    if not targets:
+        return np.zeros(0, np.int64)
+    first = np.asarray(targets[0])
+    return first[:0] if first.ndim > 1 else np.zeros_like(first)
+
+
+def _encoded(task: Task, rows: Sequence[Row], *, with_targets: bool) -> tuple[list[Batch], list[np.ndarray]]:
+    """Each text's arrays without padding (a long one may be several windows), and the targets of all."""
     inputs: list[Batch] = []
-    targets = []
+    targets: list[np.ndarray] = []
     for start in range(0, len(rows), _ENCODED_ROWS):
         batch = task.encode(rows[start : start + _ENCODED_ROWS], training=with_targets)
-        for ids, mask in zip(batch[IDS], batch[MASK], strict=True):
+        for i, mask in enumerate(batch[MASK]):
             length = int(mask.sum(-1).max())
-            inputs.append({IDS: ids[..., :length].astype(np.int32), MASK: mask[..., :length].astype(np.int8)})
+            one = {IDS: batch[IDS][i][..., :length].astype(np.int32), MASK: mask[..., :length].astype(np.int8)}
+            if OFFSETS in batch:
+                one[OFFSETS] = batch[OFFSETS][i][:length].astype(np.int32)
+            inputs.append(one)
         if with_targets:
-            targets.append(batch["targets"])
-    return inputs, np.concatenate(targets) if targets else np.zeros(0)
+            targets += list(batch["targets"])
+    return inputs, targets
 
 
 def _altered(one: Batch, others: Sequence[Batch], generator: np.random.Generator) -> Batch:
@@ -118,7 +138,7 @@ def _altered(one: Batch, others: Sequence[Batch], generator: np.random.Generator
             _altered({IDS: ids[: mask.sum()], MASK: mask[: mask.sum()]}, others, generator)
             for ids, mask in zip(one[IDS], one[MASK], strict=True)
         ]
-        return {name: _stacked([side[name] for side in sides]) for name in (IDS, MASK)}
+        return stacked(sides)
     ids = one[IDS]
     inner = ids[1:-1].copy()
     source = others[generator.integers(len(others))][IDS].reshape(-1)[1:-1]
@@ -127,8 +147,12 @@ def _altered(one: Batch, others: Sequence[Batch], generator: np.random.Generator
         inner[foreign] = source[generator.integers(len(source), size=int(foreign.sum()))]
     kept = inner[generator.random(len(inner)) >= DROPPED]
     inner = kept if len(kept) else inner
-    found = np.concatenate([ids[:1], inner, ids[-1:]])
-    return {IDS: found, MASK: np.ones(len(found), np.int8)}
+    found = {IDS: np.concatenate([ids[:1], inner, ids[-1:]])}
+    found[MASK] = np.ones(len(found[IDS]), np.int8)
+    if OFFSETS in one:  # which characters nobody asks, only whether there are any
+        found[OFFSETS] = np.full((len(found[IDS]), 2), -1, np.int32)
+        found[OFFSETS][1:-1] = (0, 1)
+    return found
 
 
 class Taught:
@@ -150,28 +174,36 @@ class Taught:
         """[N] tokens a row."""
         if not rows or PLACE not in rows[0]:
             return self.task.lengths(rows)
-        first = self.task.signature.inputs[0].name
-        return np.array([self.lessons.inputs[row[PLACE]][first].size for row in rows], np.int64)
+        return np.array([self.lessons.inputs[row[PLACE]][IDS].size for row in rows], np.int64)
 
     def encode(self, rows: Sequence[Row], training: bool = False) -> Batch:
-        """With `training` and lessons also `teacher` [B, C], `targets` and `labelled` [B]."""
+        """Of lessons also the teacher's outputs, `teacher.<name>`, `targets`, and whether there are any: `labelled`."""
         if not rows or PLACE not in rows[0]:
             return self.task.encode(rows, training)
         places = [row[PLACE] for row in rows]
-        kept = [self.lessons.inputs[place] for place in places]
-        batch = {name: _stacked([one[name] for one in kept]) for name in kept[0]}
+        lessons = self.lessons
+        kept = [lessons.inputs[place] for place in places]
+        said = [lessons.said[place] for place in places]
+        labelled = np.array([place < len(lessons.targets) for place in places])
+        targets = [lessons.targets[i] if known else lessons.blank for i, known in zip(places, labelled, strict=True)]
         return {
-            **batch,
-            "teacher": self.lessons.logits_NC[places].numpy(),
-            "targets": self.lessons.targets[places],
-            "labelled": self.lessons.labelled[places].astype(np.float32),
+            **{name: _stacked(name, [one[name] for one in kept]) for name in kept[0]},
+            **{TAUGHT + name: _stacked(TAUGHT, [one[name] for one in said]) for name in said[0]},
+            "targets": _stacked("targets", targets) if targets[0].ndim > 1 else np.stack(targets),
+            "labelled": labelled.astype(np.float32),
         }
 
 
-def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """[B, ..., L] of arrays whose last axes differ in length; 0 past their ends, which the mask hides."""
-    width = max(array.shape[-1] for array in arrays)
-    stacked = np.zeros((len(arrays), *arrays[0].shape[:-1], width), np.int64)
+def stacked(texts: Sequence[Batch]) -> Batch:
+    """The ids and masks of some texts as one batch."""
+    return {name: _stacked(name, [one[name] for one in texts]) for name in (IDS, MASK)}
+
+
+def _stacked(name: str, arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """[B, ...] of arrays that differ in size along some axes; past their ends is what the mask hides."""
+    shape = tuple(np.max([array.shape for array in arrays], axis=0))
+    dtype = np.float32 if np.issubdtype(arrays[0].dtype, np.floating) else np.int64
+    stacked = np.full((len(arrays), *shape), _FILL.get(name, 0), dtype)
     for target, array in zip(stacked, arrays, strict=True):
-        target[..., : array.shape[-1]] = array
+        target[tuple(slice(n) for n in array.shape)] = array
     return stacked

@@ -1,8 +1,8 @@
 """One step of compressing: a model in, a smaller one out. `chain.py` puts steps behind one another.
 
-There are two kinds. A *torch* step changes the trained model, before it is exported: its layers, its vocabulary, its
-weights. A *graph* step rewrites the exported ONNX file, whatever architecture it came from, and is the last of a chain
-or followed by other graph steps.
+There are three kinds. A *torch* step changes the trained model, before it is exported: its layers, its vocabulary, its
+weights. A *graph* step rewrites the exported ONNX file, whatever architecture it came from. A *wrap* step adds files to
+an artifact and leaves those that are there. No torch step follows one of the other two.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from penjing.core.artifact import Artifact
 from penjing.core.events import Event
 from penjing.core.runtime import Runtime
 from penjing.core.task import Row, Splits, Task
@@ -41,6 +42,7 @@ class Material:
         task: encodes with the model's present tokenizer.
         splits: train and valid; the test rows stay sealed.
         unlabelled: rows with a text and nothing else.
+        read_teacher: restores the model that the chain's students learn from, with the present tokenizer.
         read_lessons: yields progress and returns what the teacher says of many texts, as tokens of the given task.
         objective: the loss of the labels.
         runtime: this process.
@@ -53,6 +55,7 @@ class Material:
     task: Task
     splits: Splits
     unlabelled: Sequence[Row]
+    read_teacher: Callable[[], nn.Module]
     read_lessons: Callable[[Task], Generator[Event, None, Lessons]]
     objective: Objective
     runtime: Runtime
@@ -78,6 +81,7 @@ class Changed:
 
 
 TorchStep = Callable[[Any, "nn.Module", Material], Generator[Event, None, Changed]]
+WrapStep = Callable[[Any, Artifact, Path, Material], Generator[Event, None, dict[str, Any]]]
 GraphStep = Callable[[Any, Path, Path, Material], Generator[Event, None, dict[str, Any]]]
 
 
@@ -90,12 +94,14 @@ class Method:
         supports: None where it can be applied to a task, else the reason why not, for the user.
         torch: (config, model, material) → the changed model; the model that is given may be changed in place.
         graph: (config, source, target, material) → facts; reads one ONNX file and writes another.
+        wrap: (config, parent, stage, material) → facts; the parent's files are in the stage already.
     """
 
     config: type[StepConfig]
     supports: Callable[[Task], str | None]
     torch: TorchStep | None = None
     graph: GraphStep | None = None
+    wrap: WrapStep | None = None
 
 
 def needs_layers(task: Task) -> str | None:

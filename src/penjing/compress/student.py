@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from penjing.core.errors import CapabilityError
 from penjing.models.encoder import Encoder, EncoderConfig, Layer
-from penjing.train.gradient.sequence import SequenceModel
+from penjing.train.gradient.tokens import TokenModel
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Shape:
     """Sizes of a student.
 
     Args:
-        layers: transformer blocks.
+        layers: transformer blocks; without any it is a bag of words, whose vectors are averaged.
         hidden: width of a token's vector, a multiple of the teacher's width of a head.
         feed_forward: width between the two products of a block.
     """
@@ -32,7 +32,7 @@ class Shape:
     feed_forward: int
 
 
-def make_student(teacher: SequenceModel, shape: Shape, basis_HK: Tensor | None = None) -> SequenceModel:
+def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = None) -> nn.Module:
     """Begin a student; the teacher stays as it is, and its n-grams stay with it.
 
     Args:
@@ -61,6 +61,7 @@ def make_student(teacher: SequenceModel, shape: Shape, basis_HK: Tensor | None =
             intermediate_size=shape.feed_forward,
             layer_heads=None,
             layer_sizes=None,
+            ranks=None,
         )
     )
     with torch.no_grad():
@@ -69,12 +70,33 @@ def make_student(teacher: SequenceModel, shape: Shape, basis_HK: Tensor | None =
         _project_norm(small.embedding_norm, encoder.embedding_norm, basis_HK)
         for layer, place in zip(small.layers, even_places(len(encoder.layers), shape.layers), strict=True):
             _project_layer(layer, encoder.layers[place], basis_HK)
-        student = type(teacher)(small, teacher.head.out_features)
-        parts = teacher.head.in_features // config.hidden_size  # of a pair: what its texts say, differ and agree in
-        weight_CPH = teacher.head.weight.view(-1, parts, config.hidden_size)
-        student.head.weight.copy_((weight_CPH @ basis_HK).flatten(1))
-        student.head.bias.copy_(teacher.head.bias)
+        student = _under_head_of(teacher, small)
+        _project_head(student.head, teacher.head, basis_HK)
     return student
+
+
+def _under_head_of(teacher: nn.Module, encoder: Encoder) -> nn.Module:
+    """A model of the teacher's kind around another encoder."""
+    if isinstance(teacher, TokenModel):
+        head = teacher.head
+        return TokenModel(encoder, head.num_labels, head.max_span_tokens, teacher.dropout)
+    return type(teacher)(encoder, teacher.head.out_features)
+
+
+def _project_head(target: nn.Module, source: nn.Module, basis_HK: Tensor) -> None:
+    """Each product of the head reads the components; what it has beside products is copied."""
+    linears = {name: part for name, part in source.named_modules() if isinstance(part, nn.Linear)}
+    for name, part in linears.items():
+        mine = target.get_submodule(name)
+        parts = part.in_features // len(basis_HK)  # of a pair: what its texts say, differ and agree in
+        weight_CPH = part.weight.view(-1, parts, len(basis_HK))
+        mine.weight.copy_((weight_CPH @ basis_HK).flatten(1))
+        mine.bias.copy_(part.bias)
+    for (_, mine), (_, theirs) in zip(
+        target.named_parameters(recurse=False), source.named_parameters(recurse=False), strict=True
+    ):
+        if not isinstance(source, nn.Linear):
+            mine.copy_(theirs)
 
 
 def even_places(num_layers: int, wanted: int) -> list[int]:
@@ -90,16 +112,16 @@ def components(states_TH: Tensor, width: int) -> Tensor:
 
 
 def _require_fit(shape: Shape, config: EncoderConfig) -> None:
-    for name, wanted, there in (
-        ("layers", shape.layers, config.num_hidden_layers),
-        ("hidden", shape.hidden, config.hidden_size),
-        ("feed_forward", shape.feed_forward, config.intermediate_size),
+    for name, wanted, least, there in (
+        ("layers", shape.layers, 0, config.num_hidden_layers),
+        ("hidden", shape.hidden, 1, config.hidden_size),
+        ("feed_forward", shape.feed_forward, 1, config.intermediate_size),
     ):
-        if not 1 <= wanted <= there:
+        if not least <= wanted <= there:
             raise CapabilityError(
                 f"a student with {name} {wanted} of a teacher with {there}",
                 where=f"compress.distil.{name}",
-                expected=f"1 to {there}",
+                expected=f"{least} to {there}",
             )
     if shape.hidden % config.head_size:
         raise CapabilityError(

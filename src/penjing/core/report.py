@@ -214,6 +214,42 @@ class Comparison(_Part):
     warnings: list[str] = []
 
 
+class Tried(_Part):
+    """One way of running one model that a search measured; its metric is that of the validation rows."""
+
+    name: str
+    value: float = Field(description="The primary metric.")
+    lost: float = Field(description="How much less that is than the uncompressed model's, on the budget's scale.")
+    p50_ms: float
+    p95_ms: float
+    rows_per_s: float
+    size_mb: float
+    ram_mb: float
+    on_front: bool = Field(description="No other is at least as good in everything and better in something.")
+    fits: bool = Field(description="Within the budget, as far as validation rows and this machine tell.")
+    chosen: bool = False
+
+
+class Relaxation(_Part):
+    """A limit that nothing met, and what was reached instead."""
+
+    constraint: str = Field(description="The field of `Budget`.")
+    limit: float
+    reached: float
+
+
+class Compression(_Part):
+    """How a model was made smaller, from what, and what else was tried."""
+
+    parent: str
+    parent_digest: str
+    steps: list[str]
+    minutes: float
+    early: float | None = Field(None, description="Share of the test rows that the first stage of a cascade answers.")
+    tried: list[Tried] = []
+    relax: list[Relaxation] = []
+
+
 class DataSummary(_Part):
     """Where the rows came from and how they were divided."""
 
@@ -255,7 +291,8 @@ class Report(_Part):
     curves: list[CurvePoint] = []
     quote: list[QuotedFigure] = []
     verdicts: list[Verdict] = []
-    comparison: Comparison | None = None
+    comparison: Comparison | None = Field(None, description="With the model that this one was made from.")
+    compression: Compression | None = None
 
 
 def write_report(report: Report, path: Path) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from penjing.core.task import Signature
 from penjing.models.dropout import PooledDropout
 from penjing.models.encoder import Encoder, Layer, WordEmbedding
+from penjing.models.factored import Factored, FactoredWords
 from penjing.models.ngrams import FACTOR, LEAST_SQUARE, PRIME, NgramScores
 from penjing.train.gradient.sequence import PairModel, SequenceModel
 
@@ -35,6 +36,8 @@ _KNOWN = {
     nn.LayerNorm,
     nn.Embedding,
     WordEmbedding,
+    Factored,
+    FactoredWords,
     NgramScores,
 }
 _TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
@@ -172,9 +175,24 @@ class _Graph:
             self._known[value] = self.array(np.array(value, np.float32))
         return self._known[value]
 
-    def linear(self, hidden: str, weight: Tensor, bias: Tensor) -> str:
+    def product(self, hidden: str, weight: Tensor) -> str:
+        """A product with the transposed weight."""
+        return self.add("MatMul", hidden, self.tensor(weight.T))
+
+    def affine(self, hidden: str, weight: Tensor, bias: Tensor) -> str:
         """A product with the transposed weight, and the bias."""
-        return self.add("Add", self.add("MatMul", hidden, self.tensor(weight.T)), self.tensor(bias))
+        return self.add("Add", self.product(hidden, weight), self.tensor(bias))
+
+    def linear(self, hidden: str, module: nn.Linear | Factored) -> str:
+        """What the module computes."""
+        hidden, last = self.last(hidden, module)
+        return self.affine(hidden, last.weight, last.bias)
+
+    def last(self, hidden: str, module: nn.Linear | Factored) -> tuple[str, nn.Linear]:
+        """What goes into the last product of a module, and that product."""
+        if isinstance(module, Factored):
+            return self.product(hidden, module.first.weight), module.second
+        return hidden, module
 
     def norm(self, hidden: str, norm: nn.LayerNorm) -> str:
         """Layer normalisation over the last axis."""
@@ -195,6 +213,8 @@ def _compared(graph: _Graph, pooled: str, width: int) -> str:
 def _ngram_scores(graph: _Graph, ngrams: NgramScores, ids: str, mask: str) -> str:
     """[B, C], as `NgramScores.forward`; the mask is float."""
     mask = graph.add("Cast", mask, to=TensorProto.INT32)
+    if ngrams.old_ids is not None:
+        ids = graph.add("Gather", graph.tensor(ngrams.old_ids), ids)
     start, end, one, axis = (graph.ints(i) for i in (0, 2**31, 1, 1))
     factor, prime = graph.ints(FACTOR), graph.ints(PRIME)
     slots, learned = graph.tensor(ngrams.slots), graph.tensor(ngrams.hashes)
@@ -230,12 +250,16 @@ def _ngram_scores(graph: _Graph, ngrams: NgramScores, ids: str, mask: str) -> st
 
 def _embeddings(graph: _Graph, encoder: Encoder, ids: str, rows: str) -> str:
     """[B, L, H], as `Encoder.embed`; `rows` names the first dimension."""
-    words = graph.add("Gather", graph.tensor(encoder.words.weight), ids)
-    if encoder.words.weight.dtype != torch.float32:
+    factored = isinstance(encoder.words, FactoredWords)
+    table = encoder.words.table.weight if factored else encoder.words.weight
+    words = graph.add("Gather", graph.tensor(table), ids)
+    if table.dtype != torch.float32:
         words = graph.add("Cast", words, to=TensorProto.FLOAT)
+    if factored:
+        words = graph.product(words, encoder.words.widen.weight)
     shape = graph.add("Shape", ids, start=1, end=2)
-    table = graph.tensor(encoder.positions.weight + encoder.types.weight[0])
-    total = graph.add("Add", words, graph.add("Slice", table, graph.ints(0), shape, graph.ints(0)))
+    places = graph.tensor(encoder.positions.weight + encoder.types.weight[0])
+    total = graph.add("Add", words, graph.add("Slice", places, graph.ints(0), shape, graph.ints(0)))
     # Said, because it does not follow from a slice, and residuals are fused only where both sides are known alike.
     graph.known_shapes.append(
         helper.make_tensor_value_info(total, TensorProto.FLOAT, (rows, "length", encoder.hidden_size))
@@ -250,17 +274,18 @@ def _layer(graph: _Graph, layer: Layer, hidden: str, bias: str) -> str:
     heads, flat = graph.ints(0, 0, layer.num_heads, size), graph.ints(0, 0, width)
     orders = {"query": (0, 2, 1, 3), "key": (0, 2, 3, 1), "value": (0, 2, 1, 3)}
     parts = {}
-    for name, weight, offset in zip(orders, layer.qkv.weight.chunk(3), layer.qkv.bias.chunk(3), strict=True):
+    entering, qkv = graph.last(hidden, layer.qkv)  # of two factors the first is computed once for all three
+    for name, weight, offset in zip(orders, qkv.weight.chunk(3), qkv.bias.chunk(3), strict=True):
         scale = size**-0.5 if name == "query" else 1.0
-        split = graph.add("Reshape", graph.linear(hidden, weight * scale, offset * scale), heads)
+        split = graph.add("Reshape", graph.affine(entering, weight * scale, offset * scale), heads)
         parts[name] = graph.add("Transpose", split, perm=orders[name])
     scores = graph.add("Add", graph.add("MatMul", parts["query"], parts["key"]), bias)
     mixed = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), parts["value"])
     joined = graph.add("Reshape", graph.add("Transpose", mixed, perm=(0, 2, 1, 3)), flat)
-    attended = graph.linear(joined, layer.attention_out.weight, layer.attention_out.bias)
+    attended = graph.linear(joined, layer.attention_out)
     hidden = graph.norm(graph.add("Add", attended, hidden), layer.attention_norm)
-    lifted = _gelu(graph, graph.linear(hidden, layer.up.weight, layer.up.bias))
-    transformed = graph.linear(lifted, layer.down.weight, layer.down.bias)
+    lifted = _gelu(graph, graph.linear(hidden, layer.up))
+    transformed = graph.linear(lifted, layer.down)
     return graph.norm(graph.add("Add", transformed, hidden), layer.output_norm)
 
 

@@ -7,6 +7,7 @@ the exported model stays one graph that any runtime of ONNX runs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,22 +46,39 @@ class NgramScores(nn.Module):
         hashes: [F + 1] int64: the hash that a feature does stand for; -1 for feature 0, which is none.
         table: [F + 1, C + 1] float16, a row a feature: its idf times each class's weight, then idf²; row 0 is zeros.
         bias: [C] float32.
+        old_ids: [V] int64: the id that each token had when the features were learned, where the vocabulary was pruned
+            since; None: the same.
     """
 
     slots: Tensor
     hashes: Tensor
     table: Tensor
     bias: Tensor
+    old_ids: Tensor | None
 
-    def __init__(self, slots: Tensor, hashes: Tensor, table: Tensor, bias: Tensor) -> None:
+    def __init__(
+        self, slots: Tensor, hashes: Tensor, table: Tensor, bias: Tensor, old_ids: Tensor | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("slots", slots)
         self.register_buffer("hashes", hashes)
         self.register_buffer("table", table)
         self.register_buffer("bias", bias)
+        self.register_buffer("old_ids", old_ids)
+
+    def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> NgramScores:
+        """What `to`, `float` and the like do to each tensor: they change the device alone.
+
+        The encoder beside it may be trained again, in other bits; this part is finished, and its numbers stay.
+        """
+        for name, tensor in self.named_buffers(recurse=False):
+            setattr(self, name, tensor.to(function(tensor.new_empty(0)).device))
+        return self
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """[B, L] ids, and 1 for tokens and 0 for padding (None: nothing is padded), → [B, C]."""
+        if self.old_ids is not None:
+            input_ids = self.old_ids[input_ids]
         found: list[Tensor] = []
         for skipped, hashes in enumerate(token_hashes(input_ids)):
             features = self.slots[hashes % len(self.slots)].long()

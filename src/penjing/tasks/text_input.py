@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -102,6 +102,10 @@ class TextInput:
         if self.text_pair is None:
             return first, None
         return first, [text_cell(row, self.text_pair, i) for i, row in enumerate(rows)]
+
+    def with_tokenizer(self, tokenizer_file: Path) -> TextInput:
+        """The same columns, read with another tokenizer."""
+        return replace(self, settings=replace(self.settings, tokenizer_file=tokenizer_file))
 
     def to_state(self) -> TextInputState:
         """What is kept; see `files`."""

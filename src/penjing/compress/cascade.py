@@ -1,0 +1,148 @@
+"""The step that puts a bag of words in front: it answers the rows that it is sure of, the model behind it the rest.
+
+The first stage is a student without layers, taught like any other: static vectors of tokens, averaged, as model2vec's,
+but learned for this task. From which confidence on its answers stand is chosen on the validation rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from penjing.compress.distil import DistilSettings, distil
+from penjing.compress.step import Material, Method, StepConfig, needs_layers
+from penjing.compress.student import Shape, components, make_student
+from penjing.compress.teach import hidden_states
+from penjing.core.artifact import Artifact, write_atomic
+from penjing.core.errors import CapabilityError
+from penjing.core.events import Event, Notice
+from penjing.core.task import Prediction, Task
+from penjing.export.onnx import check_parity, export_onnx
+from penjing.predict.cascade import CASCADE_FILE, FIRST_FILE, CascadeRule, confidence
+from penjing.predict.onnx_backend import OnnxBackend, open_session
+from penjing.predict.predictor import Predictor
+
+# Thresholds that are looked at; the last lets nothing through.
+_THRESHOLDS = np.unique(np.concatenate([np.linspace(0.3, 0.95, 27), 1 - np.geomspace(0.05, 1e-4, 28), [1.0]]))
+
+
+class CascadeConfig(StepConfig):
+    """The first stage, and what its answers may cost."""
+
+    method: Literal["cascade"] = "cascade"
+    hidden: int | None = Field(None, ge=1, le=4096, description="Width of a token's vector; None: the teacher's.")
+    epochs: float = Field(10.0, gt=0, le=1000, description="Passes over the lessons.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak.")
+    batch_rows: int = Field(64, ge=1, le=4096, description="Texts of one step.")
+    loss: float = Field(
+        0.1, ge=0, le=100, description="Points of the primary metric that may be lost on the validation rows."
+    )
+
+
+def supports(task: Task) -> str | None:
+    """Classes of a text, or of a pair, with probabilities to be sure of."""
+    if needs_layers(task):
+        return needs_layers(task)
+    if task.calibration is None:
+        return f"a {task.kind} model has no probability of an answer, by which a first stage could be sure of it"
+    return None
+
+
+def apply(config: CascadeConfig, parent: Artifact, stage: Path, material: Material) -> Generator[Event, None, dict[str, Any]]:
+    """Teach the first stage, and choose its threshold.
+
+    Yields:
+        Progress and notices.
+
+    Returns:
+        Facts: threshold, share of the validation rows answered early, and what it cost there.
+
+    Raises:
+        CapabilityError: no validation rows to choose a threshold by.
+    """
+    task, valid = material.task, material.splits.valid
+    if not len(valid):
+        raise CapabilityError(
+            "a cascade's threshold is chosen on validation rows, and there are none", where="compress"
+        )
+    lessons = yield from material.read_lessons(task)
+    teacher = material.read_teacher()
+    sizes = teacher.encoder.config
+    width = config.hidden or sizes.hidden_size
+    basis_HK = components(hidden_states(teacher, lessons), width) if width < sizes.hidden_size else None
+    student = make_student(teacher, Shape(0, width, 1), basis_HK)
+    del teacher
+    result = yield from distil(
+        task,
+        material.splits,
+        student,
+        lessons,
+        material.objective,
+        DistilSettings(config.epochs, config.learning_rate, config.batch_rows),
+        material.work,
+        material.runtime,
+        identity=material.identity,
+        seed=material.seed,
+        max_minutes=material.max_minutes,
+    )
+    rows = valid.rows[:128]
+    export_onnx(result.model, task, rows, stage / FIRST_FILE)
+    check_parity(result.model, task, rows, stage / FIRST_FILE, 1e-3)
+    rest = Predictor(parent).predict(valid.rows)
+    first, sure = _first_answers(task, stage, valid.rows)
+    threshold, share, lost = choose_threshold(task, valid.rows, first, rest, sure, config.loss)
+    rule = CascadeRule(calibration=task.calibration, threshold=threshold)  # type: ignore[arg-type]
+    write_atomic(stage / CASCADE_FILE, rule.model_dump_json(indent=1) + "\n")
+    yield Notice("compress", f"cascade: {share:.0%} of the validation rows are answered by the first stage")
+    alone = task.aggregate(task.score(valid.rows, first))[task.primary]
+    return {"threshold": threshold, "early": share, "lost": lost, "alone": alone, "minutes": round(result.minutes, 3)}
+
+
+def _first_answers(task: Task, stage: Path, rows: list) -> tuple[list[Prediction], np.ndarray]:
+    """What the first stage says of each row, and how sure it is."""
+    backend = OnnxBackend(open_session(stage / FIRST_FILE, 1), [spec.name for spec in task.signature.outputs], 1)
+    predictions: list[Prediction] = []
+    sure: list[np.ndarray] = []
+    for start in range(0, len(rows), 64):
+        batch = task.encode(rows[start : start + 64])
+        outputs = backend.run(batch)
+        sure.append(confidence(outputs["logits"], str(task.calibration)))
+        predictions += task.predict(lambda _, given=outputs: given, batch)
+    return predictions, np.concatenate(sure)
+
+
+def choose_threshold(
+    task: Task, rows: list, first: list[Prediction], rest: list[Prediction], sure: np.ndarray, loss: float
+) -> tuple[float, float, float]:
+    """The lowest threshold whose cascade is not worse than the second model alone by more than what may be lost.
+
+    Args:
+        task: scores.
+        rows: validation rows.
+        first: what the first stage says of them.
+        rest: what the second model says.
+        sure: [N] confidence of the first stage.
+        loss: greatest loss of the primary metric, in percent where it is a share.
+
+    Returns:
+        (threshold, share of rows answered early, loss of the primary metric).
+    """
+    metric = task.metrics[task.primary]
+    scale = (100 if metric.percent else 1) * (1 if metric.higher_is_better else -1)
+    whole = task.aggregate(task.score(rows, rest))[task.primary]
+    best = (1.0, 0.0, 0.0)
+    for threshold in _THRESHOLDS[::-1]:
+        early = sure >= threshold
+        mixed = [a if is_early else b for a, b, is_early in zip(first, rest, early, strict=True)]
+        lost = scale * (whole - task.aggregate(task.score(rows, mixed))[task.primary])
+        if lost > loss:
+            break
+        best = (float(threshold), float(early.mean()), float(lost))
+    return best
+
+
+METHOD = Method(CascadeConfig, supports, wrap=apply)

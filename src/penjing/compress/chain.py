@@ -1,0 +1,241 @@
+"""Chains of steps: each link is an artifact made from the one before, kept by what it was made of.
+
+A link that was made once is found again, by a search that goes on after a kill or by one that comes by it on another
+way. Links are complete artifacts, which predict and are measured like any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from penjing.compress.lessons import Lessons, read_lessons
+from penjing.compress.step import Material, Method, StepConfig
+from penjing.core import registry
+from penjing.core.artifact import MANIFEST, Artifact, library_versions, open_artifact, seal
+from penjing.core.errors import CapabilityError
+from penjing.core.events import Event, Notice
+from penjing.core.memory import release_freed
+from penjing.core.runtime import Runtime
+from penjing.core.task import Row, Splits, Task
+from penjing.export.config import ExportConfig
+from penjing.export.onnx import check_parity, export_onnx
+from penjing.predict.cascade import CASCADE_FILE, FIRST_FILE
+from penjing.predict.task_file import MODEL_FILE, predict_files, read_task, write_task
+from penjing.train.fit import WEIGHTS
+from penjing.train.gradient.objective import Objective
+from penjing.train.precision import agree_dtype
+from penjing.train.restore import restore_model, write_config
+from penjing.train.weights_file import save_tensors
+
+LINKS = "links"
+_CARRIED = (MODEL_FILE, CASCADE_FILE, FIRST_FILE)  # what a step that only adds to an artifact takes over
+_LOSSES = {"softmax": "cross_entropy", "sigmoid": "bce", None: "mse"}
+
+
+@dataclass
+class Workshop:
+    """What all chains from one artifact share.
+
+    Args:
+        root: the artifact to be compressed, with its weights.
+        splits: train and valid are used.
+        unlabelled: rows with a text and no label.
+        directory: where links are made and kept.
+        runtime: this process.
+        seed: of everything random.
+        altered: made-up versions of each training row that students learn from.
+        export: how torch models become files.
+    """
+
+    root: Artifact
+    splits: Splits
+    unlabelled: Sequence[Row]
+    directory: Path
+    runtime: Runtime
+    seed: int
+    altered: int = 3
+    export: ExportConfig = field(default_factory=ExportConfig)
+    _lessons: dict[str, Lessons] = field(default_factory=dict, repr=False)
+
+    def make(self, chain: Sequence[StepConfig], max_minutes: float | None = None) -> Generator[Event, None, Artifact]:
+        """The artifact at the end of a chain, made as far as it is not there.
+
+        Args:
+            chain: steps, in order.
+            max_minutes: wall time allowed for each step that learns.
+
+        Yields:
+            Progress and notices.
+
+        Returns:
+            A sealed artifact; it lies among the links and is not to be changed.
+
+        Raises:
+            CapabilityError: a step does not fit the task, the model or the step before it.
+        """
+        require_order(chain, read_task(self.root.path))
+        current = self.root
+        teacher = self.root  # as the present tokenizer reads
+        for step in chain:
+            made = self.kept(current, step)
+            if made is None:
+                made = yield from self._link(current, teacher, step, max_minutes)
+            if step.method == "vocabulary":
+                teacher = made
+            current = made
+        return current
+
+    def kept(self, parent: Artifact, step: StepConfig) -> Artifact | None:
+        """The link that this step makes of an artifact, where it was made already."""
+        place = self._place(parent, step)
+        return open_artifact(place) if (place / MANIFEST).is_file() else None
+
+    def _place(self, parent: Artifact, step: StepConfig) -> Path:
+        return self.directory / LINKS / self._identity(parent, step)[:24]
+
+    def _identity(self, parent: Artifact, step: StepConfig) -> str:
+        data = [self.splits.fingerprint, len(self.unlabelled), self.altered, self.seed]
+        facts = [parent.digest, step.model_dump(mode="json"), data, library_versions()]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def _link(
+        self, parent: Artifact, teacher: Artifact, step: StepConfig, max_minutes: float | None
+    ) -> Generator[Event, None, Artifact]:
+        method: Method = registry.resolve("compressors", step.method)
+        place = self._place(parent, step)
+        stage, work = place.with_suffix(".stage"), place.with_suffix(".work")
+        if stage.exists():
+            shutil.rmtree(stage)
+        stage.mkdir(parents=True)
+        task = read_task(parent.path)
+        material = Material(
+            task=task,
+            splits=self.splits,
+            unlabelled=self.unlabelled,
+            read_teacher=lambda: restore_model(teacher, task),
+            read_lessons=lambda asked: self._read_lessons(teacher, asked),
+            objective=Objective(_LOSSES[task.calibration]),
+            runtime=self.runtime,
+            seed=self.seed,
+            work=work,
+            identity=self._identity(parent, step),
+            max_minutes=max_minutes,
+        )
+        if method.torch is not None:
+            changed = yield from method.torch(step, restore_model(parent, task), material)
+            facts = changed.facts | self._write_model(changed.model, changed.task, stage)
+            task = changed.task
+            del changed
+            release_freed()
+        elif method.graph is not None:
+            facts = yield from method.graph(step, parent.file(MODEL_FILE), stage / MODEL_FILE, material)
+        else:
+            assert method.wrap is not None
+            for name in _CARRIED:
+                if name in parent.manifest["files"]:
+                    shutil.copyfile(parent.file(name), stage / name)
+            facts = yield from method.wrap(step, parent, stage, material)
+        artifact = _seal(stage, task, parent, step, facts)
+        stage.replace(place)
+        shutil.rmtree(work, ignore_errors=True)
+        yield Notice("compress", f"{step.method}: made")
+        return Artifact(place, artifact.manifest)
+
+    def _write_model(self, model: nn.Module, task: Task, stage: Path) -> dict[str, Any]:
+        """Export, compare, and keep the weights for the next step."""
+        rows = (self.splits.valid.rows or self.splits.train.rows)[: self.export.parity_rows]
+        export_onnx(model, task, rows, stage / MODEL_FILE, opset=self.export.opset)
+        parity = check_parity(model, task, rows, stage / MODEL_FILE, self.export.tolerance)
+        save_tensors(stage / WEIGHTS, model.state_dict())
+        write_config(model.encoder, stage)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return {
+            "parameters": parameters,
+            "parity": {"rows": parity.rows, "max_difference": parity.max_difference},
+        }
+
+    def _read_lessons(self, teacher: Artifact, task: Task) -> Generator[Event, None, Lessons]:
+        """What the teacher says, read once for all steps that learn from it."""
+        if teacher.digest not in self._lessons:
+            self._lessons.clear()  # one teacher's are enough of the memory
+            model = restore_model(teacher, task).to(self.runtime.device)
+            work = read_lessons(
+                model,
+                task,
+                self.splits.train.rows,
+                self.unlabelled,
+                altered=self.altered,
+                seed=self.seed,
+                device=self.runtime.device,
+                dtype=agree_dtype("auto", self.runtime),
+            )
+            for event in work:
+                if isinstance(event, Lessons):
+                    self._lessons[teacher.digest] = event
+                else:
+                    yield event
+            release_freed()
+        return self._lessons[teacher.digest]
+
+
+def require_order(chain: Sequence[StepConfig], task: Task) -> None:
+    """Refuse a chain that cannot be made, before anything of it is.
+
+    Raises:
+        CapabilityError: a method does not support the task, or stands where its input is gone.
+    """
+    layers = True
+    for i, step in enumerate(chain):
+        method: Method = registry.resolve("compressors", step.method)
+        reason = method.supports(task)
+        if reason:
+            raise CapabilityError(
+                reason, where=f"compress.chain[{i}] ({step.method})", next_step="leave this step out of the chain"
+            )
+        if method.torch is not None and not layers:
+            raise CapabilityError(
+                f"{step.method} changes the trained layers, which are gone after {chain[i - 1].method}",
+                where=f"compress.chain[{i}]",
+                next_step=f"put {step.method} before {chain[i - 1].method}",
+            )
+        if step.method == "vocabulary" and i:
+            raise CapabilityError(
+                "the vocabulary is pruned first: what was learned from its teacher has the teacher's tokens",
+                where=f"compress.chain[{i}]",
+                next_step="put vocabulary first",
+            )
+        layers = layers and method.torch is not None
+
+
+def _seal(stage: Path, task: Task, parent: Artifact, step: StepConfig, facts: dict[str, Any]) -> Artifact:
+    """A complete artifact that knows how it was made; only its parent's figures are not its own."""
+    write_task(task, stage)
+    files = predict_files(task)
+    files += [name for name in (CASCADE_FILE, FIRST_FILE) if (stage / name).is_file()]
+    inherited = parent.manifest["capabilities"]
+    backends = facts.pop("backends", inherited.get("backends", ["onnxruntime"]))
+    if not (stage / WEIGHTS).is_file():
+        backends = [name for name in backends if name != "torch"]
+    capabilities = {
+        "predict_files": sorted(files),
+        "backends": backends,
+        "precision": facts.pop("precision", inherited.get("precision", "fp32")),
+    }
+    steps = [*parent.manifest.get("steps", []), {**step.model_dump(mode="json"), "facts": facts}]
+    carried = {name: parent.manifest[name] for name in ("test", "data_fingerprint") if name in parent.manifest}
+    return seal(
+        stage,
+        kind=task.kind,
+        capabilities=capabilities,
+        batch_invariant=False,  # until it is measured, where the chain ends
+        parent=parent.digest,
+        extra={**carried, "steps": steps},
+    )

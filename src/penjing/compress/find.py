@@ -1,0 +1,292 @@
+"""The search for the best chain that fits the budget.
+
+What a student costs is known before it has learned anything, so shapes are measured first, untaught, and only those
+that can fit are taught: a few of them a little, the better ones more. What follows a student (int8, a first stage) is
+cheap to try and tried on the best. Everything that was made or measured is kept by what it was made of, so a search
+that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field
+
+from penjing.compress.cascade import CascadeConfig
+from penjing.compress.chain import Workshop
+from penjing.compress.config import CompressConfig
+from penjing.compress.measured import Candidate, Measurer, chain_name, has_cost_limits, quality
+from penjing.compress.prune_vocabulary import VocabularyConfig
+from penjing.compress.shapes import all_shapes, products, spread
+from penjing.compress.static_int8 import StaticInt8Config
+from penjing.compress.step import StepConfig
+from penjing.compress.student import Shape
+from penjing.compress.teach import DistilConfig
+from penjing.core import registry
+from penjing.core.artifact import Artifact
+from penjing.core.budget import Budget
+from penjing.core.events import Event, Notice
+from penjing.core.task import Task
+from penjing.models.encoder import EncoderConfig
+from penjing.predict.setup import Setup
+from penjing.predict.task_file import read_task
+from penjing.search.halving import halve
+
+MAX_ARMS = 4
+FIRST_EPOCHS = 1.0
+MOST_EPOCHS = 8.0
+# A first stage that answers two rows of five makes this much of the rate of the model behind it.
+CASCADE_RATE = 1.6
+# Of the time, what measuring untaught students may take, and what the last round of teaching has to leave.
+PRICE_SHARE, TAIL_SHARE = 0.15, 0.15
+
+
+@dataclass
+class Search:
+    """What is known so far.
+
+    Args:
+        shop: makes chains.
+        budget: what has to fit.
+        config: settings.
+        measurer: of costs.
+        setups: ways to run each candidate.
+        task: the root's.
+        root_value: the root's primary metric on the validation rows.
+        deadline: on the clock of `time.monotonic`.
+        tried: all candidates that were measured, in that order.
+    """
+
+    shop: Workshop
+    budget: Budget
+    config: CompressConfig
+    measurer: Measurer
+    setups: Sequence[Setup]
+    task: Task
+    root_value: float
+    deadline: float
+    tried: list[Candidate] = field(default_factory=list)
+
+    def allowed(self, method: str) -> bool:
+        """Whether the recipe and the task allow a method."""
+        named = self.config.methods is None or method in self.config.methods
+        return named and registry.resolve("compressors", method).supports(self.task) is None
+
+    def left(self) -> float:
+        """Seconds."""
+        return self.deadline - time.monotonic()
+
+    def judge(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
+        """Measure an artifact under every setup that can run it, and note what was found."""
+        able = artifact.manifest["capabilities"].get("backends", ["onnxruntime"])
+        found = []
+        for setup in self.setups:
+            if setup.backend not in able and not (setup.backend == "openvino" and "onnxruntime" in able):
+                continue
+            value, invariant = quality(artifact, setup, self.shop.splits.valid)
+            cost = self.measurer.cost(artifact, setup)
+            lost = self._lost(value)
+            found.append(
+                Candidate(chain_name(chain, setup), tuple(chain), artifact, cost, value, lost, invariant)
+            )
+        self.tried += found
+        return found
+
+    def _lost(self, value: float) -> float:
+        metric = self.task.metrics[self.task.primary]
+        scale = (100.0 if metric.percent else 1.0) * (1.0 if metric.higher_is_better else -1.0)
+        return scale * (self.root_value - value)
+
+    def holds(self, candidate: Candidate) -> bool:
+        """Whether a candidate fits, as far as the validation rows and this machine tell."""
+        if candidate.excess(self.budget) or not (candidate.invariant or self.config.allow_batch_variant):
+            return False
+        return self.quality_gap(candidate) <= 0
+
+    def quality_gap(self, candidate: Candidate) -> float:
+        """By how much the primary metric is too low for the budget, on its scale; negative where it is not."""
+        gaps = [0.0] if self.budget.drop is None and self.budget.metric is None else []
+        if self.budget.drop is not None:
+            gaps.append(candidate.lost - self.budget.drop)
+        if self.budget.metric is not None:
+            metric = self.task.metrics[self.task.primary]
+            sign = 1.0 if metric.higher_is_better else -1.0
+            gaps.append(sign * (self.budget.metric - candidate.value * (100.0 if metric.percent else 1.0)))
+        return max(gaps)
+
+    def best(self) -> Candidate | None:
+        """The best candidate that fits, by the goal; None: none does."""
+        fitting = [candidate for candidate in self.tried if self.holds(candidate)]
+        return min(fitting, key=self.goal_key(), default=None)
+
+    def goal_key(self) -> Callable[[Candidate], tuple[float, ...]]:
+        """What is best among those that fit, the least first."""
+        goal = self.config.goal
+        if goal == "auto":
+            goal = "accuracy" if has_cost_limits(self.budget) else "speed"
+        if goal == "accuracy":
+            return lambda candidate: (candidate.lost, -candidate.cost.rows_per_s)
+        if goal == "size":
+            return lambda candidate: (candidate.cost.size_mb, candidate.lost)
+        return lambda candidate: (candidate.cost.p50_ms / candidate.cost.rows_per_s, candidate.lost)
+
+    def nearest(self) -> Candidate:
+        """Of all candidates the one that misses by least: limits by their factors, the metric by its points."""
+
+        def distance(candidate: Candidate) -> float:
+            factors = candidate.excess(self.budget).values()
+            return sum(factor - 1 for factor in factors) + max(0.0, self.quality_gap(candidate)) / 10
+
+        usable = [one for one in self.tried if one.invariant or self.config.allow_batch_variant] or self.tried
+        return min(usable, key=distance)
+
+
+def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
+    """Fill `found.tried` until the time is up or there is nothing left to try.
+
+    Args:
+        found: with nothing tried yet.
+        root: the artifact to be compressed, which is the first candidate.
+
+    Yields:
+        Progress and notices.
+    """
+    found.judge((), root)
+    head: list[StepConfig] = [VocabularyConfig()] if found.allowed("vocabulary") else []
+    tail: list[StepConfig] = [StaticInt8Config()] if found.allowed("static-int8") else []
+    for chain in filter(None, (head, [*head, *tail] if tail else [])):
+        yield from _try(found, chain)
+    if not found.allowed("distil"):
+        return
+    encoder = _encoder_config(root)
+    shapes = yield from _shapes_that_fit(found, encoder, head, tail)
+    if not shapes:
+        return
+    students = yield from _taught(found, shapes, head)
+    for chain in students:
+        for more in filter(None, _tails(found, tail)):
+            if found.left() <= 0:
+                return
+            yield from _try(found, [*chain, *more])
+
+
+def _tails(found: Search, tail: list[StepConfig]) -> list[list[StepConfig]]:
+    """What may follow a student."""
+    first: list[list[StepConfig]] = []
+    if found.allowed("cascade"):
+        first = [[CascadeConfig()]]
+    return [tail, *([*tail, *stage] for stage in first), *(first if tail else [])]
+
+
+def _try(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, list[Candidate]]:
+    artifact = yield from found.shop.make(chain, max_minutes=max(found.left(), 1.0) / 60)
+    candidates = found.judge(chain, artifact)
+    yield _noted(found)
+    return candidates
+
+
+def _noted(found: Search) -> Notice:
+    best = found.best() or found.nearest()
+    fits = "fits" if found.holds(best) else "does not fit yet"
+    cost = best.cost
+    return Notice(
+        "compress",
+        f"best so far: {best.name}, {best.lost:+.2f} lost, {cost.p95_ms:.2f} ms, {cost.rows_per_s:,.0f} rows/s, "
+        f"{cost.size_mb:.1f} MB; {fits}",
+    )
+
+
+def _encoder_config(root: Artifact) -> EncoderConfig:
+    import json
+
+    from penjing.train.restore import ENCODER_CONFIG
+
+    return EncoderConfig.from_dict(json.loads(root.file(ENCODER_CONFIG).read_text(encoding="utf-8")))
+
+
+def _shapes_that_fit(
+    found: Search, config: EncoderConfig, head: list[StepConfig], tail: list[StepConfig]
+) -> Generator[Event, None, list[Shape]]:
+    """Students that can fit, by what they cost untaught: the dearest that do are few steps of halving away."""
+    shapes = all_shapes(config)
+    until = time.monotonic() + PRICE_SHARE * found.left()
+    fits: dict[Shape, bool] = {}
+
+    def price(shape: Shape) -> Generator[Event, None, bool]:
+        chain = [*head, _student(shape, 0.0), *tail]
+        artifact = yield from found.shop.make(chain)
+        ok = False
+        for setup in found.setups:
+            cost = found.measurer.cost(artifact, setup)
+            over = Candidate("", (), artifact, cost, 0.0, 0.0, True).excess(found.budget)
+            rate = over.pop("rows_per_s", 1.0)
+            ok = ok or (not over and rate <= (CASCADE_RATE if found.allowed("cascade") else 1.0))
+        fits[shape] = ok
+        return ok
+
+    low, high = 0, len(shapes)  # shapes before `low` do not fit, those from `high` on do
+    while low < high and time.monotonic() < until:
+        middle = (low + high) // 2
+        if (yield from price(shapes[middle])):
+            high = middle
+        else:
+            low = middle + 1
+    fitting = shapes[high:] if high < len(shapes) else shapes[low:]
+    if not fitting:
+        fitting = shapes[-1:]  # nothing fits, and this comes nearest
+    dearest = products(fitting[0])
+    if has_cost_limits(found.budget):
+        near = [shape for shape in fitting if products(shape) >= dearest / 4]
+    else:
+        near = [shape for shape in fitting if products(shape) <= dearest / 2] or fitting
+    chosen = spread(near, MAX_ARMS)
+    names = ", ".join(f"{one.layers}x{one.hidden}/{one.feed_forward}" for one in chosen)
+    yield Notice("compress", f"{len(fits)} shapes measured, {len(fitting)} of {len(shapes)} can fit; teaching {names}")
+    return chosen
+
+
+def _student(shape: Shape, epochs: float) -> DistilConfig:
+    # A narrower student begins further from its teacher, and has less to unlearn.
+    rate = 4e-4 if shape.hidden >= 320 else 8e-4
+    return DistilConfig(
+        layers=shape.layers,
+        hidden=shape.hidden,
+        feed_forward=shape.feed_forward,
+        epochs=epochs,
+        learning_rate=rate,
+    )
+
+
+def _taught(
+    found: Search, shapes: list[Shape], head: list[StepConfig]
+) -> Generator[Event, None, list[list[StepConfig]]]:
+    """Teach the shapes a little, and the best of them as long as there is time; their chains, the best first."""
+    rates: dict[Shape, float] = {}
+    chains: dict[Shape, list[StepConfig]] = {}
+    finalists = 2 if len(shapes) > 1 else 1
+
+    def advance(shape: Shape, rung: int) -> Generator[Event, None, float | None]:
+        if found.left() <= 0:
+            return None
+        epochs = FIRST_EPOCHS
+        if rung:
+            share = found.left() * (1 - TAIL_SHARE) / (finalists - len([s for s in chains if s in done]))
+            epochs = min(MOST_EPOCHS, max(FIRST_EPOCHS, share / rates[shape]))
+            epochs = max(1.0, round(epochs))
+            done.add(shape)
+        chain = [*head, _student(shape, epochs)]
+        artifact = yield from found.shop.make(chain, max_minutes=max(found.left(), 1.0) / 60)
+        facts = artifact.manifest["steps"][-1]["facts"]
+        rates[shape] = max(60 * facts["minutes"] / epochs, 1e-3)  # seconds an epoch
+        chains[shape] = chain
+        candidates = found.judge(chain, artifact)
+        yield _noted(found)
+        lost = candidates[0].lost
+        # Without limits of cost the smallest that holds is wanted, so what holds comes by its size.
+        if has_cost_limits(found.budget) or found.budget.drop is None:
+            return -lost
+        return -max(0.0, lost - found.budget.drop - (1.0 if not rung else 0.0)) - products(shape) * 1e-12
+
+    done: set[Shape] = set()
+    ranked = yield from halve(shapes, advance, [finalists], "compress")
+    return [chains[shape] for shape, _ in ranked]

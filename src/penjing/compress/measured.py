@@ -1,0 +1,129 @@
+"""A candidate and what was measured of it: what it answers on the validation rows, and what that costs here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from penjing.compress.step import StepConfig
+from penjing.core.artifact import Artifact, write_atomic
+from penjing.core.budget import Budget
+from penjing.core.cpu import read_cpu
+from penjing.core.events import Listener
+from penjing.core.task import Table
+from penjing.predict.invariance import is_batch_invariant
+from penjing.predict.measure import Measurement, measure
+from penjing.predict.predictor import Predictor
+from penjing.predict.setup import Setup
+
+# Budget key → figure of a measurement, and whether more of it is better.
+LIMITS: Mapping[str, tuple[str, bool]] = {
+    "p95_ms": ("p95_ms", False),
+    "rows_per_s": ("rows_per_s", True),
+    "size_mb": ("size_mb", False),
+    "ram_mb": ("peak_ram_mb", False),
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One artifact under one setup.
+
+    Args:
+        name: for tables and charts.
+        chain: the steps that made it; none of the model that was given.
+        artifact: among the links, or the root.
+        cost: as measured here, in one fresh process.
+        value: primary metric on the validation rows, as the task gives it.
+        lost: how much less that is than the root's, on the budget's scale (points of percent, or as it is).
+        invariant: whether an answer never depends on the rows beside it.
+    """
+
+    name: str
+    chain: tuple[StepConfig, ...]
+    artifact: Artifact = field(repr=False)
+    cost: Measurement
+    value: float
+    lost: float
+    invariant: bool
+
+    def excess(self, budget: Budget) -> dict[str, float]:
+        """Limit → by what factor it is missed, for those of the budget that are."""
+        return excess(budget, self.cost)
+
+
+def excess(budget: Budget, cost: Measurement) -> dict[str, float]:
+    """Limit → by what factor it is missed, for those of the budget that are."""
+    found = {}
+    for name, (figure, more) in LIMITS.items():
+        limit = getattr(budget, name)
+        if limit is not None:
+            there = getattr(cost, figure)
+            factor = limit / there if more else there / limit
+            if factor > 1:
+                found[name] = round(factor, 4)
+    return found
+
+
+def has_cost_limits(budget: Budget) -> bool:
+    """Whether the budget limits what a prediction may cost."""
+    return any(getattr(budget, name) is not None for name in LIMITS)
+
+
+class Measurer:
+    """Measures artifacts, each once: what was measured on this processor is found again in a file.
+
+    Args:
+        inputs: rows without labels.
+        concurrency: callers at the same time.
+        directory: where measurements are kept.
+        listener: told of progress.
+        seconds: spent on latency, and again on throughput.
+    """
+
+    def __init__(
+        self, inputs: Sequence[Any], concurrency: int, directory: Path, listener: Listener, seconds: float = 0.5
+    ) -> None:
+        self.inputs = inputs
+        self.concurrency = concurrency
+        self.directory = directory
+        self.listener = listener
+        self.seconds = seconds
+
+    def cost(self, artifact: Artifact, setup: Setup) -> Measurement:
+        """What an artifact costs under a setup."""
+        facts = [artifact.digest, setup.to_json(), self.concurrency, asdict(read_cpu()), self.seconds]
+        key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]
+        kept = self.directory / f"{key}.json"
+        if kept.is_file():
+            values = json.loads(kept.read_text(encoding="utf-8"))
+            return Measurement(**{**values, "setup": Setup.from_json(values["setup"])})
+        found = measure(
+            artifact, self.inputs, concurrency=self.concurrency, setup=setup, seconds=self.seconds, num_processes=1
+        )
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write_atomic(kept, json.dumps(found.to_json()) + "\n")
+        return found
+
+
+def quality(artifact: Artifact, setup: Setup, valid: Table) -> tuple[float, bool]:
+    """(primary metric on the validation rows, whether predictions never depend on the rows beside them)."""
+    predictor = Predictor(artifact, setup=setup)
+    task = predictor.task
+    metrics = task.aggregate(task.score(valid.rows, predictor.predict(valid.rows)))
+    return float(metrics[task.primary]), is_batch_invariant(predictor, valid.rows)
+
+
+def chain_name(chain: Sequence[StepConfig], setup: Setup | None = None) -> str:
+    """A chain in a few words: "vocabulary > distil 2x256 > static-int8 @ openvino"."""
+    parts = []
+    for step in chain:
+        layers, hidden = getattr(step, "layers", None), getattr(step, "hidden", None)
+        sizes = "x".join(str(n) for n in (layers, hidden) if n is not None)
+        parts.append(f"{step.method} {sizes}".strip())
+    name = " > ".join(parts) or "as it was"
+    return name if setup is None else f"{name} @ {setup.backend}"

@@ -1,0 +1,113 @@
+"""The step that teaches a smaller student what the chain's teacher says."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from penjing.compress.distil import DistilSettings, distil
+from penjing.compress.guide import Guide
+from penjing.compress.lessons import IDS, MASK, Lessons, stacked
+from penjing.compress.step import Changed, Material, Method, StepConfig, needs_layers
+from penjing.compress.student import Shape, components, make_student
+from penjing.core.events import Event
+from penjing.train.loop import to_tensors
+
+_BASIS_TEXTS = 2_000  # by whose tokens the components of hidden states are found
+_AT_ONCE = 64
+
+
+class DistilConfig(StepConfig):
+    """The student, and how it is taught."""
+
+    method: Literal["distil"] = "distil"
+    layers: int = Field(2, ge=0, le=48, description="Transformer blocks; 0: a bag of words.")
+    hidden: int | None = Field(None, ge=1, le=4096, description="Width of a token's vector; None: the teacher's.")
+    feed_forward: int | None = Field(None, ge=1, le=16384, description="Inner width of a block; None: the teacher's.")
+    epochs: float = Field(6.0, gt=0, le=1000, description="Passes over the lessons.")
+    learning_rate: float = Field(4e-4, gt=0, le=1, description="Peak.")
+    batch_rows: int = Field(64, ge=1, le=4096, description="Texts of one step.")
+    temperature: float = Field(2.0, gt=0, le=100, description="Softens what teacher and student say.")
+    hard_share: float = Field(0.1, ge=0, le=1, description="Weight of the label, where there is one.")
+    hidden_weight: float = Field(0.0, ge=0, le=1000, description="Weight of the distance between hidden states.")
+    relation_weight: float = Field(0.0, ge=0, le=1000, description="Weight of the distance between token relations.")
+
+    def settings(self) -> DistilSettings:
+        """How it is taught."""
+        return DistilSettings(self.epochs, self.learning_rate, self.batch_rows, self.temperature, self.hard_share)
+
+
+def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
+    """Begin a student from the model and teach it.
+
+    Yields:
+        Progress and notices.
+
+    Returns:
+        The taught student.
+
+    Raises:
+        CapabilityError: the shape does not fit the model.
+    """
+    lessons = yield from material.read_lessons(material.task)
+    sizes = model.encoder.config
+    shape = Shape(config.layers, config.hidden or sizes.hidden_size, config.feed_forward or sizes.intermediate_size)
+    basis_HK = None
+    if shape.hidden < sizes.hidden_size:
+        basis_HK = components(hidden_states(model, lessons), shape.hidden)
+    student = make_student(model, shape, basis_HK)
+    guide = None
+    if config.hidden_weight or config.relation_weight:
+        guide = Guide(model.to(material.runtime.device), basis_HK, config.hidden_weight, config.relation_weight)
+    result = yield from distil(
+        material.task,
+        material.splits,
+        student,
+        lessons,
+        material.objective,
+        config.settings(),
+        material.work,
+        material.runtime,
+        identity=material.identity,
+        seed=material.seed,
+        max_minutes=material.max_minutes,
+        guide=guide,
+    )
+    facts = {
+        "shape": vars(shape),
+        "texts": len(lessons),
+        "minutes": round(result.minutes, 3),
+        "samples_per_s": round(result.samples_per_s, 1),
+        "history": result.history,
+    }
+    return Changed(result.model, material.task, facts)
+
+
+@torch.no_grad()
+def hidden_states(model: nn.Module, lessons: Lessons) -> Tensor:
+    """[T, H]: states of the tokens of some texts below the first layer and above each."""
+    step = -(-len(lessons) // _BASIS_TEXTS)
+    chosen = lessons.inputs[::step]
+    found: list[Tensor] = []
+
+    def note(*parts: Tensor) -> None:
+        found.append(parts[-1].float().flatten(0, 1)[real])
+
+    hooks = [part.register_forward_hook(note) for part in (model.encoder.embedding_norm, *model.encoder.layers)]
+    try:
+        for start in range(0, len(chosen), _AT_ONCE):
+            batch = to_tensors(stacked(chosen[start : start + _AT_ONCE]), "cpu")
+            batch = {name: tensor.flatten(0, -2) for name, tensor in batch.items()}  # the two texts of a pair
+            real = batch[MASK].flatten() > 0
+            model.encoder(batch[IDS], batch[MASK])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.cat(found)
+
+
+METHOD = Method(DistilConfig, needs_layers, torch=apply)

@@ -1,0 +1,97 @@
+"""Two models behind one backend: a cheap one answers the rows that it is sure of, the other the rest.
+
+A row's way depends on what the first model says of that row alone, so it is the same whatever stands beside it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from penjing.core.artifact import Artifact
+from penjing.core.errors import ArtifactError
+from penjing.core.task import Batch, Outputs
+from penjing.predict.backend import Backend
+
+CASCADE_FILE, FIRST_FILE = "cascade.json", "first.onnx"
+MAX_BYTES = 10_000
+_MASK = "attention_mask"
+
+
+class CascadeRule(BaseModel):
+    """When the first model's answer stands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    calibration: Literal["softmax", "sigmoid"] = Field(description="How logits become probabilities.")
+    threshold: float = Field(ge=0, le=1, description="Least confidence of an answer that stands.")
+
+    def sure(self, logits_BC: np.ndarray) -> np.ndarray:
+        """[B] bool: which answers stand."""
+        return confidence(logits_BC, self.calibration) >= self.threshold
+
+
+def confidence(logits_BC: np.ndarray, calibration: str) -> np.ndarray:
+    """[B]: probability of the most probable class; of several labels, of the least certain yes or no."""
+    if calibration == "sigmoid":
+        return (1 / (1 + np.exp(-np.abs(logits_BC.astype(np.float64))))).min(axis=1)
+    shifted_BC = logits_BC.astype(np.float64) - logits_BC.max(axis=1, keepdims=True)
+    return 1 / np.exp(shifted_BC).sum(axis=1)
+
+
+class CascadeBackend:
+    """Runs the second model on the rows that the first is not sure of.
+
+    Args:
+        first: cheap.
+        rest: dear.
+        rule: whose answer stands.
+    """
+
+    def __init__(self, first: Backend, rest: Backend, rule: CascadeRule) -> None:
+        self.first = first
+        self.rest = rest
+        self.rule = rule
+        self.num_threads = rest.num_threads
+
+    def run(self, batch: Batch) -> Outputs:
+        """One batch through the first model, and what it is not sure of through the second."""
+        outputs = self.first.run(batch)
+        waiting = np.flatnonzero(~self.rule.sure(outputs["logits"]))
+        if not len(waiting):
+            return outputs
+        width = int(batch[_MASK][waiting].sum(-1).max())
+        answers = self.rest.run({name: values[waiting][..., :width] for name, values in batch.items()})
+        if len(waiting) == len(outputs["logits"]):
+            return answers
+        for name, values in outputs.items():
+            values[waiting] = answers[name]
+        return outputs
+
+    def early(self, batch: Batch) -> np.ndarray:
+        """[B] bool: which rows of a batch the first model answers."""
+        return self.rule.sure(self.first.run(batch)["logits"])
+
+
+def read_rule(artifact: Artifact) -> CascadeRule | None:
+    """The rule of an artifact with two models; None where it has one.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    if CASCADE_FILE not in artifact.manifest["files"]:
+        return None
+    path: Path = artifact.file(CASCADE_FILE)
+    if path.stat().st_size > MAX_BYTES:
+        raise ArtifactError(f"larger than {MAX_BYTES:,} bytes", where=str(path))
+    try:
+        return CascadeRule.model_validate_json(path.read_text(encoding="utf-8"))
+    except (ValidationError, ValueError) as error:
+        raise ArtifactError(
+            f"is damaged ({' '.join(str(error).split())[:200]})",
+            where=str(path),
+            next_step="restore the artifact from a good copy",
+        ) from None
