@@ -22,9 +22,13 @@ from torch.utils.checkpoint import checkpoint
 
 from penjing.core.errors import ArtifactError, CapabilityError, MissingExtraError
 from penjing.models.dropout import PooledDropout
+from penjing.models.factored import Factored, FactoredWords
 
 if TYPE_CHECKING:
     from penjing.models.pretrained import Pretrained
+
+
+PRODUCTS = ("qkv", "attention_out", "up", "down")  # of a layer, in the order it computes them
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,22 @@ class EncoderConfig:
     """Heads of each layer, where some were pruned; ours, not Hugging Face's."""
     layer_sizes: tuple[int, ...] | None = None
     """Width of each layer's feed-forward part, likewise."""
+    ranks: dict[str, int] | None = None
+    """Module (one of `factorable`) → the rank it is factored to; ours, too."""
+
+    def __post_init__(self) -> None:
+        """Check our own sizes against the others.
+
+        Raises:
+            ValueError: they do not fit.
+        """
+        for name in ("layer_heads", "layer_sizes"):
+            sizes = getattr(self, name)
+            if sizes is not None and (len(sizes) != self.num_hidden_layers or min(sizes) < 1):
+                raise ValueError(f"{name} is {sizes}, for {self.num_hidden_layers} layers")
+        wrong = {name: rank for name, rank in (self.ranks or {}).items() if rank < 1 or name not in self.factorable}
+        if wrong:
+            raise ValueError(f"ranks has {wrong}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EncoderConfig:
@@ -61,6 +81,16 @@ class EncoderConfig:
         heads = self.num_attention_heads if self.layer_heads is None else self.layer_heads[index]
         return heads, self.intermediate_size if self.layer_sizes is None else self.layer_sizes[index]
 
+    @property
+    def factorable(self) -> list[str]:
+        """Names of the modules that may be factored: the vocabulary and every layer's products."""
+        return ["words", *(f"layers.{i}.{name}" for i in range(self.num_hidden_layers) for name in PRODUCTS)]
+
+    def linear(self, name: str, in_features: int, out_features: int) -> nn.Linear | Factored:
+        """A product of this name, in two where its rank says so."""
+        rank = (self.ranks or {}).get(name)
+        return nn.Linear(in_features, out_features) if rank is None else Factored(in_features, out_features, rank)
+
 
 class Layer(nn.Module):
     """One transformer block, normalised after each sub-layer (Vaswani et al. 2017, section 3.1)."""
@@ -71,11 +101,11 @@ class Layer(nn.Module):
         self.num_heads, inner = config.layer(index)
         attended = self.num_heads * config.head_size
         self.drop = dropout
-        self.qkv = nn.Linear(width, 3 * attended)
-        self.attention_out = nn.Linear(attended, width)
+        self.qkv = config.linear(f"layers.{index}.qkv", width, 3 * attended)
+        self.attention_out = config.linear(f"layers.{index}.attention_out", attended, width)
         self.attention_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.up = nn.Linear(width, inner)
-        self.down = nn.Linear(inner, width)
+        self.up = config.linear(f"layers.{index}.up", width, inner)
+        self.down = config.linear(f"layers.{index}.down", inner, width)
         self.output_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
 
     def forward(self, hidden_BLH: Tensor, bias_B11L: Tensor | None) -> Tensor:
@@ -116,7 +146,9 @@ class Encoder(nn.Module):
     def __init__(self, config: EncoderConfig, dropout: float = 0.0) -> None:
         super().__init__()
         self.config = config
-        self.words = WordEmbedding(config.vocab_size, config.hidden_size)
+        rank = (config.ranks or {}).get("words")
+        words = WordEmbedding(config.vocab_size, rank or config.hidden_size)
+        self.words = words if rank is None else FactoredWords(words, config.hidden_size)
         self.positions = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.types = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.embedding_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)

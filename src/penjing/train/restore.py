@@ -44,7 +44,7 @@ def restore_model(artifact: Artifact, task: Task) -> nn.Module:
             model: nn.Module = trainer.assemble(task, encoder)
         model.ngrams = _ngrams(state)
         model.load_state_dict(state, assign=True)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(
             f"{WEIGHTS} does not fit {ENCODER_CONFIG}: {' '.join(str(error).split())[:300]}",
             where=str(artifact.path),

@@ -104,6 +104,11 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"only BERT encoders can be made smaller", r"只有 BERT 类编码器可以缩小"),
     (r"the vocabulary of a {…} tokenizer cannot be pruned", r"{1} 分词器的词表无法裁剪"),
     (r"WordPiece, Unigram or BPE", r"WordPiece、Unigram 或 BPE"),
+    (
+        r"to keep {…} of the (energy|ratio), no matrix is of a rank that takes fewer weights",
+        r"要保留 {1} 的 {2}，没有一个矩阵的秩低到能减少权重",
+    ),
+    (r"lower it", r"请调低它"),
     (r"a {…} model has no layers", r"{1} 模型没有网络层"),
     (r"{…} does not fit encoder\.json: {…}", r"{1} 与 encoder.json 不符：{2}"),
 )

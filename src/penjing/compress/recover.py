@@ -1,0 +1,152 @@
+"""What the steps that change a trained encoder share: the rows they look at, and the training that follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from penjing.compress.distil import DistilSettings, distil
+from penjing.compress.lessons import Lessons
+from penjing.compress.step import Material
+from penjing.core.errors import CapabilityError
+from penjing.core.events import Event
+from penjing.models.encoder import Encoder, WordEmbedding
+from penjing.train.batching import cut
+from penjing.train.loop import to_tensors
+
+
+def own_encoder(model: nn.Module, method: str) -> Encoder:
+    """The encoder of a model, where it is ours.
+
+    Raises:
+        CapabilityError: another architecture.
+    """
+    if not isinstance(model.encoder, Encoder):
+        raise CapabilityError("only BERT encoders can be made smaller", where=f"compress.{method}")
+    return model.encoder
+
+
+def sample_batches(material: Material, num_rows: int) -> Iterator[tuple[int, dict[str, Tensor]]]:
+    """Some of the training rows, as the material's seed draws them, with targets and in batches of like length.
+
+    Args:
+        material: gives task, rows and device.
+        num_rows: how many, at most.
+
+    Yields:
+        (rows so far, batch).
+    """
+    rows = material.splits.train.rows
+    drawn = np.random.default_rng(material.seed).permutation(len(rows))[:num_rows]
+    lengths = material.task.lengths([rows[i] for i in drawn])
+    done = 0
+    for places in cut(np.argsort(lengths, kind="stable"), lengths, batch_rows=32, batch_tokens=4096):
+        done += len(places)
+        encoded = material.task.encode([rows[drawn[i]] for i in places], training=True)
+        yield done, to_tensors(encoded, material.runtime.device)
+
+
+def decided(path: Path, identity: str, decide: Generator[Event, None, Any]) -> Generator[Event, None, Any]:
+    """What was decided before the run was killed, else what is decided now, kept for the next time.
+
+    Numbers summed by another number of threads are rounded otherwise, and a choice between near equals may turn over:
+    the checkpoint of the training that follows would then be of a model of another shape.
+
+    Args:
+        path: where it is kept.
+        identity: of all that shapes the decision.
+        decide: yields progress and returns something JSON-able.
+
+    Yields:
+        Its progress.
+
+    Returns:
+        The decision.
+    """
+    if path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["identity"] == identity:
+            return kept["decision"]
+    decision = yield from decide
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"identity": identity, "decision": decision}), encoding="utf-8")
+    part.replace(path)
+    return decision
+
+
+def read_if_needed(material: Material, epochs: float) -> Generator[Event, None, Lessons | None]:
+    """What the teacher says, unless nothing is to be learned.
+
+    Args:
+        material: reads.
+        epochs: passes over the lessons; 0: none.
+
+    Yields:
+        Progress.
+
+    Returns:
+        The lessons.
+    """
+    if not epochs:
+        return None
+    return (yield from material.read_lessons(material.task))
+
+
+def recover(
+    model: nn.Module,
+    material: Material,
+    lessons: Lessons | None,
+    *,
+    epochs: float,
+    learning_rate: float,
+    hard_share: float = DistilSettings.hard_share,
+    part: int = 0,
+    parts: int = 1,
+) -> Generator[Event, None, nn.Module]:
+    """Let a changed model learn again to say what it said; it goes on from a checkpoint.
+
+    The vocabulary's vectors stay as they are: rows of tokens that the lessons lack would not follow the others.
+
+    Args:
+        model: changed.
+        material: of the step.
+        lessons: None: nothing is learned.
+        epochs: passes over the lessons in all parts together.
+        learning_rate: peak.
+        hard_share: weight of the labels beside the teacher.
+        part: which of several trainings of one step this is, from 0.
+        parts: how many there are.
+
+    Yields:
+        Progress and notices.
+
+    Returns:
+        The model, on the CPU, in 32 bits and in evaluation mode.
+    """
+    if lessons is None:
+        return model.cpu().eval()
+    tables = [module.weight for module in model.modules() if isinstance(module, WordEmbedding)]
+    for table in tables:
+        table.requires_grad_(False)
+    result = yield from distil(
+        material.task,
+        material.splits,
+        model,
+        lessons,
+        material.objective,
+        DistilSettings(epochs / parts, learning_rate, hard_share=hard_share),
+        material.work / f"part-{part}",
+        material.runtime,
+        identity=f"{material.identity} {part} of {parts}",
+        seed=material.seed,
+        max_minutes=None if material.max_minutes is None else material.max_minutes / parts,
+    )
+    for table in tables:
+        table.requires_grad_(True)
+    return result.model.cpu().eval()
