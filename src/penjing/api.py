@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from penjing.core.artifact import Artifact, open_artifact
 from penjing.core.events import Listener, Notice, Progress, ignore
+from penjing.pipeline.plan import recipe_of
+from penjing.pipeline.scored_rows import inputs_of, made_from, rows_to_score
 
 if TYPE_CHECKING:
     from penjing.core.recipe import Recipe
-    from penjing.core.report import Comparison, DataSummary, ModelSummary, Report
-    from penjing.core.task import Table, Task
+    from penjing.core.report import Comparison, ModelSummary, Report
+    from penjing.core.task import Table
     from penjing.data.check import CheckReport
-    from penjing.data.config import DataConfig
     from penjing.data.prepare import Prepared
     from penjing.evaluate.config import EvaluateConfig
     from penjing.select.config import SelectConfig
@@ -26,10 +27,6 @@ if TYPE_CHECKING:
 
 # Of a quote's time, what all candidates together may take while the model is chosen.
 CHOICE_SHARE = 1 / 2
-MADE_FROM_THESE = (
-    "the model was made from these rows, so it has seen most of them: the figures will be too good; leave the data out "
-    "to judge it on its sealed test rows, or give rows that came later"
-)
 # An artifact knows the name of what it was made from, and no row of it: the rest has to be left to the user.
 NEW_TO_BOTH = "the rows have to be new to both models: one that learned from some of them looks better than it is"
 SEEN_BY = (
@@ -184,13 +181,13 @@ def evaluate(
     from penjing.evaluate.evaluate import evaluate as score
     from penjing.evaluate.hardware import describe_hardware
     from penjing.evaluate.verdict import verdicts_alone
+    from penjing.predict.load import predictor_for
     from penjing.predict.measure import measure
-    from penjing.predict.predictor import Predictor
 
     opened = open_artifact(artifact, public_key)
     recipe = recipe_of(opened, overrides)
-    predictor = Predictor(opened)
-    table, about = _rows_to_score(opened, predictor.task, recipe.stage("data"), data, test, columns or {}, listener)
+    predictor = predictor_for(opened, listener)
+    table, about = rows_to_score(opened, predictor.task, recipe.stage("data"), data, test, columns or {}, listener)
     predictions = []
     for _, prediction in predictor.stream(table.rows):
         predictions.append(prediction)
@@ -198,8 +195,11 @@ def evaluate(
             listener(Progress("predict", len(predictions), len(table)))
     settings = _grouped(recipe.stage("evaluate"), [opened], table, sealed=data is None)
     evaluation = score(predictor.task, table, predictions, settings, listener)
-    inputs = _inputs(table, predictor.task)
-    measured = measure(opened, inputs, concurrency=recipe.budget.concurrency, listener=listener) if timings else None
+    inputs = inputs_of(table, predictor.task)
+    measured = None
+    if timings:
+        concurrency = recipe.budget.concurrency
+        measured = measure(opened, inputs, concurrency=concurrency, setup=predictor.setup, listener=listener)
     cost = cost_of(measured, opened.manifest.get("training", {}).get("minutes"))
     return Report.model_validate(
         {
@@ -250,19 +250,19 @@ def compare(
     """
     from penjing.evaluate.compare import compare_artifacts, require_one_kind, shared_test
     from penjing.pipeline.labelled import rows_for_both
-    from penjing.predict.predictor import Predictor
+    from penjing.predict.load import predictor_for
 
     opened = open_artifact(a, public_key), open_artifact(b, public_key)
     require_one_kind(*((str(artifact.path), artifact.kind) for artifact in opened))
     recipe, other = (recipe_of(artifact, overrides) for artifact in opened)
-    predictors = Predictor(opened[0]), Predictor(opened[1])
+    predictors = predictor_for(opened[0], listener), predictor_for(opened[1], listener)
     warnings: list[str] = []
     if data is None:
         table = shared_test(*opened, test)
         tables = table, table
     else:
         how = [made_with.stage("data") for made_with in (recipe, other)]
-        seen = [_made_from(artifact, settings, data) for artifact, settings in zip(opened, how, strict=True)]
+        seen = [made_from(artifact, settings, data) for artifact, settings in zip(opened, how, strict=True)]
         warnings = [SEEN_BY.format(artifact.path) for artifact, known in zip(opened, seen, strict=True) if known]
         for sentence in warnings or [NEW_TO_BOTH]:
             listener(Notice("compare", sentence, "warning" if warnings else "info"))
@@ -282,74 +282,6 @@ def _grouped(settings: EvaluateConfig, artifacts: Sequence[Artifact], table: Tab
     if not sealed and all(group not in row for row in table.rows):
         group = None  # other rows than the run's own need not have its column
     return settings.model_copy(update={"group": group})
-
-
-def recipe_of(artifact: Artifact, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """The recipe the artifact was made with; the default one where it carries none.
-
-    Args:
-        artifact: an opened artifact.
-        overrides: dotted recipe keys → values, put over it.
-
-    Raises:
-        RecipeError: the recipe or an override is wrong.
-    """
-    from penjing.core.recipe import RECIPE, parse_recipe
-    from penjing.pipeline.plan import resolve
-
-    made_with = artifact.file(RECIPE) if RECIPE in artifact.manifest["files"] else parse_recipe({})
-    return resolve(made_with, overrides)
-
-
-def _rows_to_score(
-    artifact: Artifact,
-    task: Task,
-    settings: DataConfig,
-    data: Path | str | None,
-    test: Path | str | None,
-    columns: Mapping[str, str],
-    listener: Listener,
-) -> tuple[Table, DataSummary]:
-    from penjing.core.report import DataSummary
-    from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
-    from penjing.pipeline.assemble import shown_roles
-    from penjing.pipeline.labelled import labelled_rows
-
-    warnings: list[str] = []
-    if data is None:
-        table = open_sealed_test(artifact, Path(test) if test is not None else None)
-        name, digest = sealed_entry(artifact)
-        fingerprint = str(artifact.manifest.get("data_fingerprint", ""))
-    else:
-        if _made_from(artifact, settings, data):
-            warnings.append(MADE_FROM_THESE)
-            listener(Notice("evaluate", MADE_FROM_THESE, "warning"))
-        table = labelled_rows(task, str(data), columns, settings, listener)
-        name, digest, fingerprint = str(data), None, ""
-    about = DataSummary(
-        source=name,
-        fingerprint=fingerprint,
-        rows={"test": len(table)},
-        roles=shown_roles(task.roles),
-        num_labels=len(task.labels),
-        test_sha256=digest,
-        warnings=warnings,
-    )
-    return table, about
-
-
-def _made_from(artifact: Artifact, settings: DataConfig, data: Path | str) -> bool:
-    """Whether an artifact was made from these rows, as far as their name tells."""
-    from penjing.pipeline.labelled import same_rows
-
-    return same_rows(settings.model_copy(update={"source": str(data)}), recipe_of(artifact).stage("data"))
-
-
-def _inputs(table: Table, task: Task) -> list[dict[str, Any]]:
-    from penjing.pipeline.run import input_columns
-
-    names = input_columns(task)
-    return [{name: row.get(name) for name in names} for row in table.rows]
 
 
 def _model_summary(artifact: Artifact, recipe: Recipe) -> ModelSummary:

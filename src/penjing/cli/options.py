@@ -91,10 +91,22 @@ def overrides_of(args: argparse.Namespace) -> dict[str, Any]:
         if given is not None:
             # Columns may be called "1" or "true"; only what is no name is read as a value.
             found[key] = given if key.startswith(("data.", "task", "model")) else parse_value(given)
+    return found | budget_of(args) | settings_of(args)
+
+
+def budget_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Recipe keys from `--budget`: dotted key → value.
+
+    Raises:
+        RecipeError: a part without "=", or without a key.
+    """
+    from penjing.pipeline.plan import parse_value
+
+    found: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in (args.budget or "").split(","))):
         key, value = _pair(part, "--budget", "p95_ms=50,size_mb=500")
         found[f"budget.{key}"] = parse_value(value)
-    return found | settings_of(args)
+    return found
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:

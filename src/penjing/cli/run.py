@@ -37,19 +37,33 @@ def run(args: argparse.Namespace, console: Console) -> int:
         listener=console.listen,
     )
     assert result.report is not None
+    small = result.compressed
+    report = result.report if small is None else small.report
     if console.json:
         console.document(
             {
                 "out": str(result.out),
                 "digest": result.artifact.digest,
-                "verdict": overall(result.report.verdicts),
+                "verdict": overall(report.verdicts),
                 "report": result.report.model_dump(mode="json"),
+                "compressed": None
+                if small is None
+                else {
+                    "out": str(small.out),
+                    "digest": small.artifact.digest,
+                    "feasible": small.feasible,
+                    "report": small.report.model_dump(mode="json"),
+                },
             }
         )
     else:
         show_report(console, result.report)
-        _show_next(console, str(result.out))
-    return BUDGET_NOT_MET if overall(result.report.verdicts) == "FAIL" else 0
+        if small is not None:
+            console.line()
+            console.line(console.say(f"compressed, in {small.out}", f"压缩后，位于 {small.out}"))
+            show_report(console, small.report)
+        _show_next(console, str(result.out if small is None else small.out))
+    return BUDGET_NOT_MET if overall(report.verdicts) == "FAIL" or (small and not small.feasible) else 0
 
 
 def _show_next(console: Console, out: str) -> None:

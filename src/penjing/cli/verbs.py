@@ -38,6 +38,11 @@ VERBS: Mapping[str, Verb] = {
     "evaluate": Verb("penjing.cli.evaluate:evaluate", "score an artifact on labelled rows", "用有标注的数据评测模型"),
     "predict": Verb("penjing.cli.predict:predict", "predict rows of a file, of standard input or given", "预测"),
     "compare": Verb("penjing.cli.compare:compare", "which of two artifacts is better; a paired test", "比较两个模型"),
+    "compress": Verb(
+        "penjing.cli.compress:compress", "make an artifact fit a budget, and prove it", "压缩模型，使其符合预算"
+    ),
+    "export": Verb("penjing.cli.export:export", "a model as files for another program", "导出模型文件供其他程序使用"),
+    "bench": Verb("penjing.cli.bench:bench", "what artifacts cost on this machine, side by side", "并排测量模型的开销"),
     "verify": Verb("penjing.cli.verify:verify", "re-run every figure of a report", "复算报告中的每个数字"),
     "sign": Verb("penjing.cli.sign:sign", "sign an artifact, or make a pair of keys for it", "为模型签名，或生成密钥"),
     "init": Verb("penjing.cli.init:init", "write a commented recipe", "写出带注释的配方文件"),

@@ -23,7 +23,7 @@ from penjing.core.events import Event, Notice
 from penjing.core.task import Prediction, Task
 from penjing.export.onnx import check_parity, export_onnx
 from penjing.predict.cascade import CASCADE_FILE, FIRST_FILE, CascadeRule, confidence
-from penjing.predict.onnx_backend import OnnxBackend, open_session
+from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.predictor import Predictor
 
 # Thresholds that are looked at; the last lets nothing through.
@@ -52,7 +52,9 @@ def supports(task: Task) -> str | None:
     return None
 
 
-def apply(config: CascadeConfig, parent: Artifact, stage: Path, material: Material) -> Generator[Event, None, dict[str, Any]]:
+def apply(
+    config: CascadeConfig, parent: Artifact, stage: Path, material: Material
+) -> Generator[Event, None, dict[str, Any]]:
     """Teach the first stage, and choose its threshold.
 
     Yields:
@@ -104,7 +106,7 @@ def apply(config: CascadeConfig, parent: Artifact, stage: Path, material: Materi
 
 def _first_answers(task: Task, stage: Path, rows: list) -> tuple[list[Prediction], np.ndarray]:
     """What the first stage says of each row, and how sure it is."""
-    backend = OnnxBackend(open_session(stage / FIRST_FILE, 1), [spec.name for spec in task.signature.outputs], 1)
+    backend = OnnxBackend.open_file(stage / FIRST_FILE, task.signature, 1)
     predictions: list[Prediction] = []
     sure: list[np.ndarray] = []
     for start in range(0, len(rows), 64):

@@ -27,12 +27,13 @@ from penjing.core.runtime import Runtime
 from penjing.core.task import Row, Splits, Task
 from penjing.export.config import ExportConfig
 from penjing.export.onnx import check_parity, export_onnx
+from penjing.models.encoder import EncoderConfig, is_bert
 from penjing.predict.cascade import CASCADE_FILE, FIRST_FILE
 from penjing.predict.task_file import MODEL_FILE, predict_files, read_task, write_task
 from penjing.train.fit import WEIGHTS
 from penjing.train.gradient.objective import Objective
 from penjing.train.precision import agree_dtype
-from penjing.train.restore import restore_model, write_config
+from penjing.train.restore import ENCODER_CONFIG, restore_model, write_config
 from penjing.train.weights_file import save_tensors
 
 LINKS = "links"
@@ -186,6 +187,22 @@ class Workshop:
         return self._lessons[teacher.digest]
 
 
+def encoder_config(artifact: Artifact) -> EncoderConfig:
+    """Sizes of the encoder of an artifact.
+
+    Raises:
+        CapabilityError: an architecture that is not ours.
+    """
+    values = json.loads(artifact.file(ENCODER_CONFIG).read_text(encoding="utf-8"))
+    if not is_bert(values):
+        raise CapabilityError(
+            f"only BERT encoders can be made smaller, and this is a {values.get('model_type')!r}",
+            where=str(artifact.path),
+            next_step="allow methods that leave layers as they are: --set compress.methods=[static-int8,half]",
+        )
+    return EncoderConfig.from_dict(values)
+
+
 def require_order(chain: Sequence[StepConfig], task: Task) -> None:
     """Refuse a chain that cannot be made, before anything of it is.
 
@@ -198,7 +215,9 @@ def require_order(chain: Sequence[StepConfig], task: Task) -> None:
         reason = method.supports(task)
         if reason:
             raise CapabilityError(
-                reason, where=f"compress.chain[{i}] ({step.method})", next_step="leave this step out of the chain"
+                f"{step.method} cannot be applied: {reason}",
+                where=f"compress.chain[{i}]",
+                next_step="leave this step out of the chain",
             )
         if method.torch is not None and not layers:
             raise CapabilityError(

@@ -82,5 +82,7 @@ def parse_step(values: dict[str, Any], where: str) -> StepConfig:
         key = ".".join(str(part) for part in first["loc"])
         known = ", ".join(name for name in config.model_fields if name != "method")
         raise RecipeError(
-            f"{first['msg']}: {first['input']!r:.100}", where=f"{where}.{key}", expected=f"settings of {known}"
+            f"is {first['input']!r:.100}, which is not accepted ({first['msg']})",
+            where=f"{where}.{key}",
+            expected=f"settings of {known}",
         ) from None

@@ -8,12 +8,14 @@ that was killed goes on where it was.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from penjing.compress.cascade import CascadeConfig
-from penjing.compress.chain import Workshop
+from penjing.compress.chain import Workshop, encoder_config
 from penjing.compress.config import CompressConfig
 from penjing.compress.measured import Candidate, Measurer, chain_name, has_cost_limits, quality
 from penjing.compress.prune_vocabulary import VocabularyConfig
@@ -23,13 +25,12 @@ from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
 from penjing.compress.teach import DistilConfig
 from penjing.core import registry
-from penjing.core.artifact import Artifact
+from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.budget import Budget
 from penjing.core.events import Event, Notice
 from penjing.core.task import Task
 from penjing.models.encoder import EncoderConfig
 from penjing.predict.setup import Setup
-from penjing.predict.task_file import read_task
 from penjing.search.halving import halve
 
 MAX_ARMS = 4
@@ -39,6 +40,8 @@ MOST_EPOCHS = 8.0
 CASCADE_RATE = 1.6
 # Of the time, what measuring untaught students may take, and what the last round of teaching has to leave.
 PRICE_SHARE, TAIL_SHARE = 0.15, 0.15
+READ_SHARE = 0.12  # for the teacher to read what students learn from
+PLAN = "plan.json"
 
 
 @dataclass
@@ -67,6 +70,15 @@ class Search:
     deadline: float
     tried: list[Candidate] = field(default_factory=list)
 
+    def decided(self, name: str, value: Any) -> Any:
+        """A choice that depends on the clock, as it was made the first time: a search that goes on makes the same."""
+        path = self.shop.directory / PLAN
+        plan = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if name not in plan:
+            plan[name] = value
+            write_atomic(path, json.dumps(plan) + "\n")
+        return plan[name]
+
     def allowed(self, method: str) -> bool:
         """Whether the recipe and the task allow a method."""
         named = self.config.methods is None or method in self.config.methods
@@ -86,9 +98,7 @@ class Search:
             value, invariant = quality(artifact, setup, self.shop.splits.valid)
             cost = self.measurer.cost(artifact, setup)
             lost = self._lost(value)
-            found.append(
-                Candidate(chain_name(chain, setup), tuple(chain), artifact, cost, value, lost, invariant)
-            )
+            found.append(Candidate(chain_name(chain, setup), tuple(chain), artifact, cost, value, lost, invariant))
         self.tried += found
         return found
 
@@ -151,15 +161,19 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
     Yields:
         Progress and notices.
     """
-    found.judge((), root)
+    rate = max(candidate.cost.rows_per_s for candidate in found.judge((), root))
+    affordable = READ_SHARE * found.left() * rate / max(1, len(found.shop.splits.train)) - 1
+    altered = min(found.config.altered, max(0, int(affordable)))
+    found.shop.altered = found.decided("altered", altered)
     head: list[StepConfig] = [VocabularyConfig()] if found.allowed("vocabulary") else []
     tail: list[StepConfig] = [StaticInt8Config()] if found.allowed("static-int8") else []
+    blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if tail else []  # whose answers do not matter
     for chain in filter(None, (head, [*head, *tail] if tail else [])):
         yield from _try(found, chain)
     if not found.allowed("distil"):
         return
-    encoder = _encoder_config(root)
-    shapes = yield from _shapes_that_fit(found, encoder, head, tail)
+    encoder = encoder_config(root)
+    shapes = yield from _shapes_that_fit(found, encoder, head, blank)
     if not shapes:
         return
     students = yield from _taught(found, shapes, head)
@@ -194,14 +208,6 @@ def _noted(found: Search) -> Notice:
         f"best so far: {best.name}, {best.lost:+.2f} lost, {cost.p95_ms:.2f} ms, {cost.rows_per_s:,.0f} rows/s, "
         f"{cost.size_mb:.1f} MB; {fits}",
     )
-
-
-def _encoder_config(root: Artifact) -> EncoderConfig:
-    import json
-
-    from penjing.train.restore import ENCODER_CONFIG
-
-    return EncoderConfig.from_dict(json.loads(root.file(ENCODER_CONFIG).read_text(encoding="utf-8")))
 
 
 def _shapes_that_fit(
@@ -240,6 +246,7 @@ def _shapes_that_fit(
     else:
         near = [shape for shape in fitting if products(shape) <= dearest / 2] or fitting
     chosen = spread(near, MAX_ARMS)
+    chosen = [Shape(*sizes) for sizes in found.decided("shapes", [list(vars(shape).values()) for shape in chosen])]
     names = ", ".join(f"{one.layers}x{one.hidden}/{one.feed_forward}" for one in chosen)
     yield Notice("compress", f"{len(fits)} shapes measured, {len(fitting)} of {len(shapes)} can fit; teaching {names}")
     return chosen
@@ -272,7 +279,7 @@ def _taught(
         if rung:
             share = found.left() * (1 - TAIL_SHARE) / (finalists - len([s for s in chains if s in done]))
             epochs = min(MOST_EPOCHS, max(FIRST_EPOCHS, share / rates[shape]))
-            epochs = max(1.0, round(epochs))
+            epochs = found.decided(f"epochs {shape}", max(1.0, round(epochs)))
             done.add(shape)
         chain = [*head, _student(shape, epochs)]
         artifact = yield from found.shop.make(chain, max_minutes=max(found.left(), 1.0) / 60)

@@ -13,7 +13,6 @@ from penjing.compress.step import StepConfig
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.budget import Budget
 from penjing.core.cpu import read_cpu
-from penjing.core.events import Listener
 from penjing.core.task import Table
 from penjing.predict.invariance import is_batch_invariant
 from penjing.predict.measure import Measurement, measure
@@ -81,17 +80,13 @@ class Measurer:
         inputs: rows without labels.
         concurrency: callers at the same time.
         directory: where measurements are kept.
-        listener: told of progress.
         seconds: spent on latency, and again on throughput.
     """
 
-    def __init__(
-        self, inputs: Sequence[Any], concurrency: int, directory: Path, listener: Listener, seconds: float = 0.5
-    ) -> None:
+    def __init__(self, inputs: Sequence[Any], concurrency: int, directory: Path, seconds: float = 0.5) -> None:
         self.inputs = inputs
         self.concurrency = concurrency
         self.directory = directory
-        self.listener = listener
         self.seconds = seconds
 
     def cost(self, artifact: Artifact, setup: Setup) -> Measurement:

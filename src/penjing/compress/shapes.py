@@ -23,12 +23,13 @@ def all_shapes(config: EncoderConfig) -> list[Shape]:
         for ratio in _RATIOS
     }
     whole = Shape(config.num_hidden_layers, config.hidden_size, config.intermediate_size)
+    found |= {Shape(0, hidden, 1) for hidden in (config.hidden_size, widths[0])}  # bags of words
     return sorted(found - {whole}, key=lambda shape: (-products(shape), shape.layers))
 
 
 def products(shape: Shape) -> int:
-    """Multiplications a token, attention between tokens not counted."""
-    return shape.layers * shape.hidden * (4 * shape.hidden + 2 * shape.feed_forward)
+    """Multiplications a token, attention between tokens not counted; the vector itself counts as one each."""
+    return shape.hidden + shape.layers * shape.hidden * (4 * shape.hidden + 2 * shape.feed_forward)
 
 
 def spread(shapes: Sequence[Shape], wanted: int) -> list[Shape]:

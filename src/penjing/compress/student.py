@@ -52,6 +52,7 @@ def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = Non
     if basis_HK is None:
         basis_HK = torch.eye(config.hidden_size)
     assert basis_HK.shape == (config.hidden_size, shape.hidden), "the basis is of another width"
+    kept = [encoder.layers[place] for place in even_places(len(encoder.layers), shape.layers)]
     small = Encoder(
         replace(
             config,
@@ -59,8 +60,10 @@ def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = Non
             hidden_size=shape.hidden,
             num_attention_heads=shape.hidden // config.head_size,
             intermediate_size=shape.feed_forward,
-            layer_heads=None,
-            layer_sizes=None,
+            layer_heads=_fewer(
+                config.layer_heads, [layer.num_heads for layer in kept], shape.hidden // config.head_size
+            ),
+            layer_sizes=_fewer(config.layer_sizes, [layer.down.in_features for layer in kept], shape.feed_forward),
             ranks=None,
         )
     )
@@ -68,11 +71,16 @@ def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = Non
         for name in ("words", "positions", "types"):
             getattr(small, name).weight.copy_(getattr(encoder, name).weight.float() @ basis_HK)
         _project_norm(small.embedding_norm, encoder.embedding_norm, basis_HK)
-        for layer, place in zip(small.layers, even_places(len(encoder.layers), shape.layers), strict=True):
-            _project_layer(layer, encoder.layers[place], basis_HK)
+        for layer, source in zip(small.layers, kept, strict=True):
+            _project_layer(layer, source, basis_HK)
         student = _under_head_of(teacher, small)
         _project_head(student.head, teacher.head, basis_HK)
     return student
+
+
+def _fewer(pruned: tuple[int, ...] | None, there: list[int], wanted: int) -> tuple[int, ...] | None:
+    """Of each layer as many as wanted, or all that pruning left; None where nothing was pruned."""
+    return None if pruned is None else tuple(min(size, wanted) for size in there)
 
 
 def _under_head_of(teacher: nn.Module, encoder: Encoder) -> nn.Module:
@@ -121,7 +129,7 @@ def _require_fit(shape: Shape, config: EncoderConfig) -> None:
             raise CapabilityError(
                 f"a student with {name} {wanted} of a teacher with {there}",
                 where=f"compress.distil.{name}",
-                expected=f"{least} to {there}",
+                expected=f"from {least} to {there}",
             )
     if shape.hidden % config.head_size:
         raise CapabilityError(

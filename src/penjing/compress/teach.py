@@ -28,7 +28,9 @@ class DistilConfig(StepConfig):
     layers: int = Field(2, ge=0, le=48, description="Transformer blocks; 0: a bag of words.")
     hidden: int | None = Field(None, ge=1, le=4096, description="Width of a token's vector; None: the teacher's.")
     feed_forward: int | None = Field(None, ge=1, le=16384, description="Inner width of a block; None: the teacher's.")
-    epochs: float = Field(6.0, gt=0, le=1000, description="Passes over the lessons.")
+    epochs: float = Field(
+        6.0, ge=0, le=1000, description="Passes over the lessons; 0: not taught at all, to see what the shape costs."
+    )
     learning_rate: float = Field(4e-4, gt=0, le=1, description="Peak.")
     batch_rows: int = Field(64, ge=1, le=4096, description="Texts of one step.")
     temperature: float = Field(2.0, gt=0, le=100, description="Softens what teacher and student say.")
@@ -53,9 +55,12 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
     Raises:
         CapabilityError: the shape does not fit the model.
     """
-    lessons = yield from material.read_lessons(material.task)
     sizes = model.encoder.config
     shape = Shape(config.layers, config.hidden or sizes.hidden_size, config.feed_forward or sizes.intermediate_size)
+    if not config.epochs:
+        untaught = make_student(model, shape, torch.eye(sizes.hidden_size)[:, : shape.hidden])
+        return Changed(untaught.eval(), material.task, {"shape": vars(shape)})
+    lessons = yield from material.read_lessons(material.task)
     basis_HK = None
     if shape.hidden < sizes.hidden_size:
         basis_HK = components(hidden_states(model, lessons), shape.hidden)
@@ -82,7 +87,6 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
         "texts": len(lessons),
         "minutes": round(result.minutes, 3),
         "samples_per_s": round(result.samples_per_s, 1),
-        "history": result.history,
     }
     return Changed(result.model, material.task, facts)
 

@@ -6,6 +6,7 @@
     ├── ArtifactError       an artifact is missing, damaged, tampered with or too new
     ├── CapabilityError     the request is well-formed, but this task, model or machine cannot do it
     ├── MissingExtraError   an optional dependency is not installed
+    ├── BudgetError         nothing can fit the budget here; exit code 3
     └── FetchError          a pretrained model or a data set could not be obtained
 
 Anything else that escapes is our bug and keeps its traceback.
@@ -87,6 +88,13 @@ class CapabilityError(PenjingError):
     """A well-formed request that this task, model or machine cannot carry out."""
 
     usual_next_step = "choose another setting, or leave it to the default"
+
+
+class BudgetError(PenjingError):
+    """Nothing can fit the budget on this machine."""
+
+    exit_code = 3
+    usual_next_step = "relax the limit, or run on a faster machine"
 
 
 class FetchError(PenjingError):

@@ -31,10 +31,13 @@ STAGES: Mapping[str, str] = {
     "train": "penjing.train.config:TrainConfig",
     "evaluate": "penjing.evaluate.config:EvaluateConfig",
     "export": "penjing.export.config:ExportConfig",
+    "compress": "penjing.compress.config:CompressConfig",
 }
 
 BACKENDS: Mapping[str, str] = {
     "onnxruntime": "penjing.predict.onnx_backend:OnnxBackend",
+    "openvino": "penjing.predict.openvino_backend:OpenVinoBackend",
+    "torch": "penjing.train.torch_backend:TorchBackend",
 }
 
 # Ways to make a model smaller or faster; each a `penjing.compress.step:Method`.

@@ -243,6 +243,7 @@ class Compression(_Part):
 
     parent: str
     parent_digest: str
+    parent_cost: Cost | None = Field(None, description="Of the model it was made from, measured in the same run.")
     steps: list[str]
     minutes: float
     early: float | None = Field(None, description="Share of the test rows that the first stage of a cascade answers.")

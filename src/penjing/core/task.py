@@ -227,6 +227,12 @@ class Task(Protocol):
         ...
 
 
+def input_columns(task: Task) -> list[str]:
+    """Columns predicting reads."""
+    roles = task.roles
+    return [name for name in (roles.text, roles.text_pair, *roles.features) if name is not None]
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of one split.

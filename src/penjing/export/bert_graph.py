@@ -7,27 +7,28 @@ residual, Gelu with its bias, transposed products). The parity check compares it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor, nn
+from onnx import TensorProto, helper
+from torch import nn
 
 from penjing.core.task import Signature
+from penjing.export.graph_writer import Graph
+from penjing.export.span_graph import write_spans
 from penjing.models.dropout import PooledDropout
 from penjing.models.encoder import Encoder, Layer, WordEmbedding
 from penjing.models.factored import Factored, FactoredWords
 from penjing.models.ngrams import FACTOR, LEAST_SQUARE, PRIME, NgramScores
 from penjing.train.gradient.sequence import PairModel, SequenceModel
+from penjing.train.gradient.tokens import SpanHead, TokenModel
 
 _MASKED = -30000.0  # as `penjing.models.encoder.attention_bias`
-_IR_VERSION = {23: 11}  # what an operator set needs at least; 10 otherwise
 _KNOWN = {
     SequenceModel,
     PairModel,
+    TokenModel,
+    SpanHead,
     Encoder,
     Layer,
     PooledDropout,
@@ -40,19 +41,18 @@ _KNOWN = {
     FactoredWords,
     NgramScores,
 }
-_TYPES = {"int64": TensorProto.INT64, "float32": TensorProto.FLOAT}
 
 
 def can_write(model: nn.Module) -> bool:
-    """Whether a model is what this module writes: our encoder, without adapters, under a linear head."""
+    """Whether a model is what this module writes: our encoder, without adapters, under a head of ours."""
     return (
-        isinstance(model, SequenceModel)
+        isinstance(model, SequenceModel | TokenModel)
         and isinstance(model.encoder, Encoder)
         and all(type(module) in _KNOWN for module in model.modules())
     )
 
 
-def write_bert(model: SequenceModel, signature: Signature, path: Path, *, opset: int) -> None:
+def write_bert(model: SequenceModel | TokenModel, signature: Signature, path: Path, *, opset: int) -> None:
     """Write the model as one ONNX file.
 
     Args:
@@ -61,7 +61,7 @@ def write_bert(model: SequenceModel, signature: Signature, path: Path, *, opset:
         path: where to write; weights are inside the one file.
         opset: ONNX operator set, 18 or later.
     """
-    graph = _Graph()
+    graph = Graph()
     ids, mask = "input_ids", "attention_mask"
     pairs = isinstance(model, PairModel)
     if pairs:  # [B, 2, L] → [2B, L]
@@ -75,6 +75,10 @@ def write_bert(model: SequenceModel, signature: Signature, path: Path, *, opset:
     bias = graph.add("Mul", missing, graph.scalar(_MASKED))  # [B, 1, 1, L]
     for layer in model.encoder.layers:
         hidden = _layer(graph, layer, hidden, bias)
+    if isinstance(model, TokenModel):
+        write_spans(graph, model.head, hidden, ids)
+        graph.save(signature, path, opset=opset)
+        return
     # A product with the mask sums the vectors of real tokens without a masked copy of all.
     total = graph.add("Squeeze", graph.add("MatMul", hidden_mask, hidden), graph.ints(1))
     count = graph.add("ReduceSum", mask, graph.ints(1), keepdims=1)
@@ -88,119 +92,10 @@ def write_bert(model: SequenceModel, signature: Signature, path: Path, *, opset:
     else:
         logits = graph.add("Gemm", pooled, *head, transB=1)
         graph.add("Add", logits, _ngram_scores(graph, model.ngrams, "input_ids", mask), output=output.name)
-    built = helper.make_graph(
-        graph.nodes,
-        "penjing",
-        [helper.make_tensor_value_info(s.name, _TYPES[s.dtype], s.shape) for s in signature.inputs],
-        [helper.make_tensor_value_info(output.name, _TYPES[output.dtype], output.shape)],
-        graph.initializers,
-        value_info=graph.known_shapes,
-    )
-    made = helper.make_model(
-        built,
-        opset_imports=[helper.make_opsetid("", opset)],
-        ir_version=_IR_VERSION.get(opset, 10),
-        producer_name="penjing",
-    )
-    with path.open("wb") as handle:
-        handle.write(made.SerializeToString())
-        for name, values in graph.weights.items():
-            for piece in _fragment(name, values):
-                handle.write(piece)
+    graph.save(signature, path, opset=opset)
 
 
-def _fragment(name: str, values: np.ndarray) -> Iterator[bytes | memoryview]:
-    """A weight as a model of its own, which protobuf merges with what stands before it in the file.
-
-    ("If the same field occurs more than once, embedded messages are merged", says the encoding.) Building the message
-    in memory would hold every weight five times, and a vocabulary of 250,000 has 384 MB.
-    """
-    head = onnx.TensorProto(
-        dims=values.shape, data_type=helper.np_dtype_to_tensor_dtype(values.dtype), name=name
-    ).SerializeToString() + _key("TensorProto", "raw_data", values.nbytes)
-    initializer = _key("GraphProto", "initializer", len(head) + values.nbytes)
-    yield _key("ModelProto", "graph", len(initializer) + len(head) + values.nbytes) + initializer + head
-    yield np.ascontiguousarray(values).reshape(-1).data
-
-
-def _key(message: str, field: str, length: int) -> bytes:
-    """The key of a field that is stored with its length, and the length, both as varints."""
-    number = getattr(onnx, message).DESCRIPTOR.fields_by_name[field].number
-    found = bytearray([number << 3 | 2])
-    while length >= 0x80:
-        found.append(length & 0x7F | 0x80)
-        length >>= 7
-    return bytes([*found, length])
-
-
-class _Graph:
-    """Nodes, constants and weights, each named once."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.initializers: list[onnx.TensorProto] = []
-        self.weights: dict[str, np.ndarray] = {}
-        self.known_shapes: list[onnx.ValueInfoProto] = []
-        self._known: dict[tuple[int, ...] | float, str] = {}
-
-    def add(self, operator: str, *inputs: str, output: str | None = None, **attributes: object) -> str:
-        """Append a node with one output and return the output's name."""
-        name = output or f"{operator}_{len(self.nodes)}"
-        self.nodes.append(
-            helper.make_node(operator, list(inputs), [name], name=f"node_{len(self.nodes)}", **attributes)
-        )
-        return name
-
-    def array(self, values: np.ndarray) -> str:
-        """A constant."""
-        name = f"constant_{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def tensor(self, values: Tensor) -> str:
-        """Weights, in the precision they have; they are only looked at when they are written."""
-        name = f"weight_{len(self.weights)}"
-        self.weights[name] = values.detach().numpy()
-        return name
-
-    def ints(self, *values: int) -> str:
-        """[n] int64, shared by all who ask for the same."""
-        if values not in self._known:
-            self._known[values] = self.array(np.array(values, np.int64))
-        return self._known[values]
-
-    def scalar(self, value: float) -> str:
-        """A float32 number, shared likewise."""
-        if value not in self._known:
-            self._known[value] = self.array(np.array(value, np.float32))
-        return self._known[value]
-
-    def product(self, hidden: str, weight: Tensor) -> str:
-        """A product with the transposed weight."""
-        return self.add("MatMul", hidden, self.tensor(weight.T))
-
-    def affine(self, hidden: str, weight: Tensor, bias: Tensor) -> str:
-        """A product with the transposed weight, and the bias."""
-        return self.add("Add", self.product(hidden, weight), self.tensor(bias))
-
-    def linear(self, hidden: str, module: nn.Linear | Factored) -> str:
-        """What the module computes."""
-        hidden, last = self.last(hidden, module)
-        return self.affine(hidden, last.weight, last.bias)
-
-    def last(self, hidden: str, module: nn.Linear | Factored) -> tuple[str, nn.Linear]:
-        """What goes into the last product of a module, and that product."""
-        if isinstance(module, Factored):
-            return self.product(hidden, module.first.weight), module.second
-        return hidden, module
-
-    def norm(self, hidden: str, norm: nn.LayerNorm) -> str:
-        """Layer normalisation over the last axis."""
-        weights = (self.tensor(norm.weight), self.tensor(norm.bias))
-        return self.add("LayerNormalization", hidden, *weights, axis=-1, epsilon=norm.eps)
-
-
-def _compared(graph: _Graph, pooled: str, width: int) -> str:
+def _compared(graph: Graph, pooled: str, width: int) -> str:
     """[2B, H] → [B, 4H], as `PairModel.pool`."""
     both = graph.add("Reshape", pooled, graph.ints(-1, 2, width))
     first, second = (
@@ -210,7 +105,7 @@ def _compared(graph: _Graph, pooled: str, width: int) -> str:
     return graph.add("Concat", first, second, distance, graph.add("Mul", first, second), axis=1)
 
 
-def _ngram_scores(graph: _Graph, ngrams: NgramScores, ids: str, mask: str) -> str:
+def _ngram_scores(graph: Graph, ngrams: NgramScores, ids: str, mask: str) -> str:
     """[B, C], as `NgramScores.forward`; the mask is float."""
     mask = graph.add("Cast", mask, to=TensorProto.INT32)
     if ngrams.old_ids is not None:
@@ -248,14 +143,12 @@ def _ngram_scores(graph: _Graph, ngrams: NgramScores, ids: str, mask: str) -> st
     return graph.add("Add", graph.add("Div", but_last(total), length), graph.tensor(ngrams.bias))
 
 
-def _embeddings(graph: _Graph, encoder: Encoder, ids: str, rows: str) -> str:
+def _embeddings(graph: Graph, encoder: Encoder, ids: str, rows: str) -> str:
     """[B, L, H], as `Encoder.embed`; `rows` names the first dimension."""
-    factored = isinstance(encoder.words, FactoredWords)
-    table = encoder.words.table.weight if factored else encoder.words.weight
-    words = graph.add("Gather", graph.tensor(table), ids)
-    if table.dtype != torch.float32:
+    words = graph.add("Gather", graph.tensor(encoder.table.weight), ids)
+    if encoder.table.weight.dtype != torch.float32:
         words = graph.add("Cast", words, to=TensorProto.FLOAT)
-    if factored:
+    if isinstance(encoder.words, FactoredWords):
         words = graph.product(words, encoder.words.widen.weight)
     shape = graph.add("Shape", ids, start=1, end=2)
     places = graph.tensor(encoder.positions.weight + encoder.types.weight[0])
@@ -267,7 +160,7 @@ def _embeddings(graph: _Graph, encoder: Encoder, ids: str, rows: str) -> str:
     return graph.norm(total, encoder.embedding_norm)
 
 
-def _layer(graph: _Graph, layer: Layer, hidden: str, bias: str) -> str:
+def _layer(graph: Graph, layer: Layer, hidden: str, bias: str) -> str:
     """[B, L, H] → [B, L, H], as `Layer.forward`; the scale of the scores is folded into the query's weights."""
     width = layer.attention_out.in_features
     size = width // layer.num_heads
@@ -289,7 +182,7 @@ def _layer(graph: _Graph, layer: Layer, hidden: str, bias: str) -> str:
     return graph.norm(graph.add("Add", transformed, hidden), layer.output_norm)
 
 
-def _gelu(graph: _Graph, hidden: str) -> str:
+def _gelu(graph: Graph, hidden: str) -> str:
     """Half of x · (1 + erf(x / √2)), in the form the optimizer knows (Hendrycks & Gimpel 2016)."""
     curve = graph.add("Erf", graph.add("Div", hidden, graph.scalar(2**0.5)))
     risen = graph.add("Mul", hidden, graph.add("Add", curve, graph.scalar(1.0)))

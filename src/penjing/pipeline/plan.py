@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from penjing.core.recipe import Recipe, parse_recipe, read_recipe
+from penjing.core.artifact import Artifact
+from penjing.core.recipe import RECIPE, Recipe, parse_recipe, read_recipe
 
 _RECIPE_SUFFIXES = {".yaml", ".yml"}
 
@@ -40,6 +41,20 @@ def resolve(source: str | Path | Recipe, overrides: Mapping[str, Any] | None = N
     for key, value in (overrides or {}).items():
         _put(values, key.split("."), value)
     return parse_recipe(values, where=where)
+
+
+def recipe_of(artifact: Artifact, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe the artifact was made with; the default one where it carries none.
+
+    Args:
+        artifact: an opened artifact.
+        overrides: dotted recipe keys → values, put over it.
+
+    Raises:
+        RecipeError: the recipe or an override is wrong.
+    """
+    made_with = artifact.file(RECIPE) if RECIPE in artifact.manifest["files"] else parse_recipe({})
+    return resolve(made_with, overrides)
 
 
 def parse_value(text: str) -> Any:

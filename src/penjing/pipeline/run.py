@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from penjing.core import registry
 from penjing.core.artifact import MANIFEST, Artifact, library_versions, seal, write_atomic
+from penjing.core.errors import BudgetError
 from penjing.core.events import Listener, Notice, ignore
 from penjing.core.memory import existing_objects_kept, release_freed
-from penjing.core.recipe import RECIPE, Recipe
+from penjing.core.recipe import RECIPE, Recipe, read_recipe
 from penjing.core.report import Report
 from penjing.core.signing import read_private_key, sign
-from penjing.core.task import Prediction, Table, Task
+from penjing.core.task import Prediction, Table, Task, input_columns
 from penjing.data.prepare import Prepared, prepare
 from penjing.data.textkey import fingerprint
 from penjing.evaluate.assemble import cost_of, write_report_files
@@ -25,14 +27,18 @@ from penjing.evaluate.slices import require_columns
 from penjing.models.pretrained import Pretrained
 from penjing.pipeline.assemble import build_report, finite, report_language
 from penjing.pipeline.choose import choose_model, quote_run
-from penjing.pipeline.invariance import is_batch_invariant
 from penjing.pipeline.plan import is_recipe_path, resolve, source_of
 from penjing.pipeline.training import Trained, build_task, is_direct, refuse_settings, train_direct, train_gradient
 from penjing.pipeline.workdir import WorkDir, disk_errors, interruptions_noted, open_workdir, refuse_occupied
+from penjing.predict.invariance import is_batch_invariant
+from penjing.predict.load import predictor_for
 from penjing.predict.measure import measure
 from penjing.predict.predictor import Predictor
-from penjing.predict.task_file import predict_files, write_task
+from penjing.predict.task_file import predict_files, read_task, write_task
 from penjing.select.quote import QUOTE_VERSION, Quote, came_true
+
+if TYPE_CHECKING:
+    from penjing.pipeline.compressing import CompressResult
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,15 @@ class RunResult:
         artifact: the sealed artifact.
         report: the proof; None when only training was asked for.
         quote: what was promised before training, or None.
+        compressed: the model that was made to fit the budget, beside `out`; None where that was not asked for, the
+            model fits as it is, or nothing can.
     """
 
     out: Path
     artifact: Artifact = field(repr=False)
     report: Report | None = field(repr=False)
     quote: Quote | None = field(default=None, repr=False)
+    compressed: CompressResult | None = field(default=None, repr=False)
 
 
 def run(
@@ -61,7 +70,10 @@ def run(
     sign_key: Path | str | None = None,
     listener: Listener = ignore,
 ) -> RunResult:
-    """Data in, proven artifact out.
+    """Data in, proven artifact out; where the budget asks for it, compressed to fit.
+
+    That is where it says what compressing may cost (`budget.drop`), or a prediction costs more than it allows. The
+    compressed artifact lies beside the other, as `<out>-small`.
 
     Args:
         source: a data source (file, folder, SQL URL, hub:ID, demo name), a recipe file, or a recipe.
@@ -74,7 +86,28 @@ def run(
     Raises:
         PenjingError: a mistake the user can mend; nothing half-made is left at `out`.
     """
-    return _run(source, out, overwrite, overrides or {}, sign_key, listener, prove=True)
+    result = _run(source, out, overwrite, overrides or {}, sign_key, listener, prove=True)
+    if not asks_to_compress(result):
+        return result
+    from penjing.pipeline.compressing import compress  # which builds on this module
+
+    small = result.out.with_name(result.out.name + "-small")
+    try:
+        made = compress(result.out, out=small, overwrite=overwrite, sign_key=sign_key, listener=listener)
+    except BudgetError as error:  # the trained model stands, and so does the verdict on it
+        listener(Notice("compress", error.message, "warning"))
+        return result
+    return replace(result, compressed=made)
+
+
+def asks_to_compress(result: RunResult) -> bool:
+    """Whether the budget asks for a smaller model than the trained one, and there is a way to make one."""
+    assert result.report is not None
+    budget = read_recipe(result.artifact.file(RECIPE)).budget
+    failed = {verdict.constraint for verdict in result.report.verdicts if verdict.state == "FAIL"}
+    if budget.drop is None and not failed & {"p95_ms", "rows_per_s", "size_mb", "ram_mb"}:
+        return False
+    return registry.resolve("compressors", "distil").supports(read_task(result.out)) is None
 
 
 def train(
@@ -119,8 +152,6 @@ def _run(
         recipe = recipe.model_copy(update={"task": prepared.task_kind})
         refuse_settings(recipe, prepared.task_kind)
         require_columns(recipe.stage("evaluate"), prepared.splits.open_test("evaluate"))
-        if recipe.budget.drop is not None:
-            listener(Notice("run", "budget.drop is about compressing a model; nothing is compressed here", "warning"))
         identity = _identity(recipe, prepared)
     with (
         disk_errors(target),
@@ -146,8 +177,8 @@ def _run(
 def _identity(recipe: Recipe, prepared: Prepared) -> str:
     """Digest of all that an interrupted run has to share with this one to be resumed, but for the model's files."""
     rows = [prepared.splits.fingerprint, fingerprint([prepared.unlabelled], prepared.splits.roles)]
-    # How the model is judged is no part of what was trained.
-    facts = [recipe.digest(without=("evaluate",)), *rows, library_versions(), QUOTE_VERSION]
+    # How the model is judged, and made smaller afterwards, is no part of what was trained.
+    facts = [recipe.digest(without=("evaluate", "compress")), *rows, library_versions(), QUOTE_VERSION]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -210,7 +241,7 @@ def _seal(stage: Path, task: Task, facts: Mapping[str, Any]) -> Artifact:
     """Seal the artifact under construction, again after each addition; only `finish` makes it visible."""
     (stage / MANIFEST).unlink(missing_ok=True)
     write_task(task, stage)
-    capabilities = {"predict_files": predict_files(task), "backends": ["onnxruntime"], "precision": "fp32"}
+    capabilities = {"predict_files": predict_files(task, stage), "backends": ["onnxruntime"], "precision": "fp32"}
     rest = {name: value for name, value in facts.items() if name != "batch_invariant"}
     invariant = bool(facts.get("batch_invariant", False))  # not before it was measured
     return seal(stage, kind=task.kind, capabilities=capabilities, batch_invariant=invariant, extra=rest)
@@ -241,14 +272,15 @@ def _prove(
 ) -> Report:
     """Open the sealed test, measure, and write the report into the stage."""
     test = prepared.splits.open_test("evaluate")
-    predictor = Predictor(artifact)
+    predictor = predictor_for(artifact, listener)
     predictions = predictor.predict(test.rows)
     # Rows of one group are drawn together, or the intervals would be too narrow.
     settings = recipe.stage("evaluate")
     settings = settings.model_copy(update={"group": settings.group or prepared.splits.roles.group})
     evaluation = evaluate(predictor.task, test, predictions, settings, listener)
     inputs = [{name: row.get(name) for name in input_columns(task)} for row in test.rows]
-    measured = measure(artifact, inputs, concurrency=recipe.budget.concurrency, listener=listener)
+    concurrency = recipe.budget.concurrency
+    measured = measure(artifact, inputs, concurrency=concurrency, setup=predictor.setup, listener=listener)
     report = build_report(
         name=work.out.name,
         recipe=recipe,
@@ -265,9 +297,3 @@ def _prove(
         report = report.model_copy(update={"quote": came_true(quote, report)})
     write_report_files(report, work.stage, artifact=work.out.name)
     return report
-
-
-def input_columns(task: Task) -> list[str]:
-    """Columns predicting reads."""
-    roles = task.roles
-    return [name for name in (roles.text, roles.text_pair, *roles.features) if name is not None]

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from penjing.core.artifact import Artifact
 from penjing.core.errors import ArtifactError
-from penjing.core.task import Batch, Outputs
+from penjing.core.task import Batch, Outputs, Signature
 from penjing.predict.backend import Backend
+from penjing.predict.onnx_backend import OnnxBackend
 
 CASCADE_FILE, FIRST_FILE = "cascade.json", "first.onnx"
 MAX_BYTES = 10_000
@@ -74,6 +75,21 @@ class CascadeBackend:
     def early(self, batch: Batch) -> np.ndarray:
         """[B] bool: which rows of a batch the first model answers."""
         return self.rule.sure(self.first.run(batch)["logits"])
+
+
+def with_first_stage(artifact: Artifact, signature: Signature, rest: Backend) -> Backend:
+    """The backend of an artifact: the one given, behind the artifact's first stage where it has one.
+
+    The first stage is so small that it always runs on onnxruntime.
+
+    Raises:
+        ArtifactError: the first stage is damaged, or does not fit the task.
+    """
+    rule = read_rule(artifact)
+    if rule is None:
+        return rest
+    first = OnnxBackend.open_file(artifact.file(FIRST_FILE), signature, rest.num_threads)
+    return CascadeBackend(first, rest, rule)
 
 
 def read_rule(artifact: Artifact) -> CascadeRule | None:

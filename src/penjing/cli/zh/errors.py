@@ -7,6 +7,7 @@ from penjing.cli.zh import (
     errors_cli,
     errors_columns,
     errors_common,
+    errors_compress,
     errors_data,
     errors_fetch,
     errors_recipe,
@@ -21,5 +22,6 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     *errors_artifact.SENTENCES,
     *errors_fetch.SENTENCES,
     *errors_train.SENTENCES,
+    *errors_compress.SENTENCES,
     *errors_common.SENTENCES,
 )

@@ -156,6 +156,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"another process is fetching {…}; waiting for it", r"另一个进程正在获取 {1}；等待其完成"),
     (r"another machine: {…} instead of {…}", r"不是同一台机器：现为 {1}，当时为 {2}"),
     (r"no quote before this run: {=}", r"本次运行前没有报价：{1}"),
+    (r"{…} in (fp32|bf16) is left out: {=}", r"略过 {1}（{2}）：{3}"),
     (r"{…} is left out: {=}", r"略过 {1}：{2}"),
     (
         r"(train\.\S+) = {…} has no effect, because (train\.\S+) is {…}",
@@ -166,10 +167,32 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"软件包索引没有给出 {1}（{2}）；改从模型站获取",
     ),
     (r"this release knows no sha256 of {…}: not checked", r"本版本没有 {1} 的 sha256，未作核对"),
+    # compressing
     (
-        r"budget\.drop is about compressing a model; nothing is compressed here",
-        r"budget.drop 针对模型压缩，而这里不压缩模型",
+        r"no budget is given: the fastest model that loses at most {…} is looked for",
+        r"没有给出预算：寻找损失不超过 {1} 的最快的模型",
     ),
+    (r"going on with the interrupted search in {…}", r"继续 {1} 中被中断的搜索"),
+    (r"the limits are above what the smallest model needs", r"预算的限制高于最小的模型所需"),
+    (r"teaching a student on {N} texts, {N} with labels", r"用 {1} 条文本训练学生模型，其中 {2} 条有标签"),
+    (r"cascade: {…} of the validation rows are answered by the first stage", r"级联：{1} 的验证数据由第一级回答"),
+    (
+        r"best so far: {…}, {…} lost, {…} ms, {…} rows/s, {…} MB; fits",
+        r"目前最好：{1}，损失 {2}，{3} 毫秒，{4} 行/秒，{5} MB；满足预算",
+    ),
+    (
+        r"best so far: {…}, {…} lost, {…} ms, {…} rows/s, {…} MB; does not fit yet",
+        r"目前最好：{1}，损失 {2}，{3} 毫秒，{4} 行/秒，{5} MB；尚不满足预算",
+    ),
+    (
+        r"{N} shapes measured, {N} of {N} can fit; teaching {…}",
+        r"测量了 {1} 种形状，{3} 种中有 {2} 种可能满足；训练 {4}",
+    ),
+    (r"runs best here as {…}", r"在这台机器上最好的运行方式是 {1}"),
+    (r"{…}: made", r"{1}：已完成"),
+    (r"counting the pieces in use", r"统计用到的词元"),
+    (r"read by the teacher", r"由教师模型读取"),
+    (r"students", r"学生模型"),
     (r"dropped {N} rows of {N} classes with one row each", r"去掉了 {2} 个只有一行的类，共 {1} 行"),
     (
         r"left out {N} validation rows with labels no training row has: {…}",
@@ -330,6 +353,25 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"needs a label that {N} rows have and as many have not", r"需要至少一个标签：有它和没有它的都不少于 {1} 行"),
     (r"needs {N} to {N} classes, there are {N}", r"需要 {1} 至 {2} 类，现有 {3} 类"),
     (r"needs {N} rows a class on average, there are {…}", r"平均每类需要 {1} 行，只有 {2} 行"),
+    (
+        r"the measured setup is not used \({=}\); {…} runs the model as by default; to measure on this machine: "
+        r"(penjing bench .+)",
+        r"未采用测得的运行方式（{1}），改由 {2} 按默认方式运行；要在本机测量：{3}",
+    ),
+    (r"the time was up before {N} setups were tried", r"时间已到，还有 {1} 种运行方式没有测"),
+    (r"kept {N} of {N} heads and {N} of {N} neurons", r"保留 {2} 个注意力头中的 {1} 个，{4} 个神经元中的 {3} 个"),
+    (
+        r"{…}% of the weights are zero: a compressed file is smaller, and no prediction is faster",
+        r"{1}% 的权重为零：压缩后的文件更小，但预测不会更快",
+    ),
+    (
+        r"{N} of {N} matrices factored: {N} of {N} weights are left",
+        r"{2} 个矩阵中分解了 {1} 个：{4} 个权重还剩 {3} 个",
+    ),
+    (
+        r"rounding to int8 moved outputs by {…} on average, and by {…} after training",
+        r"舍入到 int8 平均使输出偏移 {1}，训练后为 {2}",
+    ),
     (r"teaching a student on {N} texts, {N} with labels", r"用 {1} 条文本教学生模型，其中 {2} 条有标签"),
     *SCREENS,
 )

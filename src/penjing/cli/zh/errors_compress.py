@@ -1,0 +1,75 @@
+"""Errors of compressing, exporting and measuring side by side."""
+
+from __future__ import annotations
+
+SENTENCES: tuple[tuple[str, str], ...] = (
+    (
+        r"a cascade's threshold is chosen on validation rows, and there are none",
+        r"级联的阈值要用验证数据选取，而这里没有验证数据",
+    ),
+    (
+        r"leave this step out of the chain, or give validation rows: data\.valid",
+        r"从步骤链中去掉这一步，或给出验证数据：data.valid",
+    ),
+    (
+        r"allow methods that leave layers as they are: --set compress\.methods=\[static-int8,half\]",
+        r"只用不改变层的方法：--set compress.methods=[static-int8,half]",
+    ),
+    (r"only BERT encoders can be made smaller, and this is a {…}", r"只能缩小 BERT 编码器，而这是 {1}"),
+    (r"only the vocabulary of a BERT encoder can be pruned", r"只能裁剪 BERT 编码器的词表"),
+    (r"only BERT encoders with layers show their inner states", r"只有带层的 BERT 编码器能给出内部状态"),
+    (r"leave this step out of the chain", r"从步骤链中去掉这一步"),
+    (r"{…} changes the trained layers, which are gone after {…}", r"{1} 要改变训练得到的层，而在 {2} 之后这些层已不在"),
+    (r"put {…} before {…}", r"把 {1} 放在 {2} 之前"),
+    (
+        r"the vocabulary is pruned first: what was learned from its teacher has the teacher's tokens",
+        r"要先裁剪词表：学生模型用的是教师模型的词元",
+    ),
+    (r"put vocabulary first", r"把 vocabulary 放在最前"),
+    (r"is {…}, which is not accepted \({…}\)", r"为 {1}，不可接受（{2}）"),
+    (r"from {N} to {N}", r"从 {1} 到 {2}"),
+    (r"{…} cannot be applied: {=}", r"不能使用 {1}：{2}"),
+    (
+        r"a {…} model has no probability of an answer, by which a first stage could be sure of it",
+        r"{1} 模型的回答没有概率，第一级无法据此判断是否有把握",
+    ),
+    (r"limits that can be reached here: {…}", r"这里能达到的限制：{1}"),
+    (r"settings of {…}", r"以下设置之一：{1}"),
+    (r"no compressing method {…}, did you mean {…}\? Known are {…}", r"没有压缩方法 {1}，是否想用 {2}？可用的有 {3}"),
+    (r"no compressing method {…} Known are {…}", r"没有压缩方法 {1}，可用的有 {2}"),
+    (
+        r"to keep {…} of the {…}, no matrix is of a rank that takes fewer weights",
+        r"要保留 {2} 的 {1}，没有哪个矩阵的秩低到能省下参数",
+    ),
+    (r"nothing can fit: a model that knows nothing has {…}", r"没有模型能满足：一个什么都没学过的模型就有 {1}"),
+    (r"relax the limit, or run on a faster machine", r"放宽限制，或换更快的机器"),
+    (
+        r"the tokenizer has pieces up to {N}, the model {N} vectors",
+        r"分词器的词元编号到 {1}，而模型只有 {2} 个向量",
+    ),
+    (r"there is no row to compare on", r"没有可用来比较的数据行"),
+    (r"give rows: --data FILE", r"给出数据：--data 文件"),
+    (r"the export differs from {…} by {…} \(tolerance {…}\)", r"导出的模型与 {1} 相差 {2}（容差 {3}）"),
+    (
+        r"raise --tolerance if that is acceptable: an 8-bit model rounds otherwise in each library",
+        r"若可接受，调高 --tolerance：8 位模型在不同的库中舍入不同",
+    ),
+    (r"it reads the column {…}, which the rows do not have", r"它读取列 {1}，而数据中没有这一列"),
+    (
+        r"measure artifacts that read the same columns side by side",
+        r"并排测量读取相同列的模型",
+    ),
+    (
+        r"the artifact does not say which rows it was made from, and compressing learns from them",
+        r"模型目录没有记录训练所用的数据，而压缩要用这些数据",
+    ),
+    (
+        r"the rows are not those that the artifact was made from, so they may hold its test rows",
+        r"数据与训练该模型时不同，其中可能含有它的测试数据",
+    ),
+    (r"rows with the fingerprint {…}\.\.\.", r"指纹为 {1}... 的数据"),
+    (
+        r"give the rows of then: --set data\.source=FILE, or make the artifact anew from those of now",
+        r"给出当时的数据：--set data.source=文件，或用现在的数据重新训练",
+    ),
+)

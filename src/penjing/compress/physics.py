@@ -1,0 +1,77 @@
+"""What no model can go below on this machine, measured in seconds before anything is learned.
+
+Reading a text, starting a process and looking up a handful of vectors cost what they cost: the smallest student there
+is, untaught, shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+from penjing.compress.chain import encoder_config
+from penjing.compress.measured import LIMITS, excess, has_cost_limits
+from penjing.compress.prune_vocabulary import VocabularyConfig
+from penjing.compress.step import StepConfig
+from penjing.compress.teach import DistilConfig
+from penjing.core.errors import BudgetError
+from penjing.core.events import Event, Notice
+from penjing.predict.measure import Measurement
+
+if TYPE_CHECKING:
+    from penjing.compress.find import Search
+
+# Figures of a busy machine drift; what misses a limit by less may yet be reached.
+DRIFT = 1.25
+_EXACT = ("size_mb",)
+
+
+def require_possible(found: Search) -> Generator[Event, None, None]:
+    """Do nothing where the limits of cost can be met by something.
+
+    Args:
+        found: the search to come.
+
+    Yields:
+        Progress and notices.
+
+    Raises:
+        BudgetError: even a model that knows nothing misses a limit, however it is run; the message names all.
+    """
+    if not has_cost_limits(found.budget) or not found.allowed("distil"):
+        return
+    head: list[StepConfig] = [VocabularyConfig()] if found.allowed("vocabulary") else []
+    smallest = DistilConfig(layers=0, hidden=encoder_config(found.shop.root).head_size, feed_forward=1, epochs=0)
+    artifact = yield from found.shop.make([*head, smallest])
+    costs = [found.measurer.cost(artifact, setup) for setup in found.setups]
+    missed = set.intersection(*({*_clearly(excess(found.budget, cost))} for cost in costs))
+    if missed:
+        needs = ", ".join(_best(name, costs) for name in sorted(missed))
+        reached = ", ".join(f"{name} {_reachable(name, costs)}" for name in sorted(missed))
+        raise BudgetError(
+            f"nothing can fit: a model that knows nothing has {needs}",
+            where="budget",
+            expected=f"limits that can be reached here: {reached}",
+        )
+    yield Notice("compress", "the limits are above what the smallest model needs")
+
+
+def _clearly(factors: dict[str, float]) -> list[str]:
+    return [name for name, factor in factors.items() if factor > (1 if name in _EXACT else DRIFT)]
+
+
+def _figure(name: str, costs: list[Measurement]) -> float:
+    """The best of all setups."""
+    figure, more = LIMITS[name]
+    return (max if more else min)(getattr(cost, figure) for cost in costs)
+
+
+def _best(name: str, costs: list[Measurement]) -> str:
+    value = _figure(name, costs)
+    return f"{name} {value:,.0f}" if LIMITS[name][1] else f"{name} {value:.3g}"
+
+
+def _reachable(name: str, costs: list[Measurement]) -> str:
+    """A limit that would be reached."""
+    value = _figure(name, costs)
+    return f"at most {value / DRIFT:,.0f}" if LIMITS[name][1] else f"at least {value * DRIFT:.3g}"

@@ -1,0 +1,217 @@
+"""From a trained artifact and a budget to the best artifact that fits it, with the proof."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from penjing.compress.chain import Workshop, require_order
+from penjing.compress.config import CompressConfig
+from penjing.compress.find import Search, search
+from penjing.compress.measured import Measurer, has_cost_limits, quality
+from penjing.compress.physics import require_possible
+from penjing.compress.step import StepConfig
+from penjing.core.artifact import Artifact, library_versions, open_artifact
+from penjing.core.budget import Budget
+from penjing.core.errors import DataError
+from penjing.core.events import Event, Listener, Notice, ignore
+from penjing.core.memory import existing_objects_kept
+from penjing.core.recipe import RECIPE, Recipe
+from penjing.core.report import Report
+from penjing.core.runtime import Runtime
+from penjing.core.signing import read_private_key, sign
+from penjing.core.task import Splits, input_columns
+from penjing.data.prepare import Prepared, prepare
+from penjing.pipeline.plan import recipe_of
+from penjing.pipeline.proof import prove_compressed
+from penjing.pipeline.training import exhaust
+from penjing.pipeline.workdir import WorkDir, disk_errors, interruptions_noted, open_workdir, refuse_occupied
+from penjing.predict.certificate import LIBRARIES, installed_version
+from penjing.predict.choose_setup import BACKENDS
+from penjing.predict.setup import Setup
+from penjing.predict.task_file import read_task
+
+DEFAULT_DROP = 1.0  # points, where no limit at all is given
+SPENT = "spent.json"  # seconds that a search took before it was interrupted
+
+
+@dataclass(frozen=True)
+class CompressResult:
+    """What compressing gave.
+
+    Args:
+        out: the artifact's directory.
+        artifact: the best that was found, or the nearest where nothing fits.
+        report: the proof.
+        feasible: whether anything fits, as far as the validation rows and this machine tell.
+    """
+
+    out: Path
+    artifact: Artifact = field(repr=False)
+    report: Report = field(repr=False)
+    feasible: bool
+
+
+def compress(
+    artifact: Path | str,
+    *,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    sign_key: Path | str | None = None,
+    public_key: Path | str | None = None,
+    listener: Listener = ignore,
+) -> CompressResult:
+    """Turn an artifact into the best one that fits a budget.
+
+    Args:
+        artifact: directory of a run.
+        out: directory for the result; default: the artifact's with "-small" behind its name.
+        overwrite: replace what is there.
+        overrides: dotted recipe keys → values, put over the recipe in the artifact ("budget.drop", "compress.minutes").
+        sign_key: PEM file of the private key to sign the result with; None: it is not signed.
+        public_key: PEM file of the key whose holder has to have signed the artifact; None: no matter who made it.
+        listener: told of progress and choices.
+
+    Raises:
+        BudgetError: no model at all can fit the budget on this machine.
+        DataError: the rows that the artifact was made from are gone, or are others now.
+        PenjingError: another mistake the user can mend; nothing half-made is left at `out`.
+    """
+    root = open_artifact(artifact, public_key)
+    recipe = recipe_of(root, overrides)
+    config: CompressConfig = recipe.stage("compress")
+    chain = config.steps()
+    key = None if sign_key is None else read_private_key(Path(sign_key))
+    if chain is not None:
+        require_order(chain, read_task(root.path))
+    target = Path(out) if out is not None else root.path.resolve().with_name(root.path.resolve().name + "-small")
+    recipe = recipe.model_copy(update={"budget": _completed(recipe.budget, listener)})
+    with interruptions_noted(target):
+        with disk_errors(target):
+            refuse_occupied(target, overwrite=overwrite)
+        prepared = rows_of(root, recipe, listener)
+    with (
+        disk_errors(target),
+        interruptions_noted(target),
+        open_workdir(target, _identity(root, recipe, prepared), overwrite=overwrite) as work,
+        existing_objects_kept(),
+    ):
+        if work.resumed:
+            listener(Notice("compress", f"going on with the interrupted search in {work.partial}"))
+        found, minutes = _found(root, recipe, prepared.splits, prepared.unlabelled.rows, chain, work, listener)
+        best = found.best()
+        chosen = best or found.nearest()
+        made, report = prove_compressed(root, recipe, prepared, found, chosen, minutes, work, listener)
+        if key is not None:
+            sign(made.path, made.manifest, key)
+        work.finish(overwrite)
+        return CompressResult(work.out, Artifact(work.out, made.manifest), report, best is not None)
+
+
+def _completed(budget: Budget, listener: Listener) -> Budget:
+    """A budget that says what must not be lost."""
+    if budget.drop is not None or budget.metric is not None or has_cost_limits(budget):
+        return budget
+    text = f"no budget is given: the fastest model that loses at most {DEFAULT_DROP:g} is looked for"
+    listener(Notice("compress", text))
+    return budget.model_copy(update={"drop": DEFAULT_DROP})
+
+
+def rows_of(root: Artifact, recipe: Recipe, listener: Listener) -> Prepared:
+    """The rows that an artifact was made from, divided as then.
+
+    Raises:
+        DataError: the source is gone, or holds other rows now.
+    """
+    if RECIPE not in root.manifest["files"] or "data_fingerprint" not in root.manifest:
+        raise DataError(
+            "the artifact does not say which rows it was made from, and compressing learns from them",
+            where=str(root.path),
+            next_step="make it anew: penjing run",
+        )
+    prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
+    if prepared.splits.fingerprint != root.manifest["data_fingerprint"]:
+        raise DataError(
+            "the rows are not those that the artifact was made from, so they may hold its test rows",
+            where=str(recipe.stage("data").source),
+            expected=f"rows with the fingerprint {str(root.manifest['data_fingerprint'])[:12]}...",
+            next_step="give the rows of then: --set data.source=FILE, or make the artifact anew from those of now",
+        )
+    return prepared
+
+
+def _identity(root: Artifact, recipe: Recipe, prepared: Prepared) -> str:
+    """Digest of all that an interrupted search has to share with this one to be gone on with.
+
+    Links and measurements are kept by what they were made of, so another budget or more minutes go on as well.
+    """
+    facts = [root.digest, prepared.splits.fingerprint, recipe.seed, library_versions()]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _found(
+    root: Artifact,
+    recipe: Recipe,
+    splits: Splits,
+    unlabelled: Sequence[Mapping[str, Any]],
+    chain: Sequence[StepConfig] | None,
+    work: WorkDir,
+    listener: Listener,
+) -> tuple[Search, float]:
+    """Everything that was tried, and the minutes it took, all attempts together."""
+    config: CompressConfig = recipe.stage("compress")
+    begun = time.monotonic()
+    kept = work.training / SPENT
+    before = float(json.loads(kept.read_text(encoding="utf-8"))["seconds"]) if kept.is_file() else 0.0
+    task = read_task(root.path)
+    inputs = [{name: row.get(name) for name in input_columns(task)} for row in (splits.valid.rows or splits.train.rows)]
+    work.training.mkdir(parents=True, exist_ok=True)
+    shop = Workshop(
+        root,
+        splits,
+        list(unlabelled),
+        work.training,
+        Runtime.detect(),
+        recipe.seed,
+        altered=config.altered,
+        export=recipe.stage("export"),
+    )
+    measurer = Measurer(inputs, recipe.budget.concurrency, work.training / "costs")
+    value, _ = quality(root, Setup(), splits.valid)
+    found = Search(
+        shop=shop,
+        budget=recipe.budget,
+        config=config,
+        measurer=measurer,
+        setups=[Setup(name) for name in config.backends or filter(_is_installed, BACKENDS)],
+        task=task,
+        root_value=value,
+        deadline=begun + 60 * config.minutes - before,
+    )
+
+    def noted(event: Event) -> None:
+        spent = before + time.monotonic() - begun
+        kept.write_text(json.dumps({"seconds": spent}) + "\n", encoding="utf-8")
+        listener(event)
+
+    exhaust(_attempt(found, root, chain), noted)
+    return found, (before + time.monotonic() - begun) / 60
+
+
+def _is_installed(backend: str) -> bool:
+    return installed_version(LIBRARIES.get(backend, backend)) is not None
+
+
+def _attempt(found: Search, root: Artifact, chain: Sequence[StepConfig] | None) -> Generator[Event, None, None]:
+    if chain is None:
+        yield from require_possible(found)
+        yield from search(found, root)
+        return
+    artifact = yield from found.shop.make(chain)
+    found.judge(chain, artifact)

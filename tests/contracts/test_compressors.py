@@ -1,0 +1,129 @@
+"""Every compressing method on every task kind that it supports, and its refusal of the others.
+
+What comes out is an artifact like any other: it predicts every row, its parent is known, and the backends that it
+claims run it and agree. A method that leaves the answers as they are is held to that.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from conftest import ROWS
+from penjing.compress.cascade import CascadeConfig
+from penjing.compress.chain import Workshop, require_order
+from penjing.compress.dynamic_int8 import METHOD as DYNAMIC
+from penjing.compress.half import METHOD as HALF
+from penjing.compress.int4 import METHOD as INT4
+from penjing.compress.low_rank import METHOD as LOW_RANK
+from penjing.compress.prune_structure import METHOD as STRUCTURE
+from penjing.compress.prune_vocabulary import VocabularyConfig
+from penjing.compress.prune_weights import METHOD as WEIGHTS
+from penjing.compress.quantization_aware import METHOD as AWARE
+from penjing.compress.static_int8 import METHOD as STATIC
+from penjing.compress.teach import DistilConfig
+from penjing.core import registry
+from penjing.core.errors import CapabilityError
+from penjing.core.memory import existing_objects_kept
+from penjing.core.runtime import Runtime
+from penjing.core.task import Splits, Table
+from penjing.predict.predictor import Predictor
+from penjing.predict.setup import Setup
+from penjing.predict.task_file import read_task
+
+QUICK = {
+    "vocabulary": VocabularyConfig(),
+    "distil": DistilConfig(layers=1, hidden=32, feed_forward=32, epochs=1),
+    "prune-structure": STRUCTURE.config(epochs=0.5),
+    "prune-weights": WEIGHTS.config(epochs=0.5),
+    "low-rank": LOW_RANK.config(epochs=0.5, keep=0.3),
+    "quantization-aware": AWARE.config(epochs=0.5),
+    "dynamic-int8": DYNAMIC.config(),
+    "static-int8": STATIC.config(rows=16, keep_at_most=0),
+    "int4": INT4.config(),
+    "half": HALF.config(),
+    "cascade": CascadeConfig(hidden=32, epochs=1),
+}
+EXACT = {"vocabulary", "half"}  # whose answers are the parent's, but for rounding
+KINDS = sorted(ROWS)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    import torch
+
+    from penjing.core import runtime
+
+    torch.set_num_threads(1)
+    monkeypatch.setattr(runtime, "physical_cores", lambda: 1)
+
+
+@pytest.fixture
+def shop(tiny_artifact, tmp_path):
+    def made(kind):
+        rows, roles = ROWS[kind]()
+        table = Table(rows, [str(i) for i in range(len(rows))], "rows")
+        splits = Splits(table.take(range(16)), table.take(range(16, 24)), table.take([]), roles, kind)
+        return Workshop(tiny_artifact(kind), splits, [], tmp_path, Runtime(), 1, altered=1)
+
+    return made
+
+
+def exhausted(work):
+    with existing_objects_kept():
+        while True:
+            try:
+                next(work)
+            except StopIteration as stop:
+                return stop.value
+
+
+def test_every_registered_method_is_tried_here():
+    assert QUICK.keys() == registry.table("compressors").keys()
+    for name, config in QUICK.items():
+        assert config.method == name and isinstance(config, registry.resolve("compressors", name).config)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_a_method_on_a_task(name, kind, shop):
+    workshop = shop(kind)
+    task = read_task(workshop.root.path)
+    if registry.resolve("compressors", name).supports(task) is not None:
+        with pytest.raises(CapabilityError, match="cannot be applied"):
+            require_order([QUICK[name]], task)
+        return
+    made = exhausted(workshop.make([QUICK[name]]))
+    assert made.manifest["parent"] == workshop.root.digest
+    assert [step["method"] for step in made.manifest["steps"]] == [name]
+    rows = workshop.splits.valid.rows
+    answers = Predictor(made, setup=Setup(threads=1)).predict(rows)
+    assert len(answers) == len(rows)
+    if name in EXACT:
+        expected = Predictor(workshop.root, setup=Setup(threads=1)).predict(rows)
+        for one, other in zip(answers, expected, strict=True):
+            assert one.confidence == pytest.approx(other.confidence, abs=2e-3)
+    for backend in set(made.manifest["capabilities"]["backends"]) - {"onnxruntime"}:
+        agree = Predictor(made, setup=Setup(backend, threads=1)).predict(rows)
+        assert len(agree) == len(rows)
+        for one, other in zip(answers, agree, strict=True):
+            if one.probs is not None:
+                assert abs(one.probs - other.probs).max() < 0.1
+
+
+def test_a_link_is_made_once(shop):
+    workshop = shop("text-classification")
+    chain = [QUICK["vocabulary"], QUICK["distil"], QUICK["static-int8"]]
+    first = exhausted(workshop.make(chain))
+    events = list(workshop.make(chain))
+    assert events == [] and exhausted(workshop.make(chain)).digest == first.digest
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [(["static-int8", "distil"], "gone after static-int8"), (["distil", "vocabulary"], "pruned first")],
+)
+def test_steps_out_of_order_are_refused(names, said, shop):
+    workshop = shop("text-classification")
+    with pytest.raises(CapabilityError, match=said):
+        exhausted(workshop.make([QUICK[name] for name in names]))
+    assert not list(workshop.directory.rglob("*.onnx"))
