@@ -31,7 +31,9 @@ def make_artifact(task: Task, rows: list[dict[str, Any]], pretrained: Pretrained
     else:
         from penjing.export.onnx import export_onnx
 
-        export_onnx(_random_model(trainer, task, pretrained), task, rows, directory / MODEL_FILE)
+        model = _random_model(trainer, task, pretrained)
+        export_onnx(model, task, rows, directory / MODEL_FILE)
+        _keep_weights(model, directory)
     write_task(task, directory)
     return seal(directory, kind=task.kind, capabilities={"predict_files": predict_files(task)}, batch_invariant=True)
 
@@ -42,6 +44,16 @@ def _fit(trainer: Any, task: Task, rows: list[dict[str, Any]]) -> Any:
     table = Table(rows, [str(i) for i in range(len(rows))], "tiny rows")
     config = DirectConfig(trials=1, folds=2, num_seeds=1, max_rounds=20, threads=1)
     return trainer.fit(task, table, table.take([]), config, seed=1, listener=ignore)
+
+
+def _keep_weights(model: Any, directory: Path) -> None:
+    """What torch restores the model from."""
+    from penjing.train.fit import WEIGHTS
+    from penjing.train.restore import write_config
+    from penjing.train.weights_file import save_tensors
+
+    save_tensors(directory / WEIGHTS, model.state_dict())
+    write_config(model.encoder, directory)
 
 
 def _random_model(trainer: Any, task: Task, pretrained: Pretrained) -> Any:

@@ -18,7 +18,7 @@ SOURCES = sorted((ROOT / "src" / "penjing").rglob("*.py"))
 EXTRAS = (
     "torch", "transformers", "safetensors", "sklearn", "scipy", "lightgbm", "onnx", "peft", "cleanlab",
     "pandas", "pyarrow", "datasets", "huggingface_hub", "openpyxl", "sqlalchemy", "charset_normalizer",
-    "cryptography",
+    "cryptography", "openvino", "openvino_telemetry",
 )  # fmt: skip
 # Packages that cannot work without an extra; everything else has to import on the base alone.
 NEED_TRAIN = ("penjing.train", "penjing.export", "penjing.compress")
@@ -132,3 +132,26 @@ def test_nothing_unpickles():
                 f"{path}:{node.lineno}" for name in names if name.partition(".")[0] in {"pickle", "dill", "joblib"}
             ]
     assert guilty == []
+
+
+def test_libraries_that_send_events_are_imported_so_that_they_do_not():
+    """onnxruntime, OpenVINO and NNCF, wherever they are imported."""
+    telling, guilty, found = {"onnxruntime", "openvino", "nncf"}, [], 0
+    for path in SOURCES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        quiet = [node for node in ast.walk(tree) if _says(node, "without_telemetry()", "TYPE_CHECKING")]
+        inside = {id(node) for block in quiet for node in ast.walk(block)}
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if telling & {name.partition(".")[0] for name in names}:
+                found += 1
+                guilty += [] if id(node) in inside else [f"{path}:{node.lineno}"]
+    assert found >= 2
+    assert guilty == []
+
+
+def _says(node: ast.AST, block: str, condition: str) -> bool:
+    if isinstance(node, ast.With):
+        return block in {ast.unparse(item.context_expr) for item in node.items}
+    return isinstance(node, ast.If) and ast.unparse(node.test) == condition

@@ -37,7 +37,7 @@ KNOWN = {
     "data/sources.py: suffix": (".zip",),
     "data/split.py: name": ("train", "valid", "test"),
     "models/catalog.py: f'{first.what}; {error.what}'": (),  # two errors, each looked at itself
-    "predict/onnx_backend.py: f'{spec.dtype} {list(spec.shape)}'": (),
+    "predict/signature.py: f'{spec.dtype} {list(spec.shape)}'": (),
     "models/local.py: key": ("hidden_size", "vocab_size", "max_position_embeddings"),
     "pipeline/labelled.py: role": ("text", "label"),
 }
@@ -90,6 +90,10 @@ PASSED_ON = {
     "predict/predictor.py: found.what": (),
     "predict/predictor.py: found.expected": (),
     "predict/predictor.py: found.next_step": (),
+    # another process's error, looked at where it is raised
+    "predict/process.py: said['what']": (),
+    "predict/process.py: said['expected']": (),
+    "predict/process.py: said['next_step']": (),
     "predict/task_file.py: error.what": (),
     "select/quote.py: str(QUOTE_VERSION)": (),
     "select/serving.py: done.stderr.strip().splitlines()[-1]": (),  # another process's error, in English

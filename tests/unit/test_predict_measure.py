@@ -13,23 +13,25 @@ import pytest
 
 from penjing.core.artifact import open_artifact
 from penjing.core.errors import ArtifactError, CapabilityError
-from penjing.predict import measure as module
+from penjing.predict import process as module
 from penjing.predict.measure import measure, measure_latency, measure_throughput
+from penjing.predict.setup import Setup
 
+ONE = Setup(threads=1)
 TEXTS = ["Where is my parcel?", "退款多久到账？", "The tea tastes wonderful."]
 
 
 def test_a_fresh_process_gives_every_figure(tiny_artifact):
     artifact = tiny_artifact("text-classification")
     events = []
-    found = measure(artifact, TEXTS, threads=1, seconds=0.1, num_processes=2, listener=events.append)
+    found = measure(artifact, TEXTS, setup=ONE, seconds=0.1, num_processes=2, listener=events.append)
     files = ["model.onnx", "task.json", "tokenizer.json"]
     assert found.size_mb == sum((artifact.path / name).stat().st_size for name in files) / 1e6
     assert 0 < found.p50_ms <= found.p95_ms
     assert found.load_ms > found.p50_ms
     assert found.rows_per_s > 1
     assert 20 < found.peak_ram_mb < 1000
-    assert (found.num_threads, found.num_processes, found.concurrency, found.backend) == (1, 2, 1, "onnxruntime")
+    assert (found.num_threads, found.num_processes, found.concurrency, found.setup) == (1, 2, 1, ONE)
     assert json.loads(json.dumps(found.to_json())) == found.to_json()
     assert [event.done for event in events] == [1, 2]
 
@@ -41,12 +43,12 @@ def test_what_is_measured_is_the_artifact_that_was_opened(tiny_artifact, tmp_pat
     manifest = json.loads((path / "manifest.json").read_text())
     (path / "manifest.json").write_text(json.dumps(manifest | {"parent": "f" * 64}))
     with pytest.raises(ArtifactError, match=r"manifest\.json was changed while"):
-        measure(opened, TEXTS, threads=1, seconds=0.05, num_processes=1)
+        measure(opened, TEXTS, setup=ONE, seconds=0.05, num_processes=1)
 
 
 def test_memory_is_that_of_the_fresh_process_not_of_its_parent(tiny_artifact):
     ballast = bytearray(b"x" * 500_000_000)
-    found = measure(tiny_artifact("text-classification"), TEXTS, threads=1, seconds=0.05, num_processes=1)
+    found = measure(tiny_artifact("text-classification"), TEXTS, setup=ONE, seconds=0.05, num_processes=1)
     assert len(ballast) / 1e6 > found.peak_ram_mb
 
 

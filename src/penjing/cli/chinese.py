@@ -67,7 +67,9 @@ HELP = {
     "a .csv, .jsonl or .parquet file (default: standard output)": ".csv、.jsonl 或 .parquet 文件（默认标准输出）",
     "of the output (default: by its name)": "输出格式（默认按文件名）",
     "replace the output file that is there": "替换已有的输出文件",
-    "what runs the model (onnxruntime)": "用什么运行模型（onnxruntime）",
+    "what runs the model: onnxruntime, openvino or torch (default: as measured on this machine, else onnxruntime)": (
+        "用什么运行模型：onnxruntime、openvino 或 torch（默认按本机的测量结果，没有则用 onnxruntime）"
+    ),
     "threads (default: one a physical core)": "线程数（默认每个物理核一个）",
     "refuse an artifact not signed by this key's holder (PEM)": "不是该公钥（PEM）持有者签名的模型一律拒绝",
     "the reference, an artifact": "作为基准的模型",

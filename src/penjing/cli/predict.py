@@ -35,7 +35,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="a .csv, .jsonl or .parquet file (default: standard output)")
     parser.add_argument("--format", choices=("csv", "jsonl", "parquet"), help="of the output (default: by its name)")
     parser.add_argument("--overwrite", action="store_true", help="replace the output file that is there")
-    parser.add_argument("--backend", default="onnxruntime", metavar="NAME", help="what runs the model (onnxruntime)")
+    parser.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="what runs the model: onnxruntime, openvino or torch (default: as measured on this machine, else "
+        "onnxruntime)",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="threads (default: one a physical core)")
     add_settings(
         parser, "how DATA is written, where it is not as the training rows were: data.format.sheet=2025; repeatable"
@@ -56,7 +61,9 @@ def predict(args: argparse.Namespace, console: Console) -> int:
             where="penjing predict",
             expected="a file, - for standard input, or --input TEXT",
         )
-    predictor = load(args.artifact, args.backend, args.threads, public_key=args.public_key)
+    predictor = load(
+        args.artifact, args.backend, args.threads, public_key=args.public_key, listener=console.listen
+    )
     rows = _rows(args, predictor, console)
     with rows.located():
         return _write(args, predictor, rows, console)

@@ -18,6 +18,7 @@ LINE_SECONDS = 10.0
 UNITS = {
     "rows": "行", "steps": "步", "rounds": "轮", "trials": "次试验", "resamples": "次重采样", "checks": "项检查",
     "processes": "个进程", "classes": "类", "texts": "条文本",
+    "setups": "种运行方式",
 }  # fmt: skip
 _NAMES = {"samples_per_s": "samples/s", "rows_per_s": "rows/s", "learning_rate": "lr"}
 

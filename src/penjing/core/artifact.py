@@ -25,7 +25,7 @@ ALLOWED_SUFFIXES = {
     ".json", ".jsonl", ".yaml", ".txt", ".md", ".html", ".csv", ".sig",
     ".onnx", ".safetensors", ".xml", ".bin", ".lgb",
 }  # fmt: skip
-_LIBRARIES = ("penjing", "numpy", "tokenizers", "onnxruntime", "torch", "transformers", "lightgbm")
+_LIBRARIES = ("penjing", "numpy", "tokenizers", "onnxruntime", "openvino", "torch", "transformers", "lightgbm")
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from penjing.evaluate.evaluate import evaluate
 from penjing.evaluate.hardware import describe_hardware
 from penjing.evaluate.sealed_test import open_sealed_test, sealed_entry
 from penjing.evaluate.verdict import verdicts_alone
+from penjing.predict.load import predictor_for
 from penjing.predict.measure import SECONDS, measure
 from penjing.predict.predictor import Predictor
 
@@ -120,8 +121,10 @@ def verify(
     report = read_report(artifact.file(REPORT))
     table = open_sealed_test(artifact, Path(test_path) if test_path is not None else None)
     names = artifact.manifest["capabilities"]["predict_files"]
-    task = Predictor(artifact).task
-    found = _evaluate(artifact, table, report, listener)
+    # As its maker ran it, where that is possible here; what this user certified since is not what the report is about.
+    predictor = predictor_for(artifact, listener, cached=False)
+    task = predictor.task
+    found = _evaluate(predictor, table, report, listener)
     hardware = describe_hardware()
     same_machine = (hardware.cpu, hardware.cores) == (report.hardware.cpu, report.hardware.cores)
     if not same_machine:
@@ -135,21 +138,20 @@ def verify(
         *_compare_evaluations(report.evaluation, found, tolerance),
         _same_leaves("verdicts", report.verdicts, _verdicts(report, artifact, found), tolerance),
         *_known_to_the_run(report, found, tolerance),
-        *_costs(report, artifact, table, listener, seconds=seconds if timings else 0.0, same_machine=same_machine),
+        *_costs(report, predictor, table, listener, seconds=seconds if timings else 0.0, same_machine=same_machine),
         *libraries,
     ]
     figures += _pages(report, artifact, hardware, holds=all(figure.ok is not False for figure in figures))
     return Verification(str(artifact_path), len(table), same_machine, tuple(figures))
 
 
-def _evaluate(artifact: Artifact, table: Table, report: Report, listener: Listener) -> Evaluation:
+def _evaluate(predictor: Predictor, table: Table, report: Report, listener: Listener) -> Evaluation:
     try:
         config = EvaluateConfig.model_validate(report.evaluation.settings)
     except ValidationError as error:
         raise ArtifactError(
-            f"the report's settings cannot be used: {error.errors()[0]['msg']}", where=str(artifact.path)
+            f"the report's settings cannot be used: {error.errors()[0]['msg']}", where=str(predictor.artifact.path)
         ) from None
-    predictor = Predictor(artifact)
     predictions = []
     for done, (_, prediction) in enumerate(predictor.stream(table.rows), 1):
         predictions.append(prediction)
@@ -281,13 +283,20 @@ def _rule(tolerance: float) -> str:
 
 
 def _costs(
-    report: Report, artifact: Artifact, table: Table, listener: Listener, *, seconds: float, same_machine: bool
+    report: Report, predictor: Predictor, table: Table, listener: Listener, *, seconds: float, same_machine: bool
 ) -> list[Figure]:
-    cost = report.cost
+    artifact, cost = predictor.artifact, report.cost
     names = [name for name in Cost.model_fields if name != "concurrency" and getattr(cost, name) is not None]
     again = Cost(size_mb=size_bytes(artifact) / 1e6)
     if seconds and set(names) - {"train_minutes", "size_mb"}:
-        found = measure(artifact, table.rows, concurrency=cost.concurrency, seconds=seconds, listener=listener)
+        found = measure(
+            artifact,
+            table.rows,
+            concurrency=cost.concurrency,
+            setup=predictor.setup,
+            seconds=seconds,
+            listener=listener,
+        )
         again = cost_of(found)
     return [_cost(name, getattr(cost, name), getattr(again, name), same_machine=same_machine) for name in names]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Protocol, Self
 
 from penjing.core.artifact import Artifact
+from penjing.core.errors import CapabilityError
 from penjing.core.task import Batch, Outputs, Signature
+from penjing.predict.setup import Precision
 
 
 class Backend(Protocol):
@@ -14,19 +16,36 @@ class Backend(Protocol):
     num_threads: int
 
     @classmethod
-    def open(cls, artifact: Artifact, signature: Signature, threads: int | None) -> Self:
+    def open(cls, artifact: Artifact, signature: Signature, threads: int | None, precision: Precision = "fp32") -> Self:
         """Load the model.
 
         Args:
             artifact: a verified artifact.
             signature: names, shapes and dtypes the task expects; checked against the model.
             threads: threads of one run; None: one a physical core this process may use.
+            precision: in which a model of 32 bits may be computed.
 
         Raises:
             ArtifactError: the artifact has no such model, or one that does not fit the task.
+            CapabilityError: this backend, or this processor, does not compute in the precision, or cannot run a model
+                of this kind.
+            MissingExtraError: what it needs is not installed.
         """
         ...
 
     def run(self, batch: Batch) -> Outputs:
-        """Arrays in, arrays out, named as the signature's."""
+        """Arrays in, arrays out, named as the signature's; the caller may keep what comes out."""
         ...
+
+
+def require_fp32(backend: str, precision: Precision) -> None:
+    """For backends that compute a model as it was stored and nothing else.
+
+    Raises:
+        CapabilityError: another precision is asked for.
+    """
+    if precision != "fp32":
+        raise CapabilityError(
+            f"the backend {backend} takes no hint to compute in {precision}",
+            expected="fp32, or the backend openvino",
+        )

@@ -6,9 +6,6 @@ and its caches do not count. Figures are medians over those processes.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from penjing.core.artifact import Artifact, size_bytes
-from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.events import Listener, Progress, ignore
+from penjing.predict.load import decide
+from penjing.predict.process import in_fresh_process, job_of, spread
+from penjing.predict.setup import Setup
 
 Call = Callable[[list[Any]], object]
 MAX_INPUTS = 1_000
@@ -31,8 +30,6 @@ MIN_CALLS = 20  # of fewer, the slowest in twenty is not known
 PILOT_ROWS = 16
 MAX_THROUGHPUT_ROWS = 50_000
 SECONDS = 0.75  # for latency, and again for throughput, in each process
-# A model so slow that one process needs this long cannot be measured in the time a user waits.
-PROCESS_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Measurement:
         size_mb: bytes on disk that predicting needs, in MB.
         num_threads: threads of one run of the model.
         num_processes: processes the medians are over.
-        backend: name of the backend.
+        setup: how the model was run.
     """
 
     load_ms: float
@@ -78,7 +75,7 @@ class Measurement:
     size_mb: float
     num_threads: int
     num_processes: int
-    backend: str
+    setup: Setup
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able."""
@@ -90,8 +87,7 @@ def measure(
     inputs: Sequence[Any],
     *,
     concurrency: int = 1,
-    backend: str = "onnxruntime",
-    threads: int | None = None,
+    setup: Setup | None = None,
     seconds: float = SECONDS,
     num_processes: int = 3,
     listener: Listener = ignore,
@@ -103,36 +99,23 @@ def measure(
         inputs: JSON-able inputs for its predictor, of the kind it will meet; up to 1,000 of them, evenly spaced, are
             used.
         concurrency: callers at the same time, for latency.
-        backend: a registered backend.
-        threads: threads of one run; None: one a physical core.
+        setup: how to run it; None: as `load` would here.
         seconds: time spent on latency, and again on throughput, in each process.
         num_processes: fresh processes to take medians over.
         listener: told of each process.
 
     Raises:
-        CapabilityError: one process did not end in five minutes.
+        CapabilityError: one process did not end in five minutes, or the setup cannot run this artifact.
         ArtifactError: another artifact has taken its place meanwhile.
     """
-    assert inputs, "nothing to measure on"
-    places = np.linspace(0, len(inputs) - 1, min(len(inputs), MAX_INPUTS)).astype(int)
-    job = {
-        "artifact": str(artifact.path),
-        "inputs": [inputs[i] for i in places],
-        "concurrency": concurrency,
-        "backend": backend,
-        "threads": threads,
-        "seconds": seconds,
-    }
+    if setup is None:
+        setup, notice = decide(artifact)
+        if notice is not None:
+            listener(notice)
+    job = job_of(artifact, spread(inputs, MAX_INPUTS), setup, concurrency=concurrency, seconds=seconds)
     found = []
     for i in range(num_processes):
-        found.append(_in_fresh_process(job))
-        # The process opened the directory again, by its path and without the key that may have been asked for.
-        if found[-1]["manifest"] != artifact.manifest:
-            raise ArtifactError(
-                "manifest.json was changed while the artifact was being measured",
-                where=str(artifact.path),
-                next_step="let nothing else write there, and measure again",
-            )
+        found.append(in_fresh_process(artifact, job))
         listener(Progress("measure", i + 1, num_processes, "processes"))
     figures = {
         name: round(float(median(run[name] for run in found)), 3)
@@ -144,33 +127,8 @@ def measure(
         size_mb=size_bytes(artifact) / 1e6,
         num_threads=int(found[0]["num_threads"]),
         num_processes=num_processes,
-        backend=backend,
+        setup=setup,
     )
-
-
-def _in_fresh_process(job: dict[str, Any]) -> dict[str, Any]:
-    # -P: whatever lies in the working directory, a folder of somebody's data perhaps, is not imported.
-    command = [sys.executable, "-P", "-m", "penjing.predict.fresh_process"]
-    try:
-        done = subprocess.run(
-            command, input=json.dumps(job), capture_output=True, text=True, timeout=PROCESS_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise CapabilityError(
-            f"measuring did not end within {PROCESS_SECONDS:.0f} s",
-            where=job["artifact"],
-            next_step="measure on fewer or shorter rows, or choose a smaller model",
-        ) from None
-    if done.returncode:
-        if done.returncode < 0:  # by a signal: whoever keeps the memory, mostly
-            raise CapabilityError(
-                f"the measuring process was killed (signal {-done.returncode})",
-                where=job["artifact"],
-                next_step="free some memory and try again, or choose a smaller model",
-            )
-        raise RuntimeError(f"the measuring process ended with {done.returncode}: {done.stderr[-2000:]}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
 
 
 def measure_latency(call: Call, inputs: Sequence[Any], *, concurrency: int = 1, seconds: float = 2.0) -> Latency:

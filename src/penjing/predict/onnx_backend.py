@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-import onnxruntime
 
 from penjing.core.artifact import Artifact
 from penjing.core.errors import ArtifactError
 from penjing.core.runtime import usable_threads
 from penjing.core.task import Batch, Outputs, Signature, TensorSpec
+from penjing.core.telemetry import without_telemetry
+from penjing.predict.backend import require_fp32
+from penjing.predict.setup import Precision
+from penjing.predict.signature import check_signature
 from penjing.predict.task_file import MODEL_FILE
+
+with without_telemetry():
+    import onnxruntime
 
 _DTYPES = {"tensor(int64)": "int64", "tensor(int32)": "int32", "tensor(float)": "float32", "tensor(double)": "float64"}
 _ERRORS_ONLY = 3
@@ -34,18 +41,28 @@ class OnnxBackend:
         self.inputs = [entry.name for entry in session.get_inputs()]
 
     @classmethod
-    def open(cls, artifact: Artifact, signature: Signature, threads: int | None) -> Self:
+    def open(cls, artifact: Artifact, signature: Signature, threads: int | None, precision: Precision = "fp32") -> Self:
         """Load `model.onnx` and check that it fits the task.
 
         Raises:
             ArtifactError: no such file, not a model, or of another signature.
-            CapabilityError: `threads` is None, and OMP_NUM_THREADS is set and no number of threads.
+            CapabilityError: another precision than fp32; or `threads` is None, and OMP_NUM_THREADS is set and no
+                number of threads.
         """
-        path = artifact.file(MODEL_FILE)
+        require_fp32("onnxruntime", precision)
+        return cls.open_file(artifact.file(MODEL_FILE), signature, threads)
+
+    @classmethod
+    def open_file(cls, path: Path, signature: Signature, threads: int | None) -> Self:
+        """Load an ONNX file that was checked already, and see that it fits the task.
+
+        Raises:
+            ArtifactError: not a model, or of another signature.
+            CapabilityError: as `open`.
+        """
         num_threads = threads or usable_threads()
         session = open_session(path, num_threads)
-        _check_inputs(session, signature, path)
-        _check_outputs(session, signature, path)
+        check_signature(_specs(session.get_inputs()), _specs(session.get_outputs()), signature, path)
         return cls(session, [spec.name for spec in signature.outputs], num_threads)
 
     def run(self, batch: Batch) -> Outputs:
@@ -60,7 +77,7 @@ def open_session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
     Raises:
         ArtifactError: not a model that this onnxruntime runs.
     """
-    onnxruntime.disable_telemetry_events()  # collected on Windows alone, unless told otherwise
+    onnxruntime.disable_telemetry_events()  # what Windows' own tracing collects, which no variable prevents
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
@@ -81,39 +98,6 @@ def open_session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
         ) from error
 
 
-def _check_inputs(session: onnxruntime.InferenceSession, signature: Signature, path: Path) -> None:
-    given = {spec.name: spec for spec in signature.inputs}
-    for entry in session.get_inputs():
-        if entry.name not in given:
-            raise ArtifactError(
-                f"the model wants an input {entry.name!r} that the task does not give",
-                where=str(path),
-                expected=f"only {sorted(given)}",
-            )
-        _check_tensor(entry, given[entry.name], path)
-
-
-def _check_outputs(session: onnxruntime.InferenceSession, signature: Signature, path: Path) -> None:
-    found = {entry.name: entry for entry in session.get_outputs()}
-    for spec in signature.outputs:
-        if spec.name not in found:
-            raise ArtifactError(
-                f"the model has no output {spec.name!r}", where=str(path), expected=f"one of {sorted(found)}"
-            )
-        _check_tensor(found[spec.name], spec, path)
-
-
-def _check_tensor(entry: onnxruntime.NodeArg, spec: TensorSpec, path: Path) -> None:
-    """A dimension may vary where the task fixes it (the exporter need not know), but two fixed ones must agree."""
-    dtype = _DTYPES.get(entry.type, entry.type)
-    fixed = [
-        (have, want)
-        for have, want in zip(entry.shape, spec.shape, strict=False)
-        if isinstance(have, int) and have != want
-    ]
-    if dtype != spec.dtype or len(entry.shape) != len(spec.shape) or fixed:
-        raise ArtifactError(
-            f"tensor {spec.name!r} is {dtype} {entry.shape} in the model",
-            where=str(path),
-            expected=f"{spec.dtype} {list(spec.shape)}",
-        )
+def _specs(entries: Iterable[onnxruntime.NodeArg]) -> list[TensorSpec]:
+    """Tensors as onnxruntime describes them, in our words."""
+    return [TensorSpec(entry.name, tuple(entry.shape), _DTYPES.get(entry.type, entry.type)) for entry in entries]

@@ -17,15 +17,13 @@ from penjing.core.artifact import MANIFEST, Artifact
 from penjing.core.errors import ArtifactError, DataError
 from penjing.core.task import Prediction, Row, Task
 from penjing.predict.backend import Backend
+from penjing.predict.cascade import with_first_stage
+from penjing.predict.setup import BATCH_ROWS, DEFAULT_BACKEND, Setup
 from penjing.predict.task_file import TASK_FILE, read_task
 
 # Rows sorted by length before they are cut into batches. More would pad less, hardly, and delay the first answers.
 WINDOW_ROWS = 1024
 WINDOW_CHARS = 8_000_000
-# Rows × longest row of a batch. On a CPU larger batches gain nothing and fall out of the caches: MiniLM on one core of
-# an AMD EPYC labelled 257 rows a second of CPU time at 256 and at 512, 236 at 1024 and 215 at 2048.
-BATCH_TOKENS = 512
-BATCH_ROWS = 64
 
 Input = TypeVar("Input", bound=str | Sequence[str] | Row)
 
@@ -37,12 +35,22 @@ class Predictor:
         artifact: a verified artifact.
         backend: name of a registered backend.
         threads: threads of one run; None: one a physical core this process may use.
+        setup: both, and all else that may be chosen; in place of `backend` and `threads`.
+
+    Raises:
+        RecipeError: `threads` is no number of threads.
     """
 
-    def __init__(self, artifact: Artifact, backend: str = "onnxruntime", threads: int | None = None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        backend: str = DEFAULT_BACKEND,
+        threads: int | None = None,
+        *,
+        setup: Setup | None = None,
+    ) -> None:
         self.artifact = artifact
-        self.backend_name = backend
-        self.threads = threads
+        self.setup = setup or Setup(backend, threads)
 
     @cached_property
     def task(self) -> Task:
@@ -66,10 +74,9 @@ class Predictor:
     @cached_property
     def backend(self) -> Backend:
         """The loaded model."""
-        opened: Backend = registry.resolve("backends", self.backend_name).open(
-            self.artifact, self.task.signature, self.threads
-        )
-        return opened
+        chosen: type[Backend] = registry.resolve("backends", self.setup.backend)
+        opened = chosen.open(self.artifact, self.task.signature, self.setup.threads, self.setup.precision)
+        return with_first_stage(self.artifact, self.task.signature, opened)
 
     def open(self) -> None:
         """Load task and model now, so that what is wrong with them shows now.
@@ -100,14 +107,14 @@ class Predictor:
         return [prediction for _, prediction in self.stream(inputs)]
 
     def stream(
-        self, rows: Iterable[Input], *, window_rows: int = WINDOW_ROWS, batch_tokens: int = BATCH_TOKENS
+        self, rows: Iterable[Input], *, window_rows: int = WINDOW_ROWS, batch_tokens: int | None = None
     ) -> Iterator[tuple[Input, Prediction]]:
         """Predict any number of inputs in constant memory.
 
         Args:
             rows: texts, pairs or rows; read only as far as needed.
             window_rows: inputs read ahead, sorted by length and cut into batches.
-            batch_tokens: greatest rows × longest row of a batch.
+            batch_tokens: greatest rows × longest row of a batch; None: as set up.
 
         Yields:
             Each input with its prediction, in order.
@@ -119,7 +126,9 @@ class Predictor:
         start = 0
         for window in _windows(rows, window_rows):
             ready = [self._as_row(value, start + i) for i, value in enumerate(window)]
-            yield from zip(window, self._predict_window(ready, start, batch_tokens), strict=True)
+            yield from zip(
+                window, self._predict_window(ready, start, batch_tokens or self.setup.batch_tokens), strict=True
+            )
             start += len(window)
 
     def _predict_window(self, rows: Sequence[Row], start: int, batch_tokens: int) -> list[Prediction]:
@@ -127,7 +136,7 @@ class Predictor:
         try:
             # A caller waiting for one answer need not wait for a length nobody compares.
             lengths = self.task.lengths(rows) if len(rows) > 1 else np.ones(1, np.int64)
-            for index in batches(lengths, batch_tokens):
+            for index in batches(lengths, batch_tokens, self.setup.batch_rows):
                 batch = self.task.encode([rows[i] for i in index])
                 for i, prediction in zip(index, self.task.predict(self.backend.run, batch), strict=True):
                     found[i] = prediction

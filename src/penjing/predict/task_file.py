@@ -13,12 +13,19 @@ from penjing.core.task import Task
 
 TASK_FILE = "task.json"
 MODEL_FILE = "model.onnx"
+CERTIFICATE_FILE = "certificate.json"
 MAX_TASK_BYTES = 64_000_000
 
 
-def predict_files(task: Task) -> list[str]:
-    """Names of all files an artifact of this task needs to predict; goes into its capabilities."""
-    return [MODEL_FILE, TASK_FILE, *sorted(task.files())]
+def predict_files(task: Task, directory: Path | None = None) -> list[str]:
+    """Names of all files that shape the predictions of an artifact of this task; goes into its capabilities.
+
+    Args:
+        task: the artifact's.
+        directory: where the artifact is being made: a certificate there, which says how the model is run, counts too.
+    """
+    certified = directory is not None and (directory / CERTIFICATE_FILE).is_file()
+    return [*([CERTIFICATE_FILE] if certified else []), MODEL_FILE, TASK_FILE, *sorted(task.files())]
 
 
 def write_task(task: Task, directory: Path) -> None:

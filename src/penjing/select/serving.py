@@ -23,13 +23,15 @@ import numpy as np
 import psutil
 
 from penjing.core.artifact import seal, size_bytes, write_atomic
+from penjing.core.cache_dir import cache_dir
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Listener, Notice
-from penjing.core.fetch import cache_dir
 from penjing.core.runtime import usable_threads
 from penjing.core.task import Row, Run, Task
 from penjing.evaluate.hardware import describe_hardware
 from penjing.models.pretrained import Pretrained
+from penjing.predict.process import figures_of
+from penjing.predict.setup import Setup
 from penjing.predict.task_file import predict_files, write_task
 from penjing.select.stopwatch import Stopwatch
 
@@ -162,14 +164,13 @@ def measure_directory(
         "artifact": str(directory),
         "inputs": [{name: row.get(name) for name in columns} for row in rows[:MAX_INPUTS]],
         "concurrency": concurrency,
-        "backend": "onnxruntime",
-        "threads": None,
+        "setup": Setup().to_json(),
         "seconds": min(MEASURE_SECONDS, max(0.2, watch.left / 8)),
     }
     output = _in_process("penjing.predict.fresh_process", job, watch, listener)
     if output is None:
         return None
-    found = json.loads(output.splitlines()[-1])
+    found = figures_of(output)
     return Serving(
         p50_ms=round(found["p50_ms"], 3),
         p95_ms=round(found["p95_ms"], 3),

@@ -10,7 +10,12 @@ SCREENS: tuple[tuple[str, str], ...] = (
     (r"fitting the linear model over n-grams", r"拟合 n 元词组的线性模型"),
     (r"a short training run", r"短时试训"),
     (r"read by the teacher", r"由教师模型读过"),
+    (r"what each head and neuron is worth", r"每个注意力头和神经元的重要性"),
+    (r"what enters each product", r"每个矩阵乘法的输入"),
+    (r"ranges of what enters each product", r"每个矩阵乘法的输入范围"),
     (r"reading {…}", r"读取 {1}"),
+    (r"{…} \(a thread a core, {…}, batches of {N} tokens\)", r"{1}（每核一个线程，{2}，每批 {3} 个词元）"),
+    (r"{…} \(threads {N}, {…}, batches of {N} tokens\)", r"{1}（{2} 个线程，{3}，每批 {4} 个词元）"),
     # verify
     (r"equal", r"相等"),
     (r"equal to {…} \(rounded otherwise here\)", r"相差不超过 {1}（此处舍入不同）"),

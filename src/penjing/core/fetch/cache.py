@@ -24,17 +24,6 @@ LOCK_TIMEOUT_S = 3600.0
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def cache_dir() -> Path:
-    """`$PENJING_CACHE`, else `$XDG_CACHE_HOME/penjing`, else `~/.cache/penjing`; it may not exist yet."""
-    chosen = os.environ.get("PENJING_CACHE")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    xdg = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification says that relative paths are to be ignored.
-    root = Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache"
-    return root / "penjing"
-
-
 def is_whole(entry: Path) -> bool:
     """Whether a cached directory is there and every file has the size it was written with."""
     try:

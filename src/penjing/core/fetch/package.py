@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from penjing.core.artifact import file_sha256
+from penjing.core.cache_dir import cache_dir
 from penjing.core.errors import FetchError
 from penjing.core.events import Listener, ignore
 from penjing.core.fetch.archive import unpack_members
-from penjing.core.fetch.cache import cache_dir, is_whole, new_entry
+from penjing.core.fetch.cache import is_whole, new_entry
 from penjing.core.fetch.pip_config import PipConfig, local_path, read_pip_config
 
 DEFAULT_MAX_BYTES = 500_000_000
