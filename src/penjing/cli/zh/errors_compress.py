@@ -72,4 +72,17 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"give the rows of then: --set data\.source=FILE, or make the artifact anew from those of now",
         r"给出当时的数据：--set data.source=文件，或用现在的数据重新训练",
     ),
+    # of the exported file
+    (r"the model's weights are in other files", r"模型的权重在其他文件中"),
+    (r"one ONNX file with its weights inside", r"权重在内的单个 ONNX 文件"),
+    (
+        r"save it with onnx\.save\(model, path\), which puts them inside",
+        r"用 onnx.save(model, path) 保存，权重便在文件之内",
+    ),
+    (r"is not an ONNX file", r"不是 ONNX 文件"),
+    (r"the model has no weights that this step changes", r"模型中没有这一步要改变的权重"),
+    (r"leave this step out for this model", r"对此模型去掉这一步"),
+    (r"the compressed model's {…} has shape {…}, not {…}", r"压缩后模型的 {1} 形状为 {2}，而不是 {3}"),
+    (r"the compressed model's answers are not numbers", r"压缩后模型的输出不是数值"),
+    (r"onnxruntime {…} cannot run the model: {…}", r"onnxruntime {1} 无法运行模型：{2}"),
 )

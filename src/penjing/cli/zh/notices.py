@@ -168,6 +168,18 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     ),
     (r"this release knows no sha256 of {…}: not checked", r"本版本没有 {1} 的 sha256，未作核对"),
     # compressing
+    (r"rewriting the model", r"正在改写模型"),
+    (r"comparing it with what it was", r"正在与改写前比对"),
+    (r"watching activations", r"正在观测激活值"),
+    (r"leaving each operator in 32 bits in turn", r"逐一让各算子保持 32 位"),
+    (
+        r"{N} of {N} operators stay in 32 bits, or the answers would be off",
+        r"{2} 个算子中有 {1} 个保持 32 位，否则结果会有偏差",
+    ),
+    (
+        r"8 bits move the answers by {…} on average and {…} at most",
+        r"8 位使结果平均变动 {1}，最多变动 {2}",
+    ),
     (
         r"no budget is given: the fastest model that loses at most {…} is looked for",
         r"没有给出预算：寻找损失不超过 {1} 的最快的模型",

@@ -1,0 +1,113 @@
+"""Tables of vectors that are looked up by an input's numbers, such as a vocabulary, in 8 bits with one scale a row.
+
+A row is looked up as bytes and multiplied by its scale, so that neither the file nor the memory ever holds the table in
+32 bits: nothing here is constant, and onnxruntime folds only what is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from penjing.compress.graph_file import FLOATS, Graph, attributes, reads
+
+_MOST = 127  # looked up and never added up in 16 bits, so that all 8 bits can be used
+_LEAST_ROWS = 256
+_STEP = 4096  # rows converted at once: a table of 250,000 rows takes 384 MB in 32 bits
+# What leaves the numbers of an input as they are. Those of n-grams are computed, and many of their rows are added up.
+_SAME_NUMBERS = {"Reshape", "Unsqueeze", "Squeeze", "Cast", "Identity", "Flatten", "Slice"}
+
+
+def quantize_tables(graph: Graph) -> list[str]:
+    """Store every table that rows are looked up in by the numbers of an input as int8.
+
+    Returns:
+        Names of the tables.
+    """
+    looked_up = lookups(graph)
+    made = graph.made_by()
+    narrow = {name for name, table in looked_up.items() if _precision(made[name], table, graph) != TensorProto.FLOAT}
+    for table in dict.fromkeys(looked_up.values()):
+        rows, scales = _in_int8(numpy_helper.to_array(graph.constants[table]))
+        graph.add_constant(f"{table}_int8", rows)
+        graph.add_constant(f"{table}_scales", scales)
+
+    def change(node: NodeProto) -> Iterator[NodeProto]:
+        if node.op_type == "Gather" and node.output[0] in looked_up:
+            yield from _lookup(node, looked_up[node.output[0]], graph)
+        elif node.op_type == "Cast" and node.input[0] in narrow and attributes(node)["to"] == TensorProto.FLOAT:
+            yield helper.make_node("Identity", [f"{node.input[0]}_rows"], list(node.output), name=node.name)
+        else:
+            yield node
+
+    graph.rewrite(change)
+    return list(dict.fromkeys(looked_up.values()))
+
+
+def lookups(graph: Graph) -> dict[str, str]:
+    """Output of a Gather → the table of floats it looks rows up in, for tables that nothing else uses."""
+    made = graph.made_by()
+    inputs = {entry.name for entry in graph.body.input} - graph.constants.keys()
+    found, others = {}, set()
+    for node in graph.body.node:
+        for place, name in enumerate(node.input):
+            table = _source(name, made)
+            if table not in graph.constants:
+                continue
+            if node.op_type == "Gather" and place == 0 and _is_vocabulary(node, graph, table, made, inputs):
+                found[node.output[0]] = table
+            elif node.op_type != "Cast":
+                others.add(table)
+        others.update(reads(node) - set(node.input))  # in graphs inside a node
+    return {output: table for output, table in found.items() if table not in others}
+
+
+def _source(name: str, made: dict[str, NodeProto]) -> str:
+    """What is behind conversions, for a table in 16 bits may be converted before its rows are looked up."""
+    while name in made and made[name].op_type == "Cast":
+        name = made[name].input[0]
+    return name
+
+
+def _is_vocabulary(node: NodeProto, graph: Graph, table: str, made: dict[str, NodeProto], inputs: set[str]) -> bool:
+    numbers = node.input[1]
+    while numbers in made and made[numbers].op_type in _SAME_NUMBERS:
+        numbers = made[numbers].input[0]
+    tensor = graph.constants[table]
+    is_table = tensor.data_type in FLOATS and len(tensor.dims) == 2 and tensor.dims[0] >= _LEAST_ROWS
+    return is_table and numbers in inputs and attributes(node).get("axis", 0) == 0
+
+
+def _lookup(node: NodeProto, table: str, graph: Graph) -> Iterator[NodeProto]:
+    """Rows as bytes, times their scales; in the precision they had, which is dropped again where nothing wants it."""
+    ids, found = node.input[1], node.output[0]
+    precision = _precision(node, table, graph)
+    rows = found if precision == TensorProto.FLOAT else f"{found}_rows"
+    yield helper.make_node("Gather", [f"{table}_int8", ids], [f"{found}_int8"], name=node.name)
+    yield helper.make_node("Cast", [f"{found}_int8"], [f"{found}_whole"], to=TensorProto.FLOAT)
+    yield helper.make_node("Gather", [f"{table}_scales", ids], [f"{found}_scales"])
+    yield helper.make_node("Mul", [f"{found}_whole", f"{found}_scales"], [rows])
+    if rows != found:
+        yield helper.make_node("Cast", [rows], [found], to=precision)
+
+
+def _precision(node: NodeProto, table: str, graph: Graph) -> int:
+    """Of what a Gather gives."""
+    if node.input[0] == table:
+        return graph.constants[table].data_type
+    return int(attributes(graph.made_by()[node.input[0]])["to"])
+
+
+def _in_int8(table_VH: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """[V, H] int8 and [V, 1] float32 scales."""
+    rows_VH = np.empty(table_VH.shape, np.int8)
+    scale_V1 = np.empty((len(table_VH), 1), np.float32)
+    for start in range(0, len(table_VH), _STEP):
+        piece = slice(start, start + _STEP)
+        values = table_VH[piece].astype(np.float32)
+        most = np.abs(values).max(axis=1, keepdims=True) / _MOST
+        scale_V1[piece] = np.where(most > 0, most, 1)
+        rows_VH[piece] = np.round(values / scale_V1[piece])
+    return rows_VH, scale_V1

@@ -1,0 +1,140 @@
+"""8-bit products whose activations are scaled by what was seen on training rows: as exact on one row as on many.
+
+Where the answers come out too different, the products that cost most stay in 32 bits (`fallback.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from penjing.compress.rewriting import nothing_to_change, reference, require_onnx, sizes
+from penjing.compress.step import Material, Method, StepConfig, needs_layers
+from penjing.core.events import Event, Notice, Progress
+
+if TYPE_CHECKING:
+    from penjing.compress.graph_file import Product
+    from penjing.compress.ranges import Ranges
+
+
+class StaticInt8Config(StepConfig):
+    """Settings of `static-int8`."""
+
+    method: Literal["static-int8"] = "static-int8"
+    rows: int = Field(300, ge=1, le=10_000, description="Training rows that activations are watched on.")
+    calibration: Literal["minmax", "percentile", "entropy"] = Field(
+        "minmax", description="How far 8 bits reach: over all values seen, all but the outermost, or by distribution."
+    )
+    percentile: float = Field(
+        99.99, ge=90, le=100, description="Share of the values that 8 bits reach over, in percent; for `percentile`."
+    )
+    exclude: tuple[str, ...] = Field((), description="Parts of names of operators that stay in 32 bits.")
+    embeddings: bool = Field(True, description="Store the vocabulary's vectors in 8 bits as well.")
+    mean_tolerance: float = Field(
+        0.01, gt=0, description="How far probabilities (or outputs, in standard deviations) may be off on average."
+    )
+    max_tolerance: float = Field(0.2, gt=0, description="How far they may be off on any row.")
+    keep_at_most: int = Field(8, ge=0, le=1000, description="Operators that may stay in 32 bits to be near enough.")
+
+
+def apply(
+    config: StaticInt8Config, source: Path, target: Path, material: Material
+) -> Generator[Event, None, dict[str, Any]]:
+    """See `GraphStep`."""
+    require_onnx()
+    from penjing.compress.fallback import Tolerance, choose_kept
+
+    with TemporaryDirectory(dir=target.parent, prefix="int8-") as directory:
+        prepared, trial = Path(directory) / "prepared.onnx", Path(directory) / "trial.onnx"
+        prepared_facts, products = _prepare(config, source, prepared)
+        if not products:
+            raise nothing_to_change(source)
+        ranges = yield from _watched(config, prepared, trial, products, material)
+        _write(prepared, target, products, ranges)
+        expected = reference(source, material)
+        first = drift = expected.compare(target)
+        tolerance = Tolerance(config.mean_tolerance, config.max_tolerance)
+        kept: list[Product] = []
+        if not tolerance.allows(first) and config.keep_at_most:
+            _write(prepared, trial, products, ranges, switches=True)
+            for found in choose_kept(trial, products, expected, tolerance, config.keep_at_most):
+                if isinstance(found, Progress):
+                    yield found
+                else:
+                    kept = found
+            _write(prepared, target, [product for product in products if product not in kept], ranges)
+            drift = expected.compare(target)
+            yield Notice(
+                "compress", f"{len(kept)} of {len(products)} operators stay in 32 bits, or the answers would be off"
+            )
+        if not tolerance.allows(drift):
+            yield Notice(
+                "compress",
+                f"8 bits move the answers by {drift.mean:.2g} on average and {drift.max:.2g} at most",
+                "warning",
+            )
+    return {
+        **sizes(source, target),
+        "operators": len(products) - len(kept),
+        "kept": [product.name for product in kept],
+        "drift_without_kept": first.to_json(),
+        "drift": drift.to_json(),
+        "within_tolerance": tolerance.allows(drift),
+        **prepared_facts,
+    }
+
+
+def _prepare(config: StaticInt8Config, source: Path, prepared: Path) -> tuple[dict[str, Any], list[Product]]:
+    """Write the model that the products are quantized in; return facts of it, and the products."""
+    from penjing.compress.graph_file import Graph
+    from penjing.compress.int8_table import quantize_tables
+
+    graph = Graph.read(source)
+    tables = quantize_tables(graph) if config.embeddings else []
+    graph.write(prepared)
+    products = [p for p in graph.inner_products() if not any(part in p.name for part in config.exclude)]
+    return {"tables": len(tables), "backends": graph.backends}, products
+
+
+def _watched(
+    config: StaticInt8Config, prepared: Path, trial: Path, products: Sequence[Product], material: Material
+) -> Generator[Event, None, Ranges]:
+    """Run the training rows."""
+    from penjing.compress.drift import feeds, sample
+    from penjing.compress.graph_file import Graph
+    from penjing.compress.ranges import find_ranges, watch
+
+    names = list(dict.fromkeys(product.activations for product in products))
+    graph = Graph.read(prepared)
+    watch(graph, names)
+    graph.write(trial)
+    del graph  # as large as the file
+    batches = feeds(material.task, sample(material.splits.train, config.rows, material.seed))
+    for found in find_ranges(
+        trial,
+        names,
+        batches,
+        threads=material.runtime.threads,
+        calibration=config.calibration,
+        percentile=config.percentile,
+    ):
+        if not isinstance(found, Progress):
+            return found
+        yield found
+    raise AssertionError("the ranges come last")
+
+
+def _write(prepared: Path, path: Path, products: Sequence[Product], ranges: Ranges, *, switches: bool = False) -> None:
+    from penjing.compress.graph_file import Graph
+    from penjing.compress.int8_products import insert_static
+
+    graph = Graph.read(prepared)
+    insert_static(graph, products, ranges, switches=switches)
+    graph.write(path)
+
+
+METHOD = Method(StaticInt8Config, needs_layers, graph=apply)
