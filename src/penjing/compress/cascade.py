@@ -94,6 +94,7 @@ def apply(
     rows = valid.rows[:128]
     export_onnx(result.model, task, rows, stage / FIRST_FILE)
     check_parity(result.model, task, rows, stage / FIRST_FILE, 1e-3)
+    _in_8_bits(stage / FIRST_FILE)
     rest = Predictor(parent).predict(valid.rows)
     first, sure = _first_answers(task, stage, valid.rows)
     threshold, share, lost = choose_threshold(task, valid.rows, first, rest, sure, config.loss)
@@ -102,6 +103,16 @@ def apply(
     yield Notice("compress", f"cascade: {share:.0%} of the validation rows are answered by the first stage")
     alone = task.aggregate(task.score(valid.rows, first))[task.primary]
     return {"threshold": threshold, "early": share, "lost": lost, "alone": alone, "minutes": round(result.minutes, 3)}
+
+
+def _in_8_bits(path: Path) -> None:
+    """The first stage is little but vectors, and as good with fewer bits; its threshold is chosen after this."""
+    from penjing.compress.graph_file import Graph
+    from penjing.compress.int8_table import quantize_tables
+
+    graph = Graph.read(path)
+    quantize_tables(graph)
+    graph.write(path)
 
 
 def _first_answers(task: Task, stage: Path, rows: list) -> tuple[list[Prediction], np.ndarray]:

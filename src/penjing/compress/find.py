@@ -17,7 +17,7 @@ from typing import Any
 from penjing.compress.cascade import CascadeConfig
 from penjing.compress.chain import Workshop, encoder_config
 from penjing.compress.config import CompressConfig
-from penjing.compress.measured import Candidate, Measurer, chain_name, has_cost_limits, quality
+from penjing.compress.measured import Candidate, Measurer, chain_name, has_cost_limits, quality, shape_name
 from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.shapes import all_shapes, products, spread
 from penjing.compress.static_int8 import StaticInt8Config
@@ -27,10 +27,11 @@ from penjing.compress.teach import DistilConfig
 from penjing.core import registry
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.budget import Budget
+from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
 from penjing.core.task import Task
 from penjing.models.encoder import EncoderConfig
-from penjing.predict.setup import Setup
+from penjing.predict.setup import DEFAULT_BACKEND, Setup
 from penjing.search.halving import halve
 
 MAX_ARMS = 4
@@ -58,6 +59,7 @@ class Search:
         root_value: the root's primary metric on the validation rows.
         deadline: on the clock of `time.monotonic`.
         tried: all candidates that were measured, in that order.
+        refusals: backend → why it cannot run some candidates.
     """
 
     shop: Workshop
@@ -69,6 +71,7 @@ class Search:
     root_value: float
     deadline: float
     tried: list[Candidate] = field(default_factory=list)
+    refusals: dict[str, str] = field(default_factory=dict)
 
     def decided(self, name: str, value: Any) -> Any:
         """A choice that depends on the clock, as it was made the first time: a search that goes on makes the same."""
@@ -95,7 +98,13 @@ class Search:
         for setup in self.setups:
             if setup.backend not in able and not (setup.backend == "openvino" and "onnxruntime" in able):
                 continue
-            value, invariant = quality(artifact, setup, self.shop.splits.valid)
+            try:
+                value, invariant = quality(artifact, setup, self.shop.splits.valid)
+            except CapabilityError as error:
+                if setup.backend == DEFAULT_BACKEND:
+                    raise
+                self.refusals[setup.backend] = f"{setup.backend} is left out for some: {error.finding}"
+                continue
             cost = self.measurer.cost(artifact, setup)
             lost = self._lost(value)
             found.append(Candidate(chain_name(chain, setup), tuple(chain), artifact, cost, value, lost, invariant))
@@ -162,6 +171,7 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
         Progress and notices.
     """
     rate = max(candidate.cost.rows_per_s for candidate in found.judge((), root))
+    yield from (Notice("compress", text) for text in found.refusals.values())
     affordable = READ_SHARE * found.left() * rate / max(1, len(found.shop.splits.train)) - 1
     altered = min(found.config.altered, max(0, int(affordable)))
     found.shop.altered = found.decided("altered", altered)
@@ -240,14 +250,17 @@ def _shapes_that_fit(
     fitting = shapes[high:] if high < len(shapes) else shapes[low:]
     if not fitting:
         fitting = shapes[-1:]  # nothing fits, and this comes nearest
-    dearest = products(fitting[0])
+    size = config.head_size
+    # As wide as the teacher a student begins with its vectors, narrower ones with a blurred copy.
+    fitting = [shape for shape in fitting if shape.hidden == config.hidden_size] or fitting
+    dearest = products(fitting[0], size)
     if has_cost_limits(found.budget):
-        near = [shape for shape in fitting if products(shape) >= dearest / 4]
+        near = [shape for shape in fitting if products(shape, size) >= dearest / 4]
     else:
-        near = [shape for shape in fitting if products(shape) <= dearest / 2] or fitting
-    chosen = spread(near, MAX_ARMS)
+        near = [shape for shape in fitting if products(shape, size) <= dearest / 2] or fitting
+    chosen = spread(near, MAX_ARMS, size)
     chosen = [Shape(*sizes) for sizes in found.decided("shapes", [list(vars(shape).values()) for shape in chosen])]
-    names = ", ".join(f"{one.layers}x{one.hidden}/{one.feed_forward}" for one in chosen)
+    names = ", ".join(shape_name(vars(shape)) for shape in chosen)
     yield Notice("compress", f"{len(fits)} shapes measured, {len(fitting)} of {len(shapes)} can fit; teaching {names}")
     return chosen
 
@@ -259,6 +272,7 @@ def _student(shape: Shape, epochs: float) -> DistilConfig:
         layers=shape.layers,
         hidden=shape.hidden,
         feed_forward=shape.feed_forward,
+        heads=shape.heads,
         epochs=epochs,
         learning_rate=rate,
     )
@@ -271,6 +285,7 @@ def _taught(
     rates: dict[Shape, float] = {}
     chains: dict[Shape, list[StepConfig]] = {}
     finalists = 2 if len(shapes) > 1 else 1
+    head_size = encoder_config(found.shop.root).head_size
 
     def advance(shape: Shape, rung: int) -> Generator[Event, None, float | None]:
         if found.left() <= 0:
@@ -292,7 +307,8 @@ def _taught(
         # Without limits of cost the smallest that holds is wanted, so what holds comes by its size.
         if has_cost_limits(found.budget) or found.budget.drop is None:
             return -lost
-        return -max(0.0, lost - found.budget.drop - (1.0 if not rung else 0.0)) - products(shape) * 1e-12
+        over = lost - found.budget.drop - (1.0 if not rung else 0.0)
+        return -max(0.0, over) - 1e-12 * products(shape, head_size)
 
     done: set[Shape] = set()
     ranked = yield from halve(shapes, advance, [finalists], "compress")

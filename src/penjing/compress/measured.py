@@ -115,10 +115,17 @@ def quality(artifact: Artifact, setup: Setup, valid: Table) -> tuple[float, bool
 
 def chain_name(chain: Sequence[StepConfig], setup: Setup | None = None) -> str:
     """A chain in a few words: "vocabulary > distil 2x256 > static-int8 @ openvino"."""
-    parts = []
-    for step in chain:
-        layers, hidden = getattr(step, "layers", None), getattr(step, "hidden", None)
-        sizes = "x".join(str(n) for n in (layers, hidden) if n is not None)
-        parts.append(f"{step.method} {sizes}".strip())
+    parts = [f"{step.method} {shape_name(step.model_dump())}".strip() for step in chain]
     name = " > ".join(parts) or "as it was"
     return name if setup is None else f"{name} @ {setup.backend}"
+
+
+def shape_name(sizes: Mapping[str, Any]) -> str:
+    """Sizes of a student in a word: "2x384, 4 heads, 768 inside"; nothing where there are none."""
+    named = [f"{sizes['layers']}x{sizes.get('hidden') or 'same'}"] if sizes.get("layers") is not None else []
+    if not named and sizes.get("hidden"):
+        named = [str(sizes["hidden"])]
+    if sizes.get("layers"):
+        named += [f"{sizes['heads']} heads"] if sizes.get("heads") else []
+        named += [f"{sizes['feed_forward']} inside"] if sizes.get("feed_forward") else []
+    return ", ".join(named)

@@ -66,9 +66,11 @@ def apply(config: VocabularyConfig, model: nn.Module, material: Material) -> Gen
             f"the tokenizer has pieces up to {int(kept.max())}, the model {encoder.config.vocab_size} vectors",
             where="compress.vocabulary",
         )
-    encoder.words.weight = nn.Parameter(encoder.words.weight.detach()[kept].clone())
-    encoder.words.num_embeddings = len(kept)
+    table = encoder.table
+    table.weight = nn.Parameter(table.weight.detach()[kept].clone())
+    table.num_embeddings = len(kept)
     encoder.config = replace(encoder.config, vocab_size=len(kept))
+    _cut_positions(encoder, task.input.settings.max_length)  # type: ignore[attr-defined]
     ngrams = getattr(model, "ngrams", None)
     if ngrams is not None:
         ngrams.old_ids = kept if ngrams.old_ids is None else ngrams.old_ids[kept]
@@ -79,6 +81,15 @@ def apply(config: VocabularyConfig, model: nn.Module, material: Material) -> Gen
         "tokenizer_bytes_before": before.stat().st_size,
     }
     return Changed(model, replace(task, input=task.input.with_tokenizer(target)), facts)  # type: ignore[attr-defined,type-var]
+
+
+def _cut_positions(encoder: Encoder, longest: int) -> None:
+    """Leave out the vectors of places that no text reaches."""
+    places = encoder.positions
+    if longest < places.num_embeddings:
+        places.weight = nn.Parameter(places.weight.detach()[:longest].clone())
+        places.num_embeddings = longest
+        encoder.config = replace(encoder.config, max_position_embeddings=longest)
 
 
 def _token_ids(task: Task, rows: list[Row]) -> Iterable[tuple[int, np.ndarray]]:

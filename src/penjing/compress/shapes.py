@@ -7,39 +7,39 @@ from collections.abc import Sequence
 from penjing.compress.student import Shape
 from penjing.models.encoder import EncoderConfig
 
-_WIDTHS = (1.0, 2 / 3, 1 / 2, 1 / 3)
-_RATIOS = (4, 2)  # feed-forward width over the hidden one
+# Shares of the teacher's: width of a token's vector, heads of a block, inner width of a block.
+_WIDTHS, _HEADS, _INNER = (1, 1 / 2), (1, 1 / 3, 1 / 6), (1, 1 / 2, 1 / 4, 1 / 8)
 
 
 def all_shapes(config: EncoderConfig) -> list[Shape]:
     """Students of an encoder that are smaller than it, by what they compute, the dearest first."""
     depths = [n for n in (1, 2, 3, 4, 6, 8, 12) if n <= config.num_hidden_layers]
     size = config.head_size
-    widths = sorted({max(size, round(share * config.hidden_size / size) * size) for share in _WIDTHS})
-    found = {
-        Shape(layers, hidden, min(ratio * hidden, config.intermediate_size))
-        for layers in depths
-        for hidden in widths
-        for ratio in _RATIOS
-    }
-    whole = Shape(config.num_hidden_layers, config.hidden_size, config.intermediate_size)
-    found |= {Shape(0, hidden, 1) for hidden in (config.hidden_size, widths[0])}  # bags of words
-    return sorted(found - {whole}, key=lambda shape: (-products(shape), shape.layers))
+    found = set()
+    for share in _WIDTHS:
+        hidden = max(1, round(share * config.num_attention_heads)) * size
+        heads = {max(1, round(part * hidden / size)) for part in _HEADS}
+        inner = {max(8, round(part * share * config.intermediate_size / 8) * 8) for part in _INNER}
+        found |= {Shape(layers, hidden, f, n) for layers in depths for f in inner for n in heads}
+        found.add(Shape(0, hidden, 1, 1))  # a bag of words
+    whole = (config.num_hidden_layers, config.hidden_size, config.intermediate_size, config.num_attention_heads)
+    return sorted(found - {Shape(*whole)}, key=lambda shape: (-products(shape, size), shape.layers))
 
 
-def products(shape: Shape) -> int:
+def products(shape: Shape, head_size: int) -> int:
     """Multiplications a token, attention between tokens not counted; the vector itself counts as one each."""
-    return shape.hidden + shape.layers * shape.hidden * (4 * shape.hidden + 2 * shape.feed_forward)
+    attended = shape.hidden if shape.heads is None else shape.heads * head_size
+    return shape.hidden + shape.layers * shape.hidden * (4 * attended + 2 * shape.feed_forward)
 
 
-def spread(shapes: Sequence[Shape], wanted: int) -> list[Shape]:
+def spread(shapes: Sequence[Shape], wanted: int, head_size: int) -> list[Shape]:
     """Some of them, at even distances on a scale of what they compute; shapes are sorted, the dearest first."""
     if len(shapes) <= wanted:
         return list(shapes)
-    most, least = products(shapes[0]), products(shapes[-1])
+    most, least = products(shapes[0], head_size), products(shapes[-1], head_size)
     chosen: list[Shape] = []
     for i in range(wanted):
         target = most * (least / most) ** (i / max(1, wanted - 1))
         free = [shape for shape in shapes if shape not in chosen]
-        chosen.append(min(free, key=lambda shape: abs(products(shape) / target - 1)))
-    return sorted(chosen, key=products, reverse=True)
+        chosen.append(min(free, key=lambda shape: abs(products(shape, head_size) / target - 1)))
+    return sorted(chosen, key=lambda shape: -products(shape, head_size))

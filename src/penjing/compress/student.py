@@ -25,11 +25,13 @@ class Shape:
         layers: transformer blocks; without any it is a bag of words, whose vectors are averaged.
         hidden: width of a token's vector, a multiple of the teacher's width of a head.
         feed_forward: width between the two products of a block.
+        heads: of attention in a block; None: as many as fill the hidden width.
     """
 
     layers: int
     hidden: int
     feed_forward: int
+    heads: int | None = None
 
 
 def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = None) -> nn.Module:
@@ -62,7 +64,9 @@ def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = Non
             intermediate_size=shape.feed_forward,
             layer_heads=_fewer(
                 config.layer_heads, [layer.num_heads for layer in kept], shape.hidden // config.head_size
-            ),
+            )
+            if shape.heads is None
+            else tuple(min(shape.heads, layer.num_heads) for layer in kept),
             layer_sizes=_fewer(config.layer_sizes, [layer.down.in_features for layer in kept], shape.feed_forward),
             ranks=None,
         )
@@ -124,6 +128,7 @@ def _require_fit(shape: Shape, config: EncoderConfig) -> None:
         ("layers", shape.layers, 0, config.num_hidden_layers),
         ("hidden", shape.hidden, 1, config.hidden_size),
         ("feed_forward", shape.feed_forward, 1, config.intermediate_size),
+        ("heads", shape.heads or 1, 1, shape.hidden // config.head_size),
     ):
         if not least <= wanted <= there:
             raise CapabilityError(

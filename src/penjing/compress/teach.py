@@ -28,6 +28,7 @@ class DistilConfig(StepConfig):
     layers: int = Field(2, ge=0, le=48, description="Transformer blocks; 0: a bag of words.")
     hidden: int | None = Field(None, ge=1, le=4096, description="Width of a token's vector; None: the teacher's.")
     feed_forward: int | None = Field(None, ge=1, le=16384, description="Inner width of a block; None: the teacher's.")
+    heads: int | None = Field(None, ge=1, le=256, description="Of attention in a block; None: as the width has them.")
     epochs: float = Field(
         6.0, ge=0, le=1000, description="Passes over the lessons; 0: not taught at all, to see what the shape costs."
     )
@@ -56,7 +57,8 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
         CapabilityError: the shape does not fit the model.
     """
     sizes = model.encoder.config
-    shape = Shape(config.layers, config.hidden or sizes.hidden_size, config.feed_forward or sizes.intermediate_size)
+    feed_forward = config.feed_forward or sizes.intermediate_size
+    shape = Shape(config.layers, config.hidden or sizes.hidden_size, feed_forward, config.heads)
     if not config.epochs:
         untaught = make_student(model, shape, torch.eye(sizes.hidden_size)[:, : shape.hidden])
         return Changed(untaught.eval(), material.task, {"shape": vars(shape)})

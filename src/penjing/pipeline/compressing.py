@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from penjing.compress.physics import require_possible
 from penjing.compress.step import StepConfig
 from penjing.core.artifact import Artifact, library_versions, open_artifact
 from penjing.core.budget import Budget
-from penjing.core.errors import DataError
+from penjing.core.errors import BudgetError, DataError
 from penjing.core.events import Event, Listener, Notice, ignore
 from penjing.core.memory import existing_objects_kept
 from penjing.core.recipe import RECIPE, Recipe
@@ -200,7 +201,11 @@ def _found(
         kept.write_text(json.dumps({"seconds": spent}) + "\n", encoding="utf-8")
         listener(event)
 
-    exhaust(_attempt(found, root, chain), noted)
+    try:
+        exhaust(_attempt(found, root, chain), noted)
+    except BudgetError:  # nothing of it is worth going on with
+        shutil.rmtree(work.training)
+        raise
     return found, (before + time.monotonic() - begun) / 60
 
 

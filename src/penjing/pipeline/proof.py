@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from penjing.compress.find import Search
 from penjing.compress.measured import LIMITS, Candidate, chain_name
 from penjing.core.artifact import MANIFEST, Artifact, seal, write_atomic
@@ -28,7 +26,7 @@ from penjing.evaluate.verdict import verdicts
 from penjing.pipeline.assemble import finite, report_language, shown_roles
 from penjing.pipeline.plan import source_of
 from penjing.pipeline.workdir import WorkDir
-from penjing.predict.cascade import CascadeBackend
+from penjing.predict.cascade import early_share
 from penjing.predict.certificate import Goal
 from penjing.predict.certificate_file import write_certificate
 from penjing.predict.choose_setup import choose_setup
@@ -257,9 +255,10 @@ def _compression(
         parent=root.path.name,
         parent_digest=root.digest,
         parent_cost=cost_of(of_root),
+        parent_setup=of_root.setup.to_json(),
         steps=[chain_name([step]) for step in chosen.chain],
         minutes=minutes,
-        early=_early(after, test),
+        early=early_share(after.backend, after.task, test.rows),
         tried=[
             Tried(
                 name=candidate.name,
@@ -270,6 +269,7 @@ def _compression(
                 on_front=candidate.name in best,
                 fits=found.holds(candidate),
                 chosen=candidate is chosen,
+                uncompressed=not candidate.chain,
             )
             for candidate in found.tried
         ],
@@ -297,14 +297,3 @@ def _relaxations(found: Search, nearest: Candidate) -> list[Relaxation]:
         if (value < found.budget.metric) == metric.higher_is_better and value != found.budget.metric:
             missed.append(Relaxation(constraint="metric", limit=found.budget.metric, reached=round(value, 4)))
     return missed
-
-
-def _early(predictor: Predictor, test: Table) -> float | None:
-    """Share of the test rows that a first stage answers."""
-    backend = predictor.backend
-    if not isinstance(backend, CascadeBackend):
-        return None
-    early = [
-        backend.early(predictor.task.encode(test.rows[start : start + _BATCH])) for start in range(0, len(test), _BATCH)
-    ]
-    return float(np.concatenate(early).mean())

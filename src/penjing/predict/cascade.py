@@ -5,6 +5,7 @@ A row's way depends on what the first model says of that row alone, so it is the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,13 +14,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from penjing.core.artifact import Artifact
 from penjing.core.errors import ArtifactError
-from penjing.core.task import Batch, Outputs, Signature
+from penjing.core.task import Batch, Outputs, Row, Signature, Task
 from penjing.predict.backend import Backend
 from penjing.predict.onnx_backend import OnnxBackend
 
 CASCADE_FILE, FIRST_FILE = "cascade.json", "first.onnx"
 MAX_BYTES = 10_000
 _MASK = "attention_mask"
+_BATCH_ROWS = 64
 
 
 class CascadeRule(BaseModel):
@@ -90,6 +92,21 @@ def with_first_stage(artifact: Artifact, signature: Signature, rest: Backend) ->
         return rest
     first = OnnxBackend.open_file(artifact.file(FIRST_FILE), signature, rest.num_threads)
     return CascadeBackend(first, rest, rule)
+
+
+def early_share(backend: Backend, task: Task, rows: Sequence[Row]) -> float | None:
+    """Share of rows that a first stage answers; None where there is none.
+
+    Args:
+        backend: of the artifact.
+        task: that encodes the rows.
+        rows: at least one.
+    """
+    if not isinstance(backend, CascadeBackend):
+        return None
+    starts = range(0, len(rows), _BATCH_ROWS)
+    early = [backend.early(task.encode(rows[start : start + _BATCH_ROWS])) for start in starts]
+    return float(np.concatenate(early).mean())
 
 
 def read_rule(artifact: Artifact) -> CascadeRule | None:

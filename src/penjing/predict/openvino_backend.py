@@ -64,6 +64,7 @@ class OpenVinoBackend:
             model = core.read_model(str(path))
         except Exception as error:  # its front ends raise classes of their own, which share no base but this one
             raise _cannot_run(library, path, error) from error
+        _refuse_wide_integers(model, path)
         names = [{spec.name for spec in specs} for specs in (signature.inputs, signature.outputs)]
         inputs, outputs = _specs(model.inputs, names[0]), _specs(model.outputs, names[1])
         check_signature(inputs, outputs, signature, path)
@@ -106,6 +107,25 @@ def import_openvino() -> ModuleType:
             raise
         raise MissingExtraError("openvino", "openvino") from None
     return openvino
+
+
+def _refuse_wide_integers(model: Any, path: Path) -> None:
+    """OpenVINO computes integers of 64 bits in 32 on a processor, without a word; products of hashes overflow there.
+
+    Raises:
+        CapabilityError: the model hashes pairs of tokens.
+    """
+    wide = {"i64", "u64"}
+    if any(
+        op.get_type_name() in {"Mod", "FloorMod"} and op.get_output_element_type(0).to_string() in wide
+        for op in model.get_ops()
+    ):
+        raise CapabilityError(
+            "the model computes in integers of 64 bits (its n-grams), which OpenVINO would cut to 32",
+            where=str(path),
+            expected="a model without n-grams",
+            next_step="run it on onnxruntime, or make a student of it: penjing compress",
+        )
 
 
 def _settings(num_threads: int, precision: Precision) -> dict[str, Any]:

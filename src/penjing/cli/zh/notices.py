@@ -200,6 +200,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"{N} shapes measured, {N} of {N} can fit; teaching {…}",
         r"测量了 {1} 种形状，{3} 种中有 {2} 种可能满足；训练 {4}",
     ),
+    (r"{…} is left out for some: {=}", r"部分模型不用 {1}：{2}"),
     (r"runs best here as {…}", r"在这台机器上最好的运行方式是 {1}"),
     (r"{…}: made", r"{1}：已完成"),
     (r"counting the pieces in use", r"统计用到的词元"),

@@ -1,0 +1,242 @@
+"""An artifact and a budget, to the artifact that fits: searched for or by a given chain, interrupted, refused, proven."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from conftest import rows_for
+from penjing.cli import main
+from penjing.core.artifact import open_artifact
+from penjing.core.errors import BudgetError, CapabilityError, DataError, RecipeError
+from penjing.core.events import Notice, Progress
+from penjing.core.report import REPORT, read_report
+from penjing.evaluate.verify import verify
+from penjing.pipeline import proof
+from penjing.pipeline.benching import bench, export
+from penjing.pipeline.compressing import compress
+from penjing.pipeline.run import run
+from penjing.predict.load import load
+
+QUICK = {
+    "train.epochs": 6,
+    "train.batch_rows": 8,
+    "train.learning_rate": 1e-3,
+    "train.precision": "fp32",
+    "evaluate.resamples": 200,
+}
+CHAIN = [
+    "vocabulary",
+    {"method": "distil", "layers": 1, "epochs": 2},
+    {"method": "static-int8", "rows": 32, "keep_at_most": 0},
+    {"method": "cascade", "epochs": 2},
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    import torch
+
+    from penjing.core import runtime
+
+    torch.set_num_threads(1)
+    patch = pytest.MonkeyPatch()
+    patch.setattr(runtime, "physical_cores", lambda: 1)
+    patch.setattr(proof, "CERTIFY_SECONDS", 0.5)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_pretrained):
+    """A run on the messages, several times over with other endings."""
+    directory = tmp_path_factory.mktemp("trained")
+    source = directory / "messages.csv"
+    with source.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["text", "label"])
+        for ending in ("", " Please answer.", " Thanks!", "！"):
+            writer.writerows((row["text"] + ending, row["label"]) for row in rows_for("text-classification")[0])
+    return run(source, out=directory / "run", overrides={**QUICK, "model": str(tiny_pretrained.directory)}).out
+
+
+@pytest.fixture(scope="module")
+def chained(trained):
+    """The run after a chain of four steps."""
+    heard = []
+    made = compress(
+        trained,
+        out=trained.with_name("chained"),
+        overrides={"compress.chain": CHAIN, "budget.drop": 100, "budget.size_mb": 50},
+        listener=heard.append,
+    )
+    return made, heard
+
+
+def test_a_chain_gives_a_proven_artifact(trained, chained):
+    made, _ = chained
+    artifact = open_artifact(made.out)
+    assert artifact.manifest["parent"] == open_artifact(trained).digest
+    assert [step["method"] for step in artifact.manifest["steps"]] == ["vocabulary", "distil", "static-int8", "cascade"]
+    assert {"first.onnx", "cascade.json", "certificate.json"} <= set(artifact.manifest["capabilities"]["predict_files"])
+    assert not made.out.with_name("chained.partial").exists()
+    assert load(made.out).predict(["Where is my parcel?"])[0].value in {"delivery", "refund", "product"}
+    report = read_report(made.out / REPORT)
+    assert report.comparison is not None and report.compression is not None
+    assert report.compression.parent_digest == artifact.manifest["parent"]
+    assert 0 <= report.compression.early <= 1
+    assert {verdict.constraint: verdict.state for verdict in report.verdicts}["size_mb"] == "PASS"
+    assert made.feasible and any(tried.chosen for tried in report.compression.tried)
+
+
+def test_its_report_comes_out_again(chained):
+    made, _ = chained
+    checked = verify(made.out, timings=False)
+    assert checked.ok, [figure for figure in checked.figures if figure.ok is False]
+
+
+def test_what_was_made_is_found_again_after_an_interruption(trained):
+    out = trained.with_name("interrupted")
+    overrides = {"compress.chain": CHAIN, "budget.drop": 100}
+
+    def stop(event):
+        if isinstance(event, Notice) and event.text.startswith("static-int8"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compress(trained, out=out, overrides=overrides, listener=stop)
+    assert not out.exists() and out.with_name("interrupted.partial").is_dir()
+    heard = []
+    compress(trained, out=out, overrides=overrides, listener=heard.append)
+    told = [event.text for event in heard if isinstance(event, Notice)]
+    assert any("going on with the interrupted search" in text for text in told)
+    assert [text for text in told if text.endswith(": made")] == ["cascade: made"]
+
+
+def test_a_search_finds_what_fits(trained):
+    heard = []
+    made = compress(
+        trained,
+        out=trained.with_name("searched"),
+        overrides={"compress.minutes": 0.5, "budget.size_mb": 0.2, "compress.backends": ["onnxruntime"]},
+        listener=heard.append,
+    )
+    report = made.report
+    assert made.feasible and report.cost.size_mb <= 0.2
+    assert len(report.compression.tried) >= 5
+    chosen = next(tried for tried in report.compression.tried if tried.chosen)
+    assert chosen.fits and chosen.lost == min(tried.lost for tried in report.compression.tried if tried.fits)
+    assert any(isinstance(event, Progress) and event.stage == "train" for event in heard)
+
+
+def test_what_nothing_can_fit_is_said_before_anything_is_taught(trained, capsys):
+    heard = []
+    with pytest.raises(BudgetError, match=r"nothing can fit: .* size_mb .* Expected limits that can be reached"):
+        compress(trained, out=trained.with_name("none"), overrides={"budget.size_mb": 0.001}, listener=heard.append)
+    assert not any(isinstance(event, Progress) and event.stage in {"train", "distil"} for event in heard)
+    assert not trained.with_name("none").exists() and not trained.with_name("none.partial").exists()
+    words = ["compress", str(trained), "--budget", "size_mb=0.001", "--out", str(trained.with_name("none")), "--quiet"]
+    assert main(words) == 3
+    assert "nothing can fit" in capsys.readouterr().err
+
+
+def test_nothing_fits_and_the_nearest_is_kept(trained):
+    overrides = {"compress.chain": ["half"], "budget.size_mb": 0.2}
+    made = compress(trained, out=trained.with_name("nearest"), overrides=overrides)
+    assert not made.feasible
+    relax = {one.constraint: one for one in made.report.compression.relax}
+    assert relax["size_mb"].limit == 0.2 and relax["size_mb"].reached > 0.2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "said"),
+    [
+        ({"budget.size": 3}, RecipeError, "size"),
+        ({"budget.size_mb": "10MB"}, RecipeError, "size_mb"),
+        ({"budget.drop": -1}, RecipeError, "drop"),
+        ({"compress.chain": ["destil"]}, RecipeError, "did you mean 'distil'"),
+        ({"compress.chain": [{"method": "distil", "layer": 2}]}, RecipeError, "layer"),
+        ({"compress.chain": [{"method": "distil", "layers": 99}]}, RecipeError, "layers"),
+        ({"compress.chain": ["half", "distil"]}, CapabilityError, "put distil before half"),
+        ({"compress.methods": ["prune"]}, RecipeError, "prune"),
+    ],
+)
+def test_mistakes_are_refused_before_the_data_are_read(trained, overrides, error, said):
+    heard = []
+    with pytest.raises(error, match=said):
+        compress(trained, out=trained.with_name("refused"), overrides=overrides, listener=heard.append)
+    assert not any(isinstance(event, Notice) and event.stage == "data" for event in heard)
+    assert not trained.with_name("refused").exists() and not trained.with_name("refused.partial").exists()
+
+
+def test_other_rows_than_then_are_refused(trained, tmp_path):
+    rows = (trained.parent / "messages.csv").read_text(encoding="utf-8").splitlines()
+    other = tmp_path / "messages.csv"
+    other.write_text("\n".join(rows[:-5]) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match="not those that the artifact was made from"):
+        compress(trained, out=tmp_path / "x", overrides={"data.source": str(other), "budget.drop": 1})
+    with pytest.raises(DataError, match="no such file"):
+        compress(trained, out=tmp_path / "x", overrides={"data.source": str(tmp_path / "gone.csv"), "budget.drop": 1})
+
+
+def test_a_run_with_a_budget_compresses(trained, tmp_path, tiny_pretrained, capsys):
+    words = ["run", str(trained.parent / "messages.csv"), "--out", str(tmp_path / "run"), "--json", "--quiet"]
+    words += ["--model", str(tiny_pretrained.directory), "--budget", "size_mb=0.2"]
+    for key, value in {**QUICK, "compress.chain": '[{"method": "static-int8", "rows": 32}]'}.items():
+        words += ["--set", f"{key}={value}"]
+    code = main(words)
+    said = json.loads(capsys.readouterr().out)
+    assert said["compressed"]["out"] == str(tmp_path / "run-small")
+    assert open_artifact(tmp_path / "run-small").manifest["parent"] == said["digest"]
+    assert code == (3 if said["verdict"] == "FAIL" or not said["compressed"]["feasible"] else 0)
+
+
+def test_artifacts_side_by_side(trained, chained, capsys):
+    found = bench([trained, chained[0].out], turns=1)
+    assert [one.artifact for one in found] == [trained, chained[0].out] or len(found) == 2
+    assert found[1].cost.size_mb < found[0].cost.size_mb
+    assert main(["bench", str(trained), str(chained[0].out), "--turns", "1", "--quiet"]) == 0
+    assert "onnxruntime" in capsys.readouterr().out
+    with pytest.raises(RecipeError, match="turns"):
+        bench([trained], turns=0)
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_exports_are_compared_row_by_row(trained, chained, tmp_path, to):
+    if to == "openvino":  # which cannot compute the n-grams of this model
+        with pytest.raises(CapabilityError, match="64 bits"):
+            export(trained, to, tmp_path / to)
+        assert not (tmp_path / to).exists()
+        found = export(chained[0].out, to, tmp_path / to, tolerance=10)
+    else:
+        found = export(trained, to, tmp_path / to)
+        assert found.max_difference < 1e-3 and found.num_flipped == 0
+    assert found.rows > 0
+    assert json.loads((tmp_path / to / "parity.json").read_text())["rows"] == found.rows
+    assert {"tokenizer.json", "task.json"} <= set(found.files)
+    two_stages = export(chained[0].out, to, tmp_path / f"{to}-chained", tolerance=10)
+    assert any(name.startswith("first.") for name in two_stages.files)
+    with pytest.raises(DataError, match="exists already"):
+        export(trained, to, tmp_path / to)
+
+
+def test_an_artifact_without_its_rows_asks_for_them(trained, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    source = trained.parent / "messages.csv"
+    moved = tmp_path / "moved.csv"
+    source.rename(moved)
+    try:
+        with pytest.raises(DataError, match="no such file"):
+            compress(copy, out=tmp_path / "x", overrides={"budget.drop": 1})
+        made = compress(
+            copy,
+            out=tmp_path / "x",
+            overrides={"budget.drop": 100, "data.source": str(moved), "compress.chain": ["half"]},
+        )
+        assert made.artifact.digest
+    finally:
+        moved.rename(source)
