@@ -5,8 +5,8 @@
     result = penjing.run("reviews.csv")                     # data in, proven model out
     penjing.load(result.out).predict(["Great tea!"])        # needs no torch
 
-Everything here is imported when it is first used. `penjing.train`, `penjing.select` and `penjing.evaluate` are also
-the packages of those stages, which is why these three packages can be called.
+Everything here is imported when it is first used. `penjing.train`, `penjing.select`, `penjing.evaluate` and
+`penjing.compress` are also the packages of those stages, which is why these four packages can be called.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ _PUBLIC = {
     "select": "penjing.api:select",
     "evaluate": "penjing.api:evaluate",
     "compare": "penjing.api:compare",
+    "compress": "penjing.pipeline.compressing:compress",
     "verify": "penjing.evaluate.verify:verify",
     "list_models": "penjing.models.catalog:list_models",
     "read_recipe": "penjing.core.recipe:read_recipe",
@@ -61,7 +62,7 @@ _PUBLIC = {
     "MissingExtraError": "penjing.core.errors:MissingExtraError",
     "FetchError": "penjing.core.errors:FetchError",
 }
-_CALLABLE_PACKAGES = frozenset({"train", "select", "evaluate"})
+_CALLABLE_PACKAGES = frozenset({"train", "select", "evaluate", "compress"})
 
 __all__ = [
     "Artifact",
@@ -78,6 +79,7 @@ __all__ = [
     "RunResult",
     "check",
     "compare",
+    "compress",
     "evaluate",
     "list_models",
     "load",

@@ -92,6 +92,7 @@ def test_base_imports_without_any_extra():
     allowed = (
         "penjing.models.encoder ",
         "penjing.models.dropout ",
+        "penjing.models.factored ",
         "penjing.models.ngrams ",
         "penjing.select.short_run ",
     )

@@ -12,7 +12,7 @@ import pytest
 import penjing
 
 NAMES = {
-    "run", "train", "load", "quote", "check", "select", "evaluate", "compare", "verify", "list_models", "read_recipe",
+    "run", "train", "load", "quote", "check", "select", "evaluate", "compare", "compress", "verify", "list_models", "read_recipe",
     "Recipe", "Budget", "Artifact", "Report", "RunResult", "PenjingError", "RecipeError", "DataError", "ArtifactError",
     "CapabilityError", "MissingExtraError", "FetchError",
 }  # fmt: skip
@@ -46,7 +46,7 @@ def test_importing_penjing_imports_nothing_else():
     assert done.stdout.strip() == "['penjing']"
 
 
-@pytest.mark.parametrize("name", ["train", "select", "evaluate"])
+@pytest.mark.parametrize("name", ["train", "select", "evaluate", "compress"])
 def test_a_stage_is_a_package_and_a_function(name):
     """Whichever is used first, `penjing.train(...)` works and so does `penjing.train.config`."""
     code = f"""

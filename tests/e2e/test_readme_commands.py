@@ -62,6 +62,7 @@ def test_every_command_of_the_readme_runs(shop, tiny_pretrained, capsys):
     for words in found:
         more = ["--model", str(tiny_pretrained.directory)] if words[0] in MAKES_MODELS else []
         more += [word for key in QUICK for word in ("--set", key)] if words[0] in MAKES_MODELS else []
+        more += ["--minutes", "0.2"] if words[0] == "compress" else []
         more += ["--no-timings"] if words[0] == "verify" else []  # other tests run beside
         code = main([*words, *more])
         # Whether a tiny model on a busy machine meets a budget is not asked here: 3 says that it does not.

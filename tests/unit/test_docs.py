@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import penjing
-from penjing.cli.options import overrides_of, settings_of
+from penjing.cli.options import budget_of, overrides_of, settings_of
 from penjing.cli.parser import parse
 from penjing.cli.verbs import VERBS
 from penjing.core import registry
@@ -72,7 +72,8 @@ def check_penjing(words: list[str]) -> None:
     if given is not None and (ROOT / "recipes") in (ROOT / given).parents:
         assert (ROOT / given).is_file()
     if hasattr(chosen, "settings"):
-        resolve("data.csv", (overrides_of if hasattr(chosen, "budget") else settings_of)(chosen))
+        read = overrides_of if hasattr(chosen, "recipe_task") else settings_of
+        resolve("data.csv", read(chosen) | (budget_of(chosen) if hasattr(chosen, "budget") else {}))
 
 
 def check_make(words: list[str]) -> None:

@@ -8,18 +8,16 @@ import shutil
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from penjing.compress.chain import Workshop, require_order
 from penjing.compress.config import CompressConfig
-from penjing.compress.find import Search, search
 from penjing.compress.measured import Measurer, has_cost_limits, quality
-from penjing.compress.physics import require_possible
 from penjing.compress.step import StepConfig
 from penjing.core.artifact import Artifact, library_versions, open_artifact
 from penjing.core.budget import Budget
-from penjing.core.errors import BudgetError, DataError
+from penjing.core.errors import BudgetError, DataError, MissingExtraError
 from penjing.core.events import Event, Listener, Notice, ignore
 from penjing.core.memory import existing_objects_kept
 from penjing.core.recipe import RECIPE, Recipe
@@ -36,6 +34,9 @@ from penjing.predict.certificate import LIBRARIES, installed_version
 from penjing.predict.choose_setup import BACKENDS
 from penjing.predict.setup import Setup
 from penjing.predict.task_file import read_task
+
+if TYPE_CHECKING:
+    from penjing.compress.find import Search
 
 DEFAULT_DROP = 1.0  # points, where no limit at all is given
 SPENT = "spent.json"  # seconds that a search took before it was interrupted
@@ -84,6 +85,9 @@ def compress(
         DataError: the rows that the artifact was made from are gone, or are others now.
         PenjingError: another mistake the user can mend; nothing half-made is left at `out`.
     """
+    require_torch()
+    from penjing.compress.chain import require_order
+
     root = open_artifact(artifact, public_key)
     recipe = recipe_of(root, overrides)
     config: CompressConfig = recipe.stage("compress")
@@ -113,6 +117,16 @@ def compress(
             sign(made.path, made.manifest, key)
         work.finish(overwrite)
         return CompressResult(work.out, Artifact(work.out, made.manifest), report, best is not None)
+
+
+def require_torch() -> None:
+    """Say at the door what compressing needs.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+    """
+    if find_spec("torch") is None:
+        raise MissingExtraError("torch", "train")
 
 
 def _completed(budget: Budget, listener: Listener) -> Budget:
@@ -166,6 +180,9 @@ def _found(
     listener: Listener,
 ) -> tuple[Search, float]:
     """Everything that was tried, and the minutes it took, all attempts together."""
+    from penjing.compress.chain import Workshop
+    from penjing.compress.find import Search
+
     config: CompressConfig = recipe.stage("compress")
     begun = time.monotonic()
     kept = work.training / SPENT
@@ -214,6 +231,9 @@ def _is_installed(backend: str) -> bool:
 
 
 def _attempt(found: Search, root: Artifact, chain: Sequence[StepConfig] | None) -> Generator[Event, None, None]:
+    from penjing.compress.find import search
+    from penjing.compress.physics import require_possible
+
     if chain is None:
         yield from require_possible(found)
         yield from search(found, root)

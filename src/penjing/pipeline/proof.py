@@ -6,9 +6,8 @@ import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from penjing.compress.find import Search
 from penjing.compress.measured import LIMITS, Candidate, chain_name
 from penjing.core.artifact import MANIFEST, Artifact, seal, write_atomic
 from penjing.core.budget import Budget
@@ -37,6 +36,9 @@ from penjing.predict.predictor import Predictor
 from penjing.predict.setup import Setup
 from penjing.predict.task_file import CERTIFICATE_FILE, TASK_FILE, read_task, write_task
 from penjing.search.pareto import Point, front
+
+if TYPE_CHECKING:
+    from penjing.compress.find import Search
 
 CERTIFY_SECONDS = 45.0
 _BATCH = 64
