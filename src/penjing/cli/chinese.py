@@ -58,6 +58,9 @@ HELP = {
     "the column with the text, where DATA calls it otherwise": "文本所在的列（数据中列名不同时）",
     "the column with the label, where DATA calls it otherwise": "标签所在的列（数据中列名不同时）",
     "do not measure latency, throughput and memory": "不测量延迟、吞吐量和内存",
+    "the artifact that a compressed one was made from, to compare the two again": (
+        "压缩前的模型目录，用于重新对比压缩前后的模型"
+    ),
     "also write report.json, the page and the model card there": "同时把 report.json、报告页和模型卡写到该目录",
     "a data file of any format, or - for standard input": "任意格式的数据文件；- 表示标准输入",
     "texts to predict (two for one pair)": "要预测的文本（文本对给两条）",

@@ -19,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifact", metavar="ARTIFACT", help="the directory a run wrote")
     parser.add_argument("--test", metavar="FILE", help="the sealed test file, where it is not beside the artifact")
     parser.add_argument("--no-timings", action="store_true", help="do not measure latency, throughput and memory")
+    parser.add_argument(
+        "--parent", metavar="DIR", help="the artifact that a compressed one was made from, to compare the two again"
+    )
     add_public_key(parser)
     add_output_options(parser)
 
@@ -28,7 +31,12 @@ def verify(args: argparse.Namespace, console: Console) -> int:
     from penjing.evaluate.verify import verify as verify_artifact
 
     found = verify_artifact(
-        args.artifact, args.test, console.listen, timings=not args.no_timings, public_key=args.public_key
+        args.artifact,
+        args.test,
+        console.listen,
+        timings=not args.no_timings,
+        public_key=args.public_key,
+        parent=args.parent,
     )
     if console.json:
         console.document(found.to_json())
@@ -66,7 +74,7 @@ def _say_if_only_slow(console: Console, found: Verification) -> None:
     """Other work on the machine makes timings worse, and is no fault of the report."""
     from penjing.core.report import Cost
 
-    differ = {figure.name for figure in found.figures if figure.ok is False}
+    differ = {figure.name.removeprefix("parent.") for figure in found.figures if figure.ok is False}
     if differ and differ <= set(Cost.model_fields):
         console.line(
             console.say(

@@ -228,6 +228,7 @@ class Tried(_Part):
     on_front: bool = Field(description="No other is at least as good in everything and better in something.")
     fits: bool = Field(description="Within the budget, as far as validation rows and this machine tell.")
     chosen: bool = False
+    uncompressed: bool = Field(False, description="The model as it was, before any step.")
 
 
 class Relaxation(_Part):
@@ -244,6 +245,7 @@ class Compression(_Part):
     parent: str
     parent_digest: str
     parent_cost: Cost | None = Field(None, description="Of the model it was made from, measured in the same run.")
+    parent_setup: dict[str, Any] | None = Field(None, description="How that model was run, as `Setup.to_json` says it.")
     steps: list[str]
     minutes: float
     early: float | None = Field(None, description="Share of the test rows that the first stage of a cascade answers.")

@@ -114,6 +114,14 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"生成时没有测试数据，因此无从复算",
     ),
     (r"train again with a test split", r"留出测试数据重新训练"),
+    (
+        r"was made from no other model, so there is none to compare it with",
+        r"不是由其他模型压缩而来，因此没有可对比的模型",
+    ),
+    (r"leave --parent out", r"去掉 --parent"),
+    (r"is not the model that {…} was made from \(digest {…}\)", r"不是 {1} 压缩前的模型（摘要值为 {2}）"),
+    (r"the artifact with the digest {…}", r"摘要值为 {1} 的模型目录"),
+    (r"give the directory that was compressed, unchanged", r"给出当初被压缩的模型目录，且未经改动"),
     # evaluating and comparing
     (r"sealed test rows {…} differ from {…} of {…}", r"封存的测试数据 {1} 与 {3} 的 {2} 不同"),
     (r"two artifacts reported on the same test rows", r"用同一批测试数据评测过的两个模型"),

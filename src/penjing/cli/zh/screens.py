@@ -44,4 +44,12 @@ SCREENS: tuple[tuple[str, str], ...] = (
     (r"curves", r"训练曲线"),
     (r"pages", r"报告页"),
     (r"task", r"任务"),
+    (r"parent's digest", r"压缩前模型的摘要值"),
+    (r"steps", r"压缩步骤"),
+    (r"answered early", r"第一级作答的比例"),
+    (r"what was tried", r"试过的模型"),
+    (r"its side of the comparison", r"对比中本模型的数字"),
+    (r"comparison", r"与压缩前的对比"),
+    (r"what the parent costs", r"压缩前模型的成本"),
+    (r"measured by the run", r"压缩时测得"),
 )
