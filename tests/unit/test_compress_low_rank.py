@@ -7,7 +7,9 @@ import torch
 from unit_compress import Trained, artifact_of, finish, outputs, trained_intents
 from unit_training import make_model, split
 
-from penjing.compress.low_rank import METHOD, Config, product_components, reduce_rank, word_components
+from penjing.compress import prune_vocabulary
+from penjing.compress.low_rank import METHOD, LowRankConfig, product_components, reduce_rank, word_components
+from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.student import Shape, make_student
 from penjing.core import registry
 from penjing.core.errors import ArtifactError, CapabilityError
@@ -43,7 +45,7 @@ def test_what_is_of_low_rank_is_factored_without_a_trace(trained, tmp_path, weig
         lower(layer.qkv.weight, 16)
     before = trained.said(model)
     keep = 0.9999 if by == "energy" else 0.49
-    config = Config(products="all", by=by, keep=keep, weighted=weighted, epochs=0)
+    config = LowRankConfig(products="all", by=by, keep=keep, weighted=weighted, epochs=0)
     if by == "ratio":  # the others are of full rank
         config = config.model_copy(update={"products": "feed-forward"})
         for layer in model.encoder.layers:
@@ -58,14 +60,14 @@ def test_what_is_of_low_rank_is_factored_without_a_trace(trained, tmp_path, weig
     after, total = changed.facts["parameters"], changed.facts["parameters_before"]
     assert after == sum(p.numel() for p in changed.model.parameters()) < total
     of = 4 if by == "ratio" else 8
-    assert Notice("low-rank", f"4 of {of} matrices factored: {after:,} of {total:,} weights are left") in events
+    assert Notice("compress", f"4 of {of} matrices factored: {after:,} of {total:,} weights are left") in events
 
 
 def test_looking_at_the_inputs_loses_less(trained, tmp_path):
     wanted = trained.said(trained.teacher)
 
     def distance(weighted):
-        config = Config(keep=0.4, weighted=weighted, epochs=0)
+        config = LowRankConfig(keep=0.4, weighted=weighted, epochs=0)
         changed = finish(reduce_rank(config, trained.model(), trained.material(tmp_path / str(weighted))))
         return float((trained.said(changed.model) - wanted).abs().mean())
 
@@ -77,7 +79,7 @@ def test_all_is_restored_and_exported(trained, tmp_path, half):
     model = trained.model()
     if half:  # a vocabulary as its file has it
         model.encoder.words.weight.data = model.encoder.words.weight.data.half()
-    config = Config(keep=0.5, embeddings=True, epochs=1, learning_rate=1e-3)
+    config = LowRankConfig(keep=0.5, embeddings=True, epochs=1, learning_rate=1e-3)
     changed = finish(reduce_rank(config, model, trained.material(tmp_path)))
     encoder = changed.model.encoder
     assert isinstance(encoder.words, FactoredWords) and len(encoder.config.ranks) == 9
@@ -94,11 +96,11 @@ def test_training_brings_back_what_was_lost(trained, tmp_path):
     wanted = trained.said(trained.teacher).softmax(1)
 
     def distance(epochs):
-        config = Config(keep=0.1, epochs=epochs, learning_rate=2e-3)
+        config = LowRankConfig(keep=0.1, epochs=epochs, learning_rate=2e-3)
         changed = finish(reduce_rank(config, trained.model(), trained.material(tmp_path / str(epochs))))
         return float((trained.said(changed.model).softmax(1) - wanted).abs().mean())
 
-    assert distance(25) < 0.7 * distance(0)
+    assert distance(25) < 0.3 * distance(0)
 
 
 @pytest.mark.parametrize(("kind", "of"), [("text-pair", TextPair), ("token-classification", TokenClassification)])
@@ -110,7 +112,7 @@ def test_pairs_and_spans_are_factored_too(task_rows, text_settings, tiny_pretrai
     for layer in model.encoder.layers:
         lower(layer.up.weight, 16)
     both = Trained(model.eval(), task, split(rows, roles))
-    config = Config(products="feed-forward", by="energy", keep=0.9999, epochs=0)
+    config = LowRankConfig(products="feed-forward", by="energy", keep=0.9999, epochs=0)
     changed = finish(reduce_rank(config, both.model(), both.material(tmp_path)))
     assert changed.facts["ranks"] == {"layers.0.up": 16, "layers.1.up": 16}
     torch.testing.assert_close(
@@ -135,7 +137,7 @@ def test_ranks_are_those_asked_for():
 
 def test_what_would_not_get_smaller_is_refused(trained, tmp_path):
     with pytest.raises(CapabilityError, match=r"to keep 0\.99 of the ratio, no matrix is of a rank"):
-        finish(reduce_rank(Config(keep=0.99), trained.model(), trained.material(tmp_path)))
+        finish(reduce_rank(LowRankConfig(keep=0.99), trained.model(), trained.material(tmp_path)))
     assert registry.resolve("compressors", "low-rank") is METHOD
 
 
@@ -159,8 +161,20 @@ def test_a_configuration_that_does_not_fit_is_refused(trained, tmp_path, monkeyp
         restore_model(artifact, trained.task)
 
 
+def test_a_vocabulary_of_narrow_vectors_is_pruned_like_any_other(trained, tmp_path):
+    config = LowRankConfig(products="none", embeddings=True, epochs=0)
+    model = finish(reduce_rank(config, trained.model(), trained.material(tmp_path))).model
+    before = trained.said(model)
+    changed = finish(prune_vocabulary.apply(VocabularyConfig(), model, trained.material(tmp_path)))
+    encoder = changed.model.encoder
+    assert encoder.config.vocab_size == len(encoder.table.weight) < len(trained.teacher.encoder.table.weight)
+    assert encoder.config.ranks == {"words": encoder.table.embedding_dim}
+    found = outputs(changed.model, changed.task, trained.splits.train.rows)
+    torch.testing.assert_close(found, before, atol=1e-5, rtol=0)
+
+
 def test_a_student_of_a_factored_teacher_is_whole(trained, tmp_path):
-    config = Config(keep=0.5, embeddings=True, epochs=0)
+    config = LowRankConfig(keep=0.5, embeddings=True, epochs=0)
     model = finish(reduce_rank(config, trained.model(), trained.material(tmp_path))).model
     sizes = model.encoder.config
     student = make_student(model, Shape(sizes.num_hidden_layers, sizes.hidden_size, sizes.intermediate_size))

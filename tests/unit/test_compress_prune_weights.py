@@ -5,11 +5,12 @@ import pytest
 import torch
 from unit_compress import finish, trained_intents
 
-from penjing.compress.prune_weights import METHOD, Config, prune, zero_smallest
+from penjing.compress.prune_weights import METHOD, PruneWeightsConfig, prune, zero_smallest
 from penjing.core import registry
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Notice
 from penjing.export.onnx import export_onnx
+from penjing.models.ngrams import blank_ngrams
 from penjing.train.optim import Masters, ParameterGroup
 
 
@@ -36,7 +37,7 @@ def test_the_smallest_of_all_become_zero():
 def test_zeros_stay_through_training_and_in_the_file(trained, tmp_path):
     assert registry.resolve("compressors", "prune-weights") is METHOD
     events = []
-    config = Config(sparsity=0.7, rounds=2, epochs=4, learning_rate=1e-3)
+    config = PruneWeightsConfig(sparsity=0.7, rounds=2, epochs=4, learning_rate=1e-3)
     changed = finish(prune(config, trained.model(), trained.material(tmp_path)), events=events)
     before, after = products(trained.teacher), products(changed.model)
     assert zeros(after) == pytest.approx(0.7, abs=1e-4) == changed.facts["sparsity"]
@@ -50,7 +51,7 @@ def test_zeros_stay_through_training_and_in_the_file(trained, tmp_path):
     facts = changed.facts
     assert facts["zlib_bytes"] < 0.8 * facts["zlib_bytes_before"] < facts["weight_bytes"] and facts["faster"] is False
     said = "70% of the weights are zero: a compressed file is smaller, and no prediction is faster"
-    assert Notice("prune-weights", said) in events
+    assert Notice("compress", said) in events
 
 
 def test_zeros_stay_in_16_bits():
@@ -71,7 +72,7 @@ def test_zeros_stay_in_16_bits():
 
 
 def test_a_killed_run_ends_with_the_same_weights(trained, tmp_path):
-    config = Config(sparsity=0.5, rounds=2, epochs=2, learning_rate=1e-3)
+    config = PruneWeightsConfig(sparsity=0.5, rounds=2, epochs=2, learning_rate=1e-3)
 
     def run(name, stop_at=None):
         return finish(prune(config, trained.model(), trained.material(tmp_path / name)), stop_at=stop_at)
@@ -82,8 +83,18 @@ def test_a_killed_run_ends_with_the_same_weights(trained, tmp_path):
         torch.testing.assert_close(value, whole.model.state_dict()[name], atol=0, rtol=0)
 
 
+def test_ngrams_stay_as_they_are(trained, tmp_path):
+    model = trained.model()
+    model.ngrams = blank_ngrams(10, 3)
+    model.ngrams.table.copy_(torch.rand(11, 4))
+    state = {name: value.clone() for name, value in model.ngrams.state_dict().items()}
+    changed = finish(prune(PruneWeightsConfig(rounds=1, epochs=1), model, trained.material(tmp_path)))
+    found = changed.model.ngrams.state_dict()
+    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in state.items())
+
+
 def test_the_vocabulary_counts_where_asked_for(trained, tmp_path):
-    config = Config(sparsity=0.6, rounds=1, epochs=0, embeddings=True)
+    config = PruneWeightsConfig(sparsity=0.6, rounds=1, epochs=0, embeddings=True)
     model = finish(prune(config, trained.model(), trained.material(tmp_path))).model
     assert zeros([*products(model), model.encoder.words.weight]) == pytest.approx(0.6, abs=1e-4)
     assert zeros([model.encoder.words.weight]) > 0.1 and zeros([model.head.weight]) == 0
@@ -92,5 +103,5 @@ def test_the_vocabulary_counts_where_asked_for(trained, tmp_path):
 def test_other_architectures_are_refused(trained, tmp_path):
     model = trained.model()
     model.encoder = torch.nn.Identity()
-    with pytest.raises(CapabilityError, match="only BERT encoders"):
-        finish(prune(Config(), model, trained.material(tmp_path)))
+    with pytest.raises(CapabilityError, match="layers of other architectures"):
+        finish(prune(PruneWeightsConfig(), model, trained.material(tmp_path)))

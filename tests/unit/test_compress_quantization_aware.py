@@ -6,14 +6,17 @@ import torch
 from onnx import TensorProto
 from onnxruntime.quantization.quant_utils import compute_scale_zp, quantize_data
 from torch import nn
-from unit_compress import finish, trained_intents
+from unit_compress import Trained, finish, trained_intents
+from unit_training import make_model, split
 
 from penjing.compress.fake_quantized import FakeQuantized, insert, remove, rounded_weight
-from penjing.compress.quantization_aware import METHOD, Config, train_rounded
+from penjing.compress.quantization_aware import METHOD, QuantizationAwareConfig, train_rounded
 from penjing.core import registry
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Notice
 from penjing.export.bert_graph import can_write
+from penjing.tasks.token_classification import TokenClassification
+from penjing.train.config import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -78,17 +81,17 @@ def test_what_is_put_in_comes_out_again(trained):
 
 
 def test_after_training_rounding_costs_less(trained, tmp_path):
-    events, config = [], Config(epochs=30, learning_rate=1e-4)
+    events, config = [], QuantizationAwareConfig(epochs=30, learning_rate=1e-4)
     changed = finish(train_rounded(config, trained.model(), trained.material(tmp_path)), events=events)
     assert changed.facts["moved_after"] < 0.5 * changed.facts["moved_before"]
     assert can_write(changed.model) and registry.resolve("compressors", "quantization-aware") is METHOD
     before, after = (changed.facts[name] for name in ("moved_before", "moved_after"))
     said = f"rounding to int8 moved outputs by {before:.2g} on average, and by {after:.2g} after training"
-    assert Notice("quantization-aware", said) in events
+    assert Notice("compress", said) in events
 
 
 def test_a_killed_run_ends_with_the_same_weights(trained, tmp_path):
-    config = Config(epochs=2, learning_rate=1e-3)
+    config = QuantizationAwareConfig(epochs=2, learning_rate=1e-3)
 
     def run(name, stop_at=None):
         step = train_rounded(config, trained.model(), trained.material(tmp_path / name))
@@ -102,8 +105,18 @@ def test_a_killed_run_ends_with_the_same_weights(trained, tmp_path):
         torch.testing.assert_close(value, whole.model.state_dict()[name], atol=0, rtol=0)
 
 
+def test_spans_are_trained_too(task_rows, text_settings, tiny_pretrained, tmp_path):
+    rows, roles = task_rows("token-classification")
+    task = TokenClassification.from_rows(rows, roles, text_settings)
+    _, model = make_model(task, tiny_pretrained, TrainConfig())
+    spans = Trained(model.eval(), task, split(rows, roles))
+    config = QuantizationAwareConfig(epochs=1, weight_bits=8)
+    changed = finish(train_rounded(config, spans.model(), spans.material(tmp_path)))
+    assert changed.facts["moved_before"] > 0 and not torch.equal(spans.said(changed.model), spans.said(model))
+
+
 def test_other_architectures_are_refused(trained, tmp_path):
     model = trained.model()
     model.encoder = nn.Identity()
-    with pytest.raises(CapabilityError, match="only BERT encoders"):
-        finish(train_rounded(Config(), model, trained.material(tmp_path)))
+    with pytest.raises(CapabilityError, match="layers of other architectures"):
+        finish(train_rounded(QuantizationAwareConfig(), model, trained.material(tmp_path)))

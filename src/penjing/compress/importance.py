@@ -9,7 +9,7 @@ still equals its teacher.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from penjing.core import registry
 from penjing.core.events import Progress
 from penjing.models.encoder import Encoder
 from penjing.train.gradient.sequence import SequenceModel
+
+SMOOTHING = 0.1  # of the labels, as `train.label_smoothing`
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def measure_importance(
                 mixed_BLA, neurons_BLF = effects[2 * place : 2 * place + 2]
                 found.heads[place].add_(mixed_BLA.unflatten(2, (layer.num_heads, -1)).sum((1, 3)).abs().sum(0))
                 found.neurons[place].add_(neurons_BLF.sum(1).abs().sum(0))
-            yield Progress("prune-structure", done, total, "rows", "what each head and neuron is worth")
+            yield Progress("compress", done, total, "rows", "what each head and neuron is worth")
     finally:
         for hook in hooks:
             hook.remove()
@@ -80,5 +82,7 @@ def measure_importance(
 def _loss(model: nn.Module, material: Material, batch: dict[str, Tensor]) -> Tensor:
     """The loss of the labels, summed over the rows."""
     if isinstance(model, SequenceModel):
-        return material.objective.per_row(model(batch)["logits"], batch["targets"]).sum()
+        # Smoothed, or rows that the model is sure of would have next to no gradient, and hardly count.
+        objective = replace(material.objective, label_smoothing=max(SMOOTHING, material.objective.label_smoothing))
+        return objective.per_row(model(batch)["logits"], batch["targets"]).sum()
     return registry.load(material.task.trainer)().loss(model, batch)[0]

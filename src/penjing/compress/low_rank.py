@@ -29,7 +29,7 @@ MULTIPLE = 8  # ranks are of it: so many numbers of 32 bits fill a vector regist
 _PARTS = {"all": PRODUCTS, "attention": PRODUCTS[:2], "feed-forward": PRODUCTS[2:], "none": ()}
 
 
-class Config(StepConfig):
+class LowRankConfig(StepConfig):
     """Which matrices are factored, to which ranks, and how the model learns to do with them."""
 
     method: Literal["low-rank"] = "low-rank"
@@ -45,7 +45,7 @@ class Config(StepConfig):
     weighted: bool = Field(True, description="Look at what enters the products, or else at the matrices alone.")
     rows: int = Field(512, ge=1, description="Training rows that are looked at, at most.")
     epochs: float = Field(3.0, ge=0, le=1000, description="Passes over the lessons; 0: none.")
-    learning_rate: float = Field(5e-5, gt=0, le=1, description="Peak learning rate of that training.")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="Peak learning rate of that training.")
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def word_components(table_VH: Tensor, counts_V: Tensor) -> Components:
     return Components(basis_HK.flip(1).float(), energy_K.flip(0).clamp(min=0), len(table_VH))
 
 
-def reduce_rank(config: Config, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
+def reduce_rank(config: LowRankConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
     """Factor and recover; see `Method.torch`.
 
     Args:
@@ -147,13 +147,15 @@ def reduce_rank(config: Config, model: nn.Module, material: Material) -> Generat
     bases = {name: found[name].basis_OK[:, :rank] for name, rank in ranks.items()}
     model.encoder = factored(encoder, bases, {name: inputs.mean() for name, inputs in moments.items()})
     after = sum(parameter.numel() for parameter in model.parameters())
-    yield Notice(NAME, f"{len(ranks)} of {len(found)} matrices factored: {after:,} of {before:,} weights are left")
+    yield Notice(
+        "compress", f"{len(ranks)} of {len(found)} matrices factored: {after:,} of {before:,} weights are left"
+    )
     lessons = yield from read_if_needed(material, config.epochs)
     model = yield from recover(model, material, lessons, epochs=config.epochs, learning_rate=config.learning_rate)
     return Changed(model, material.task, {"ranks": ranks, "parameters": after, "parameters_before": before})
 
 
-def _choose(config: Config, found: dict[str, Components]) -> Generator[Event, None, dict[str, int]]:
+def _choose(config: LowRankConfig, found: dict[str, Components]) -> Generator[Event, None, dict[str, int]]:
     """Module → rank, where one is worth it."""
     yield from ()  # a matter of a moment
     ranks = {name: components.rank(config.by, config.keep) for name, components in found.items()}
@@ -191,4 +193,4 @@ def factored(encoder: Encoder, bases: dict[str, Tensor], means: dict[str, Tensor
     return narrow.train(encoder.training)
 
 
-METHOD = Method(Config, needs_layers, torch=reduce_rank)
+METHOD = Method(LowRankConfig, needs_layers, torch=reduce_rank)

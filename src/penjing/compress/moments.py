@@ -73,7 +73,7 @@ def measure_moments(
             real[:] = [batch.get("attention_mask", torch.ones_like(ids)).flatten().bool()]
             counts_V += torch.bincount(ids.flatten()[real[0]].cpu(), minlength=len(counts_V))
             model(batch)
-            yield Progress("low-rank", done, total, "rows", "what enters each product")
+            yield Progress("compress", done, total, "rows", "what enters each product")
     finally:
         for hook in hooks:
             hook.remove()

@@ -24,7 +24,7 @@ NAME = "prune-structure"
 BLOCK = 8  # neurons; so many numbers of 32 bits fill a vector register of AVX2
 
 
-class Config(StepConfig):
+class PruneStructureConfig(StepConfig):
     """How many heads and neurons are kept, and how the rest learns to do without."""
 
     method: Literal["prune-structure"] = "prune-structure"
@@ -40,10 +40,10 @@ class Config(StepConfig):
     rounds: int = Field(1, ge=1, le=20, description="Steps in which the shares are reached, with training after each.")
     rows: int = Field(512, ge=1, description="Training rows that tell what matters, at most.")
     epochs: float = Field(3.0, ge=0, le=1000, description="Passes over the lessons, all rounds together; 0: none.")
-    learning_rate: float = Field(5e-5, gt=0, le=1, description="Peak learning rate of that training.")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="Peak learning rate of that training.")
 
 
-def prune(config: Config, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
+def prune(config: PruneStructureConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
     """Remove parts and recover; see `Method.torch`.
 
     Args:
@@ -70,7 +70,7 @@ def prune(config: Config, model: nn.Module, material: Material) -> Generator[Eve
         kept_heads, kept_neurons = yield from decided(place, identity, choosing)
         model.encoder = without(model.encoder, kept_heads, kept_neurons)
         left = [sum(map(len, kept)) for kept in (kept_heads, kept_neurons)]
-        yield Notice(NAME, f"kept {left[0]} of {sum(heads)} heads and {left[1]:,} of {sum(neurons):,} neurons")
+        yield Notice("compress", f"kept {left[0]} of {sum(heads)} heads and {left[1]:,} of {sum(neurons):,} neurons")
         model = yield from recover(
             model,
             material,
@@ -91,7 +91,7 @@ def _sizes(encoder: Encoder) -> tuple[list[int], list[int]]:
 
 
 def _choose(
-    model: nn.Module, material: Material, config: Config, wanted: tuple[int, int]
+    model: nn.Module, material: Material, config: PruneStructureConfig, wanted: tuple[int, int]
 ) -> Generator[Event, None, tuple[list[list[int]], list[list[int]]]]:
     """Places of the heads and neurons that stay, of each layer."""
     model = model.to(material.runtime.device).eval()
@@ -161,4 +161,4 @@ def _take(state: dict[str, Any], name: str, places: Tensor, *, axis: int) -> Non
         state[f"{name}.bias"] = state[f"{name}.bias"][places]
 
 
-METHOD = Method(Config, needs_layers, torch=prune)
+METHOD = Method(PruneStructureConfig, needs_layers, torch=prune)

@@ -22,7 +22,7 @@ from penjing.models.encoder import Encoder, WordEmbedding
 NAME = "prune-weights"
 
 
-class Config(StepConfig):
+class PruneWeightsConfig(StepConfig):
     """How many weights become zero, and how the rest learns to do without."""
 
     method: Literal["prune-weights"] = "prune-weights"
@@ -34,10 +34,10 @@ class Config(StepConfig):
         3, ge=1, le=20, description="Steps in which the share is reached, most of it early (cubic); 1: at once."
     )
     epochs: float = Field(3.0, ge=0, le=1000, description="Passes over the lessons, all rounds together; 0: none.")
-    learning_rate: float = Field(5e-5, gt=0, le=1, description="Peak learning rate of that training.")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="Peak learning rate of that training.")
 
 
-def prune(config: Config, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
+def prune(config: PruneWeightsConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
     """Zero weights and recover; see `Method.torch`.
 
     Args:
@@ -73,7 +73,7 @@ def prune(config: Config, model: nn.Module, material: Material) -> Generator[Eve
                 hook.remove()
     reached = sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
     yield Notice(
-        NAME, f"{reached:.0%} of the weights are zero: a compressed file is smaller, and no prediction is faster"
+        "compress", f"{reached:.0%} of the weights are zero: a compressed file is smaller, and no prediction is faster"
     )
     facts = {
         "sparsity": reached,
@@ -129,4 +129,4 @@ def _sizes(model: nn.Module) -> tuple[int, int]:
     return plain, packed + len(packer.flush())
 
 
-METHOD = Method(Config, needs_layers, torch=prune)
+METHOD = Method(PruneWeightsConfig, needs_layers, torch=prune)

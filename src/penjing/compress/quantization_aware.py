@@ -20,7 +20,7 @@ from penjing.core.events import Event, Notice, Progress
 NAME = "quantization-aware"
 
 
-class Config(StepConfig):
+class QuantizationAwareConfig(StepConfig):
     """How the model learns to be rounded."""
 
     method: Literal["quantization-aware"] = "quantization-aware"
@@ -32,7 +32,9 @@ class Config(StepConfig):
     learning_rate: float = Field(2e-5, gt=0, le=1, description="Peak learning rate.")
 
 
-def train_rounded(config: Config, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
+def train_rounded(
+    config: QuantizationAwareConfig, model: nn.Module, material: Material
+) -> Generator[Event, None, Changed]:
     """Train with rounding; see `Method.torch`.
 
     Args:
@@ -59,11 +61,15 @@ def train_rounded(config: Config, model: nn.Module, material: Material) -> Gener
     yield from _insert_calibrated(config, model, material)  # as the static step will find them
     after = _difference(_outputs(model, material, config.rows), wanted)
     remove(encoder)
-    yield Notice(NAME, f"rounding to int8 moved outputs by {before:.2g} on average, and by {after:.2g} after training")
+    yield Notice(
+        "compress", f"rounding to int8 moved outputs by {before:.2g} on average, and by {after:.2g} after training"
+    )
     return Changed(model.cpu(), material.task, {"moved_before": before, "moved_after": after})
 
 
-def _insert_calibrated(config: Config, model: nn.Module, material: Material) -> Generator[Progress, None, None]:
+def _insert_calibrated(
+    config: QuantizationAwareConfig, model: nn.Module, material: Material
+) -> Generator[Progress, None, None]:
     """Put rounding in, its ranges those of some training rows."""
     inserted = insert(model.encoder, config.weight_bits)
     model.to(material.runtime.device).eval()
@@ -73,7 +79,7 @@ def _insert_calibrated(config: Config, model: nn.Module, material: Material) -> 
     for done, batch in sample_batches(material, config.rows):
         with torch.no_grad():
             model(batch)
-        yield Progress(NAME, done, total, "rows", "ranges of what enters each product")
+        yield Progress("compress", done, total, "rows", "ranges of what enters each product")
     for module in inserted:
         module.observing = False
 
@@ -91,4 +97,4 @@ def _difference(found: list[Tensor], wanted: list[Tensor]) -> float:
     return total / sum(tensor.numel() for tensor in wanted)
 
 
-METHOD = Method(Config, needs_layers, torch=train_rounded)
+METHOD = Method(QuantizationAwareConfig, needs_layers, torch=train_rounded)

@@ -21,13 +21,22 @@ from penjing.train.loop import to_tensors
 
 
 def own_encoder(model: nn.Module, method: str) -> Encoder:
-    """The encoder of a model, where it is ours.
+    """The encoder of a model, where it is ours and has layers.
 
     Raises:
-        CapabilityError: another architecture.
+        CapabilityError: another architecture, or a bag of words.
     """
+    where = f"compress.{method}"
     if not isinstance(model.encoder, Encoder):
-        raise CapabilityError("only BERT encoders can be made smaller", where=f"compress.{method}")
+        raise CapabilityError(
+            "layers of other architectures than BERT cannot be changed",
+            where=where,
+            next_step="leave this step out of the chain",
+        )
+    if not len(model.encoder.layers):
+        raise CapabilityError(
+            "this model has no layers to change", where=where, next_step="leave this step out of the chain"
+        )
     return model.encoder
 
 
@@ -62,9 +71,6 @@ def decided(path: Path, identity: str, decide: Generator[Event, None, Any]) -> G
         identity: of all that shapes the decision.
         decide: yields progress and returns something JSON-able.
 
-    Yields:
-        Its progress.
-
     Returns:
         The decision.
     """
@@ -86,9 +92,6 @@ def read_if_needed(material: Material, epochs: float) -> Generator[Event, None, 
     Args:
         material: reads.
         epochs: passes over the lessons; 0: none.
-
-    Yields:
-        Progress.
 
     Returns:
         The lessons.
@@ -122,9 +125,6 @@ def recover(
         hard_share: weight of the labels beside the teacher.
         part: which of several trainings of one step this is, from 0.
         parts: how many there are.
-
-    Yields:
-        Progress and notices.
 
     Returns:
         The model, on the CPU, in 32 bits and in evaluation mode.

@@ -59,7 +59,7 @@ class EncoderConfig:
         """
         for name in ("layer_heads", "layer_sizes"):
             sizes = getattr(self, name)
-            if sizes is not None and (len(sizes) != self.num_hidden_layers or min(sizes) < 1):
+            if sizes is not None and (len(sizes) != self.num_hidden_layers or min(sizes, default=1) < 1):
                 raise ValueError(f"{name} is {sizes}, for {self.num_hidden_layers} layers")
         wrong = {name: rank for name, rank in (self.ranks or {}).items() if rank < 1 or name not in self.factorable}
         if wrong:
@@ -161,6 +161,11 @@ class Encoder(nn.Module):
     def hidden_size(self) -> int:
         """Width of a token's vector."""
         return self.config.hidden_size
+
+    @property
+    def table(self) -> WordEmbedding:
+        """The vocabulary's vectors as they are kept: of a factored one the narrow ones."""
+        return self.words.table if isinstance(self.words, FactoredWords) else self.words
 
     def embed(self, input_ids: Tensor) -> Tensor:
         """[B, L] ids → [B, L, H]: words + positions + the first segment, normalised."""

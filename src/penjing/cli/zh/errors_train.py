@@ -101,6 +101,8 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"a student with {…} {…} of a teacher with {…}", r"学生模型的 {1} 为 {2}，而教师模型只有 {3}"),
     (r"a width of {…} is no number of heads of {…}", r"宽度 {1} 不是注意力头宽 {2} 的整数倍"),
     (r"a multiple of {…}", r"{1} 的整数倍"),
+    (r"layers of other architectures than BERT cannot be changed", r"BERT 以外的架构，其网络层无法更改"),
+    (r"this model has no layers to change", r"该模型没有可更改的网络层"),
     (r"only BERT encoders can be made smaller", r"只有 BERT 类编码器可以缩小"),
     (r"the vocabulary of a {…} tokenizer cannot be pruned", r"{1} 分词器的词表无法裁剪"),
     (r"WordPiece, Unigram or BPE", r"WordPiece、Unigram 或 BPE"),
