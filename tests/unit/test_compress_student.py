@@ -79,3 +79,16 @@ def test_a_shape_beyond_the_teacher_is_refused(trained, shape):
 def test_the_configuration_is_written_for_whoever_restores(trained):
     _, artifact = trained
     assert '"layer_heads"' not in artifact.file(ENCODER_CONFIG).read_text()
+
+
+def test_a_bag_of_words_is_written_as_a_table(trained, tiny_task, tiny_splits, tmp_path):
+    from penjing.export.onnx import check_parity, export_onnx
+    from penjing.export.static_graph import is_static
+
+    bag = make_student(trained[0], Shape(0, 64, 1)).eval()
+    torch.nn.init.normal_(bag.head.bias)
+    assert is_static(bag) and not is_static(make_student(trained[0], Shape(1, 64, 8)))
+    rows = tiny_splits.valid.rows
+    export_onnx(bag, tiny_task, rows, tmp_path / "bag.onnx")
+    assert check_parity(bag, tiny_task, rows, tmp_path / "bag.onnx", 1e-5).max_difference < 1e-5
+    assert (tmp_path / "bag.onnx").stat().st_size < 5 * bag.encoder.config.vocab_size * len(tiny_task.labels) + 5_000

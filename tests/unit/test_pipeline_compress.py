@@ -18,7 +18,7 @@ from penjing.evaluate.verify import verify
 from penjing.pipeline import proof
 from penjing.pipeline.benching import bench, export
 from penjing.pipeline.compressing import compress
-from penjing.pipeline.run import run
+from penjing.pipeline.run import train
 from penjing.predict.load import load
 
 QUICK = {
@@ -60,7 +60,7 @@ def trained(tmp_path_factory, tiny_pretrained):
         writer.writerow(["text", "label"])
         for ending in ("", " Please answer.", " Thanks!", "！"):
             writer.writerows((row["text"] + ending, row["label"]) for row in rows_for("text-classification")[0])
-    return run(source, out=directory / "run", overrides={**QUICK, "model": str(tiny_pretrained.directory)}).out
+    return train(source, out=directory / "run", overrides={**QUICK, "model": str(tiny_pretrained.directory)}).path
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_a_search_finds_what_fits(trained):
     made = compress(
         trained,
         out=trained.with_name("searched"),
-        overrides={"compress.minutes": 0.5, "budget.size_mb": 0.2, "compress.backends": ["onnxruntime"]},
+        overrides={"compress.minutes": 0.2, "budget.size_mb": 0.2, "compress.backends": ["onnxruntime"]},
         listener=heard.append,
     )
     report = made.report
@@ -185,7 +185,7 @@ def test_other_rows_than_then_are_refused(trained, tmp_path):
 def test_a_run_with_a_budget_compresses(trained, tmp_path, tiny_pretrained, capsys):
     words = ["run", str(trained.parent / "messages.csv"), "--out", str(tmp_path / "run"), "--json", "--quiet"]
     words += ["--model", str(tiny_pretrained.directory), "--budget", "size_mb=0.2"]
-    for key, value in {**QUICK, "compress.chain": '[{"method": "static-int8", "rows": 32}]'}.items():
+    for key, value in {**QUICK, "select.quote_seconds": 5, "compress.chain": '[{"method": "static-int8", "rows": 32}]'}.items():
         words += ["--set", f"{key}={value}"]
     code = main(words)
     said = json.loads(capsys.readouterr().out)
@@ -196,7 +196,7 @@ def test_a_run_with_a_budget_compresses(trained, tmp_path, tiny_pretrained, caps
 
 def test_artifacts_side_by_side(trained, chained, capsys):
     found = bench([trained, chained[0].out], turns=1)
-    assert [one.artifact for one in found] == [trained, chained[0].out] or len(found) == 2
+    assert [one.artifact for one in found] == [str(trained), str(chained[0].out)]
     assert found[1].cost.size_mb < found[0].cost.size_mb
     assert main(["bench", str(trained), str(chained[0].out), "--turns", "1", "--quiet"]) == 0
     assert "onnxruntime" in capsys.readouterr().out

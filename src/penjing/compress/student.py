@@ -75,6 +75,9 @@ def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = Non
         for name in ("words", "positions", "types"):
             getattr(small, name).weight.copy_(getattr(encoder, name).weight.float() @ basis_HK)
         _project_norm(small.embedding_norm, encoder.embedding_norm, basis_HK)
+        if not shape.layers:  # where a word stands means nothing to a mean, and without it vectors are looked up alone
+            small.positions.weight.zero_()
+            small.positions.requires_grad_(False)
         for layer, source in zip(small.layers, kept, strict=True):
             _project_layer(layer, source, basis_HK)
         student = _under_head_of(teacher, small)

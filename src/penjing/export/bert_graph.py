@@ -16,6 +16,7 @@ from torch import nn
 from penjing.core.task import Signature
 from penjing.export.graph_writer import Graph
 from penjing.export.span_graph import write_spans
+from penjing.export.static_graph import is_static, write_static
 from penjing.models.dropout import PooledDropout
 from penjing.models.encoder import Encoder, Layer, WordEmbedding
 from penjing.models.factored import Factored, FactoredWords
@@ -62,6 +63,10 @@ def write_bert(model: SequenceModel | TokenModel, signature: Signature, path: Pa
         opset: ONNX operator set, 18 or later.
     """
     graph = Graph()
+    if is_static(model):
+        write_static(graph, model, signature)
+        graph.save(signature, path, opset=opset)
+        return
     ids, mask = "input_ids", "attention_mask"
     pairs = isinstance(model, PairModel)
     if pairs:  # [B, 2, L] → [2B, L]
