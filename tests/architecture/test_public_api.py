@@ -12,7 +12,8 @@ import pytest
 import penjing
 
 NAMES = {
-    "run", "train", "load", "quote", "check", "select", "evaluate", "compare", "compress", "verify", "list_models", "read_recipe",
+    "run", "train", "load", "quote", "check", "select", "evaluate", "compare", "compress", "verify", "list_models",
+    "read_recipe",
     "Recipe", "Budget", "Artifact", "Report", "RunResult", "PenjingError", "RecipeError", "DataError", "ArtifactError",
     "CapabilityError", "MissingExtraError", "FetchError",
 }  # fmt: skip

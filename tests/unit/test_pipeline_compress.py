@@ -1,4 +1,4 @@
-"""An artifact and a budget, to the artifact that fits: searched for or by a given chain, interrupted, refused, proven."""
+"""An artifact and a budget, to the artifact that fits: searched for or by a chain, interrupted, refused, proven."""
 
 from __future__ import annotations
 
@@ -185,7 +185,11 @@ def test_other_rows_than_then_are_refused(trained, tmp_path):
 def test_a_run_with_a_budget_compresses(trained, tmp_path, tiny_pretrained, capsys):
     words = ["run", str(trained.parent / "messages.csv"), "--out", str(tmp_path / "run"), "--json", "--quiet"]
     words += ["--model", str(tiny_pretrained.directory), "--budget", "size_mb=0.2"]
-    for key, value in {**QUICK, "select.quote_seconds": 5, "compress.chain": '[{"method": "static-int8", "rows": 32}]'}.items():
+    for key, value in {
+        **QUICK,
+        "select.quote_seconds": 5,
+        "compress.chain": '[{"method": "static-int8", "rows": 32}]',
+    }.items():
         words += ["--set", f"{key}={value}"]
     code = main(words)
     said = json.loads(capsys.readouterr().out)

@@ -61,9 +61,7 @@ def predict(args: argparse.Namespace, console: Console) -> int:
             where="penjing predict",
             expected="a file, - for standard input, or --input TEXT",
         )
-    predictor = load(
-        args.artifact, args.backend, args.threads, public_key=args.public_key, listener=console.listen
-    )
+    predictor = load(args.artifact, args.backend, args.threads, public_key=args.public_key, listener=console.listen)
     rows = _rows(args, predictor, console)
     with rows.located():
         return _write(args, predictor, rows, console)

@@ -73,11 +73,8 @@ class Workshop:
             chain: steps, in order.
             max_minutes: wall time allowed for each step that learns.
 
-        Yields:
-            Progress and notices.
-
         Returns:
-            A sealed artifact; it lies among the links and is not to be changed.
+            Progress and notices on the way; last a sealed artifact; it lies among the links and is not to be changed.
 
         Raises:
             CapabilityError: a step does not fit the task, the model or the step before it.

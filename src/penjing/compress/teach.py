@@ -47,11 +47,8 @@ class DistilConfig(StepConfig):
 def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
     """Begin a student from the model and teach it.
 
-    Yields:
-        Progress and notices.
-
     Returns:
-        The taught student.
+        Progress and notices on the way; last the taught student.
 
     Raises:
         CapabilityError: the shape does not fit the model.

@@ -10,10 +10,18 @@ from penjing.core.task import Batch, Outputs, Signature
 from penjing.predict.setup import Precision
 
 
-class Backend(Protocol):
-    """Runs the model of an artifact. Safe to call from several threads at once."""
+class Runner(Protocol):
+    """Runs a model that is loaded. Safe to call from several threads at once."""
 
     num_threads: int
+
+    def run(self, batch: Batch) -> Outputs:
+        """Arrays in, arrays out, named as the signature's; the caller may keep what comes out."""
+        ...
+
+
+class Backend(Runner, Protocol):
+    """Loads the model of an artifact, and runs it."""
 
     @classmethod
     def open(cls, artifact: Artifact, signature: Signature, threads: int | None, precision: Precision = "fp32") -> Self:
@@ -31,10 +39,6 @@ class Backend(Protocol):
                 of this kind.
             MissingExtraError: what it needs is not installed.
         """
-        ...
-
-    def run(self, batch: Batch) -> Outputs:
-        """Arrays in, arrays out, named as the signature's; the caller may keep what comes out."""
         ...
 
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from penjing.core.artifact import Artifact
 from penjing.core.errors import ArtifactError
 from penjing.core.task import Batch, Outputs, Row, Signature, Task
-from penjing.predict.backend import Backend
+from penjing.predict.backend import Runner
 from penjing.predict.onnx_backend import OnnxBackend
 
 CASCADE_FILE, FIRST_FILE = "cascade.json", "first.onnx"
@@ -34,15 +34,15 @@ class CascadeRule(BaseModel):
 
     def sure(self, logits_BC: np.ndarray) -> np.ndarray:
         """[B] bool: which answers stand."""
-        return confidence(logits_BC, self.calibration) >= self.threshold
+        return np.asarray(confidence(logits_BC, self.calibration) >= self.threshold)
 
 
 def confidence(logits_BC: np.ndarray, calibration: str) -> np.ndarray:
     """[B]: probability of the most probable class; of several labels, of the least certain yes or no."""
     if calibration == "sigmoid":
-        return (1 / (1 + np.exp(-np.abs(logits_BC.astype(np.float64))))).min(axis=1)
+        return np.asarray((1 / (1 + np.exp(-np.abs(logits_BC.astype(np.float64))))).min(axis=1))
     shifted_BC = logits_BC.astype(np.float64) - logits_BC.max(axis=1, keepdims=True)
-    return 1 / np.exp(shifted_BC).sum(axis=1)
+    return np.asarray(1 / np.exp(shifted_BC).sum(axis=1))
 
 
 class CascadeBackend:
@@ -54,7 +54,7 @@ class CascadeBackend:
         rule: whose answer stands.
     """
 
-    def __init__(self, first: Backend, rest: Backend, rule: CascadeRule) -> None:
+    def __init__(self, first: Runner, rest: Runner, rule: CascadeRule) -> None:
         self.first = first
         self.rest = rest
         self.rule = rule
@@ -79,7 +79,7 @@ class CascadeBackend:
         return self.rule.sure(self.first.run(batch)["logits"])
 
 
-def with_first_stage(artifact: Artifact, signature: Signature, rest: Backend) -> Backend:
+def with_first_stage(artifact: Artifact, signature: Signature, rest: Runner) -> Runner:
     """The backend of an artifact: the one given, behind the artifact's first stage where it has one.
 
     The first stage is so small that it always runs on onnxruntime.
@@ -94,7 +94,7 @@ def with_first_stage(artifact: Artifact, signature: Signature, rest: Backend) ->
     return CascadeBackend(first, rest, rule)
 
 
-def early_share(backend: Backend, task: Task, rows: Sequence[Row]) -> float | None:
+def early_share(backend: Runner, task: Task, rows: Sequence[Row]) -> float | None:
     """Share of rows that a first stage answers; None where there is none.
 
     Args:

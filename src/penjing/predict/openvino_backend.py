@@ -93,7 +93,7 @@ class OpenVinoBackend:
             self._idle.append(request)
 
 
-def import_openvino() -> ModuleType:
+def import_openvino() -> Any:
     """The library, which need not be there and tells nobody that it is used.
 
     Raises:

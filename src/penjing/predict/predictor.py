@@ -16,7 +16,7 @@ from penjing.core import registry
 from penjing.core.artifact import MANIFEST, Artifact
 from penjing.core.errors import ArtifactError, DataError
 from penjing.core.task import Prediction, Row, Task
-from penjing.predict.backend import Backend
+from penjing.predict.backend import Backend, Runner
 from penjing.predict.cascade import with_first_stage
 from penjing.predict.setup import BATCH_ROWS, DEFAULT_BACKEND, Setup
 from penjing.predict.task_file import TASK_FILE, read_task
@@ -72,7 +72,7 @@ class Predictor:
         return task
 
     @cached_property
-    def backend(self) -> Backend:
+    def backend(self) -> Runner:
         """The loaded model."""
         chosen: type[Backend] = registry.resolve("backends", self.setup.backend)
         opened = chosen.open(self.artifact, self.task.signature, self.setup.threads, self.setup.precision)
