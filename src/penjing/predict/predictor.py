@@ -160,8 +160,7 @@ class Predictor:
     def _as_row(self, value: Any, position: int) -> Row:
         if isinstance(value, Mapping):
             return value
-        roles = self.task.roles
-        wanted = [column for column in (roles.text, roles.text_pair) if column is not None]
+        wanted = self._text_columns
         given = [value] if isinstance(value, str) else value
         if (
             wanted
@@ -180,10 +179,13 @@ class Predictor:
             repr(column) for column in wanted
         )
 
-    def _empty_row(self) -> Row:
+    @cached_property
+    def _text_columns(self) -> list[str]:
         roles = self.task.roles
-        texts = [column for column in (roles.text, roles.text_pair) if column is not None]
-        return {**dict.fromkeys(texts, ""), **dict.fromkeys(roles.features)}
+        return [column for column in (roles.text, roles.text_pair) if column is not None]
+
+    def _empty_row(self) -> Row:
+        return {**dict.fromkeys(self._text_columns, ""), **dict.fromkeys(self.task.roles.features)}
 
 
 def batches(lengths: np.ndarray, batch_tokens: int, batch_rows: int = BATCH_ROWS) -> Iterator[list[int]]:

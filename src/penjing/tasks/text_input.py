@@ -22,6 +22,7 @@ from penjing.tasks.state import TaskState
 TOKENIZER_FILE = "tokenizer.json"
 # Ten novels' worth; the tokenizer reads only the beginning, but a row this long is a mistake of whoever made the file.
 MAX_TEXT_CHARS = 10_000_000
+MAX_MEASURED_TEXTS = 8_192
 MAX_KEPT_TEXTS = 100_000  # whose tokens are remembered: 30 MB at the length of a message, 130 MB at 256 tokens
 
 
@@ -70,18 +71,33 @@ class TextInput:
     def lengths(self, rows: Sequence[Row]) -> np.ndarray:
         """[N] int64: tokens a row after truncation; of a pair, as many as it takes with the shorter text padded."""
         first, second = self._columns(rows)
-        if second is None:
-            return self.encoder.lengths(first)
-        return 2 * np.maximum(self.encoder.lengths(first), self.encoder.lengths(second))
+        texts = [*first, *(second or ())]
+        tokens = self.encoder.tokens(texts)
+        # Whoever asks for lengths encodes the same rows next, and tokenizing is most of what a small model costs.
+        self._measured[0] = dict(zip(texts, tokens, strict=True)) if len(texts) <= MAX_MEASURED_TEXTS else {}
+        lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
+        return lengths if second is None else 2 * np.maximum(*lengths.reshape(2, -1))
 
     def encode(self, rows: Sequence[Row], *, again: bool = False) -> Batch:
         """Rows → padded arrays named as `specs`; `again`: they will be asked for again, as training rows are."""
         first, second = self._columns(rows)
         texts = first if second is None else [text for pair in zip(first, second, strict=True) for text in pair]
-        arrays = self.encoder.pad(self._recalled(texts)) if again else self.encoder.encode(texts)
+        arrays = self.encoder.pad(self._recalled(texts) if again else self._tokens(texts))
         if second is None:
             return arrays
         return {name: array.reshape(len(rows), 2, array.shape[1]) for name, array in arrays.items()}
+
+    @cached_property
+    def _measured(self) -> list[dict[str, np.ndarray]]:
+        """Tokens of the texts whose lengths were asked for last; replaced as a whole, as threads share it."""
+        return [{}]
+
+    def _tokens(self, texts: list[str]) -> list[np.ndarray]:
+        """Tokens of each text, as they were measured where they were."""
+        known = self._measured[0]
+        if any(text not in known for text in texts):
+            return self.encoder.tokens(texts)
+        return [known[text] for text in texts]
 
     @cached_property
     def _kept(self) -> dict[str, np.ndarray]:
