@@ -128,3 +128,12 @@ def test_steps_out_of_order_are_refused(names, said, shop):
     with pytest.raises(CapabilityError, match=said):
         exhausted(workshop.make([QUICK[name] for name in names]))
     assert not list(workshop.directory.rglob("*.onnx"))
+
+
+def test_a_bag_of_words_has_its_table_in_8_bits(shop):
+    workshop = shop("text-classification")
+    bag = DistilConfig(layers=0, epochs=1)
+    words = exhausted(workshop.make([bag]))
+    made = exhausted(workshop.make([bag, STATIC.config(rows=8)]))
+    assert made.manifest["steps"][-1]["facts"]["tables"] == 1
+    assert made.manifest["files"]["model.onnx"]["bytes"] < words.manifest["files"]["model.onnx"]["bytes"]

@@ -35,7 +35,7 @@ class StaticInt8Config(StepConfig):
     exclude: tuple[str, ...] = Field((), description="Parts of names of operators that stay in 32 bits.")
     embeddings: bool = Field(True, description="Store the vocabulary's vectors in 8 bits as well.")
     mean_tolerance: float = Field(
-        0.01, gt=0, description="How far probabilities (or outputs, in standard deviations) may be off on average."
+        0.01, gt=0, description="How far probabilities (or quarters of an output's deviation) may be off on average."
     )
     max_tolerance: float = Field(0.2, gt=0, description="How far they may be off on any row.")
     keep_at_most: int = Field(8, ge=0, le=1000, description="Operators that may stay in 32 bits to be near enough.")
@@ -51,9 +51,10 @@ def apply(
     with TemporaryDirectory(dir=target.parent, prefix="int8-") as directory:
         prepared, trial = Path(directory) / "prepared.onnx", Path(directory) / "trial.onnx"
         prepared_facts, products = _prepare(config, source, prepared)
-        if not products:
+        if not products and not prepared_facts["tables"]:
             raise nothing_to_change(source)
-        ranges = yield from _watched(config, prepared, trial, products, material)
+        # A bag of words is a table and nothing else.
+        ranges = (yield from _watched(config, prepared, trial, products, material)) if products else {}
         _write(prepared, target, products, ranges)
         expected = reference(source, material)
         first = drift = expected.compare(target)
