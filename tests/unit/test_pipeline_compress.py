@@ -126,7 +126,7 @@ def test_a_search_finds_what_fits(trained):
     )
     report = made.report
     assert made.feasible and report.cost.size_mb <= 0.2
-    assert len(report.compression.tried) >= 5
+    assert len(report.compression.tried) >= 3
     chosen = next(tried for tried in report.compression.tried if tried.chosen)
     assert chosen.fits and chosen.lost == min(tried.lost for tried in report.compression.tried if tried.fits)
     assert any(isinstance(event, Progress) and event.stage == "train" for event in heard)

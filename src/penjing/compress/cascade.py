@@ -16,7 +16,7 @@ from pydantic import Field
 from penjing.compress.distil import DistilSettings, distil
 from penjing.compress.step import Material, Method, StepConfig, needs_layers
 from penjing.compress.student import Shape, components, make_student
-from penjing.compress.teach import hidden_states
+from penjing.compress.teach import STEPS, epochs_of, hidden_states
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
@@ -35,7 +35,9 @@ class CascadeConfig(StepConfig):
 
     method: Literal["cascade"] = "cascade"
     hidden: int | None = Field(None, ge=1, le=4096, description="Width of a token's vector; None: the teacher's.")
-    epochs: float = Field(10.0, gt=0, le=1000, description="Passes over the lessons.")
+    epochs: float | None = Field(
+        None, gt=0, le=1000, description="Passes over the lessons; None: as many as make some thousand steps."
+    )
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak.")
     batch_rows: int = Field(64, ge=1, le=4096, description="Texts of one step.")
     loss: float = Field(
@@ -84,7 +86,9 @@ def apply(
         student,
         lessons,
         material.objective,
-        DistilSettings(config.epochs, config.learning_rate, config.batch_rows),
+        DistilSettings(
+            config.epochs or epochs_of(STEPS, len(lessons), config.batch_rows), config.learning_rate, config.batch_rows
+        ),
         material.work,
         material.runtime,
         identity=material.identity,

@@ -64,6 +64,7 @@ class Workshop:
     seed: int
     altered: int = 3
     export: ExportConfig = field(default_factory=ExportConfig)
+    _unlabelled: str | None = field(default=None, repr=False)
     _lessons: dict[str, Lessons] = field(default_factory=dict, repr=False)
 
     def make(self, chain: Sequence[StepConfig], max_minutes: float | None = None) -> Generator[Event, None, Artifact]:
@@ -79,7 +80,7 @@ class Workshop:
         Raises:
             CapabilityError: a step does not fit the task, the model or the step before it.
         """
-        require_order(chain, read_task(self.root.path))
+        require_order(chain, self.root)
         current = self.root
         teacher = self.root  # as the present tokenizer reads
         for step in chain:
@@ -91,6 +92,11 @@ class Workshop:
             current = made
         return current
 
+    @property
+    def num_lessons(self) -> int:
+        """Texts that students learn from, but for what windows long ones are cut into."""
+        return len(self.splits.train) * (1 + self.altered) + len(self.unlabelled)
+
     def kept(self, parent: Artifact, step: StepConfig) -> Artifact | None:
         """The link that this step makes of an artifact, where it was made already."""
         place = self._place(parent, step)
@@ -100,7 +106,10 @@ class Workshop:
         return self.directory / LINKS / self._identity(parent, step)[:24]
 
     def _identity(self, parent: Artifact, step: StepConfig) -> str:
-        data = [self.splits.fingerprint, len(self.unlabelled), self.altered, self.seed]
+        if self._unlabelled is None:
+            texts = json.dumps([dict(row) for row in self.unlabelled], sort_keys=True, default=str)
+            self._unlabelled = hashlib.sha256(texts.encode()).hexdigest()
+        data = [self.splits.fingerprint, self._unlabelled, self.altered, self.seed]
         facts = [parent.digest, step.model_dump(mode="json"), data, library_versions()]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -200,13 +209,21 @@ def encoder_config(artifact: Artifact) -> EncoderConfig:
     return EncoderConfig.from_dict(values)
 
 
-def require_order(chain: Sequence[StepConfig], task: Task) -> None:
-    """Refuse a chain that cannot be made, before anything of it is.
+def has_layers(artifact: Artifact) -> bool:
+    """Whether an artifact keeps trained layers of ours, from which students can be made."""
+    files = artifact.manifest["files"]
+    if WEIGHTS not in files or ENCODER_CONFIG not in files:
+        return False
+    return is_bert(json.loads(artifact.file(ENCODER_CONFIG).read_text(encoding="utf-8")))
+
+
+def require_order(chain: Sequence[StepConfig], root: Artifact) -> None:
+    """Refuse a chain that cannot be made of an artifact, before anything of it is.
 
     Raises:
         CapabilityError: a method does not support the task, or stands where its input is gone.
     """
-    layers = True
+    task, layers = read_task(root.path), has_layers(root)
     for i, step in enumerate(chain):
         method: Method = registry.resolve("compressors", step.method)
         reason = method.supports(task)
@@ -215,6 +232,12 @@ def require_order(chain: Sequence[StepConfig], task: Task) -> None:
                 f"{step.method} cannot be applied: {reason}",
                 where=f"compress.chain[{i}]",
                 next_step="leave this step out of the chain",
+            )
+        if (method.torch is not None or method.wrap is not None) and not has_layers(root):
+            raise CapabilityError(
+                f"{step.method} needs the trained layers of a BERT encoder, which the artifact does not keep",
+                where=f"compress.chain[{i}]",
+                next_step="compress the artifact that this one was made from, or leave this step out of the chain",
             )
         if method.torch is not None and not layers:
             raise CapabilityError(

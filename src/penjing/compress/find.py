@@ -15,15 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penjing.compress.cascade import CascadeConfig
-from penjing.compress.chain import Workshop, encoder_config
+from penjing.compress.chain import Workshop, encoder_config, has_layers
 from penjing.compress.config import CompressConfig
 from penjing.compress.measured import Candidate, Measurer, chain_name, has_cost_limits, quality, shape_name
 from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.shapes import all_shapes, products, spread
 from penjing.compress.static_int8 import StaticInt8Config
-from penjing.compress.step import StepConfig
+from penjing.compress.step import Method, StepConfig
 from penjing.compress.student import Shape
-from penjing.compress.teach import DistilConfig
+from penjing.compress.teach import DistilConfig, epochs_of
 from penjing.core import registry
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.budget import Budget
@@ -35,8 +35,8 @@ from penjing.predict.setup import DEFAULT_BACKEND, Setup
 from penjing.search.halving import halve
 
 MAX_ARMS = 4
-FIRST_EPOCHS = 1.0
-MOST_EPOCHS = 8.0
+# Steps of teaching: of all arms, and of the finalists at most.
+FIRST_STEPS, MOST_STEPS = 500, 8_000
 # A first stage that answers two rows of five makes this much of the rate of the model behind it.
 CASCADE_RATE = 1.6
 # Of the time, what measuring untaught students may take, and what the last round of teaching has to leave.
@@ -83,9 +83,11 @@ class Search:
         return plan[name]
 
     def allowed(self, method: str) -> bool:
-        """Whether the recipe and the task allow a method."""
+        """Whether the recipe, the task and what the root keeps of its layers allow a method."""
+        known: Method = registry.resolve("compressors", method)
         named = self.config.methods is None or method in self.config.methods
-        return named and registry.resolve("compressors", method).supports(self.task) is None
+        learns = known.torch is not None or known.wrap is not None
+        return named and known.supports(self.task) is None and not (learns and not has_layers(self.shop.root))
 
     def left(self) -> float:
         """Seconds."""
@@ -93,11 +95,8 @@ class Search:
 
     def judge(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
         """Measure an artifact under every setup that can run it, and note what was found."""
-        able = artifact.manifest["capabilities"].get("backends", ["onnxruntime"])
         found = []
         for setup in self.setups:
-            if setup.backend not in able and not (setup.backend == "openvino" and "onnxruntime" in able):
-                continue
             try:
                 value, invariant = quality(artifact, setup, self.shop.splits.valid)
             except CapabilityError as error:
@@ -286,15 +285,16 @@ def _taught(
     chains: dict[Shape, list[StepConfig]] = {}
     finalists = 2 if len(shapes) > 1 else 1
     head_size = encoder_config(found.shop.root).head_size
+    texts = found.shop.num_lessons
 
     def advance(shape: Shape, rung: int) -> Generator[Event, None, float | None]:
         if found.left() <= 0:
             return None
-        epochs = FIRST_EPOCHS
+        epochs = epochs_of(FIRST_STEPS, texts)
         if rung:
-            share = found.left() * (1 - TAIL_SHARE) / (finalists - len([s for s in chains if s in done]))
-            epochs = min(MOST_EPOCHS, max(FIRST_EPOCHS, share / rates[shape]))
-            epochs = found.decided(f"epochs {shape}", max(1.0, round(epochs)))
+            affordable = found.left() * (1 - TAIL_SHARE) / (finalists - len(done)) / rates[shape]
+            wanted = max(epochs, min(epochs_of(MOST_STEPS, texts), affordable))
+            epochs = found.decided(f"epochs {shape}", round(wanted, 1))
             done.add(shape)
         chain = [*head, _student(shape, epochs)]
         artifact = yield from found.shop.make(chain, max_minutes=max(found.left(), 1.0) / 60)

@@ -19,6 +19,13 @@ from penjing.train.loop import to_tensors
 
 _BASIS_TEXTS = 2_000  # by whose tokens the components of hidden states are found
 _AT_ONCE = 64
+STEPS = 3_000  # unless told otherwise
+MOST_EPOCHS = 60.0  # of few texts, which are known by heart then
+
+
+def epochs_of(steps: int, texts: int, batch_rows: int = 64) -> float:
+    """Passes over so many texts that make about so many steps: of few texts more, and never less than one."""
+    return round(min(MOST_EPOCHS, max(1.0, steps * batch_rows / max(1, texts))), 1)
 
 
 class DistilConfig(StepConfig):
@@ -29,8 +36,12 @@ class DistilConfig(StepConfig):
     hidden: int | None = Field(None, ge=1, le=4096, description="Width of a token's vector; None: the teacher's.")
     feed_forward: int | None = Field(None, ge=1, le=16384, description="Inner width of a block; None: the teacher's.")
     heads: int | None = Field(None, ge=1, le=256, description="Of attention in a block; None: as the width has them.")
-    epochs: float = Field(
-        6.0, ge=0, le=1000, description="Passes over the lessons; 0: not taught at all, to see what the shape costs."
+    epochs: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="Passes over the lessons; None: as many as make some thousand steps; 0: not taught at all, to see "
+        "what the shape costs.",
     )
     learning_rate: float = Field(4e-4, gt=0, le=1, description="Peak.")
     batch_rows: int = Field(64, ge=1, le=4096, description="Texts of one step.")
@@ -39,9 +50,10 @@ class DistilConfig(StepConfig):
     hidden_weight: float = Field(0.0, ge=0, le=1000, description="Weight of the distance between hidden states.")
     relation_weight: float = Field(0.0, ge=0, le=1000, description="Weight of the distance between token relations.")
 
-    def settings(self) -> DistilSettings:
-        """How it is taught."""
-        return DistilSettings(self.epochs, self.learning_rate, self.batch_rows, self.temperature, self.hard_share)
+    def settings(self, texts: int) -> DistilSettings:
+        """How it is taught so many texts."""
+        epochs = epochs_of(STEPS, texts, self.batch_rows) if self.epochs is None else self.epochs
+        return DistilSettings(epochs, self.learning_rate, self.batch_rows, self.temperature, self.hard_share)
 
 
 def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
@@ -56,7 +68,7 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
     sizes = model.encoder.config
     feed_forward = config.feed_forward or sizes.intermediate_size
     shape = Shape(config.layers, config.hidden or sizes.hidden_size, feed_forward, config.heads)
-    if not config.epochs:
+    if config.epochs == 0:
         untaught = make_student(model, shape, torch.eye(sizes.hidden_size)[:, : shape.hidden])
         return Changed(untaught.eval(), material.task, {"shape": vars(shape)})
     lessons = yield from material.read_lessons(material.task)
@@ -73,7 +85,7 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
         student,
         lessons,
         material.objective,
-        config.settings(),
+        config.settings(len(lessons)),
         material.work,
         material.runtime,
         identity=material.identity,

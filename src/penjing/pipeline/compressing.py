@@ -94,7 +94,7 @@ def compress(
     chain = config.steps()
     key = None if sign_key is None else read_private_key(Path(sign_key))
     if chain is not None:
-        require_order(chain, read_task(root.path))
+        require_order(chain, root)
     target = Path(out) if out is not None else root.path.resolve().with_name(root.path.resolve().name + "-small")
     recipe = recipe.model_copy(update={"budget": _completed(recipe.budget, listener)})
     with interruptions_noted(target):
@@ -130,7 +130,8 @@ def require_torch() -> None:
 
 
 def _completed(budget: Budget, listener: Listener) -> Budget:
-    """A budget that says what must not be lost."""
+    """A budget that says what must not be lost; how long training may take has been judged by the run."""
+    budget = budget.model_copy(update={"train_minutes": None})
     if budget.drop is not None or budget.metric is not None or has_cost_limits(budget):
         return budget
     text = f"no budget is given: the fastest model that loses at most {DEFAULT_DROP:g} is looked for"

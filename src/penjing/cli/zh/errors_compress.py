@@ -20,6 +20,14 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"only BERT encoders with layers show their inner states", r"只有带层的 BERT 编码器能给出内部状态"),
     (r"leave this step out of the chain", r"从步骤链中去掉这一步"),
     (r"{…} changes the trained layers, which are gone after {…}", r"{1} 要改变训练得到的层，而在 {2} 之后这些层已不在"),
+    (
+        r"{…} needs the trained layers of a BERT encoder, which the artifact does not keep",
+        r"{1} 需要训练得到的 BERT 编码器各层，而该模型目录没有保留",
+    ),
+    (
+        r"compress the artifact that this one was made from, or leave this step out of the chain",
+        r"压缩得到该模型之前的那个模型，或从步骤链中去掉这一步",
+    ),
     (r"put {…} before {…}", r"把 {1} 放在 {2} 之前"),
     (
         r"the vocabulary is pruned first: what was learned from its teacher has the teacher's tokens",
