@@ -76,24 +76,24 @@ def rounded_weight(weight_OI: Tensor, bits: int) -> Tensor:
     return torch.fake_quantize_per_channel_affine(weight_OI, scale_O, zeros_O, 0, -limit, limit)
 
 
-def insert(encoder: nn.Module, bits: int) -> list[FakeQuantized]:
-    """Put one in the place of every linear layer, and return them."""
-    found = [(name, module) for name, module in encoder.named_modules() if type(module) is nn.Linear]
+def insert(model: nn.Module, bits: int) -> list[FakeQuantized]:
+    """Put one in the place of every linear layer, the head's too, and return them."""
+    found = [(name, module) for name, module in model.named_modules() if type(module) is nn.Linear]
     made = [(name, FakeQuantized(module, bits).train(module.training)) for name, module in found]
     for name, module in made:
-        _put(encoder, name, module)
+        _put(model, name, module)
     return [module for _, module in made]
 
 
-def remove(encoder: nn.Module) -> None:
+def remove(model: nn.Module) -> None:
     """Put plain linear layers with the same weights back."""
-    for name, module in list(encoder.named_modules()):
+    for name, module in list(model.named_modules()):
         if isinstance(module, FakeQuantized):
             plain = nn.Linear(module.in_features, module.out_features, bias=module.bias is not None, device="meta")
             plain.weight, plain.bias = module.weight, module.bias
-            _put(encoder, name, plain.train(module.training))
+            _put(model, name, plain.train(module.training))
 
 
-def _put(encoder: nn.Module, name: str, module: nn.Module) -> None:
+def _put(model: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
-    setattr(encoder.get_submodule(parent), child, module)
+    setattr(model.get_submodule(parent), child, module)

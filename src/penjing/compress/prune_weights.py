@@ -1,7 +1,7 @@
 """Set the smallest weights to zero, wherever they are, and train the others around them (Han et al. 2015).
 
 Zeros make a file that is compressed smaller. They make nothing faster here: onnxruntime and OpenVINO multiply by them
-like by any other number.
+like by any other number. A step that trains after this one fills them again, so it comes last of those that do.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def train_rounded(
     Returns:
         The model without rounding, and how far rounding moves its outputs from what they were.
     """
-    encoder = own_encoder(model, NAME)
+    own_encoder(model, NAME)
     wanted = _outputs(model, material, config.rows)
     yield from _insert_calibrated(config, model, material)
     before = _difference(_outputs(model, material, config.rows), wanted)
@@ -57,10 +57,10 @@ def train_rounded(
     model = yield from recover(
         model, material, lessons, epochs=config.epochs, learning_rate=config.learning_rate, hard_share=0.0
     )
-    remove(encoder)
+    remove(model)
     yield from _insert_calibrated(config, model, material)  # as the static step will find them
     after = _difference(_outputs(model, material, config.rows), wanted)
-    remove(encoder)
+    remove(model)
     yield Notice(
         "compress", f"rounding to int8 moved outputs by {before:.2g} on average, and by {after:.2g} after training"
     )
@@ -71,7 +71,7 @@ def _insert_calibrated(
     config: QuantizationAwareConfig, model: nn.Module, material: Material
 ) -> Generator[Progress, None, None]:
     """Put rounding in, its ranges those of some training rows."""
-    inserted = insert(model.encoder, config.weight_bits)
+    inserted = insert(model, config.weight_bits)
     model.to(material.runtime.device).eval()
     for module in inserted:
         module.observing = True
