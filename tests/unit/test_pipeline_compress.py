@@ -187,7 +187,7 @@ def test_a_run_with_a_budget_compresses(trained, tmp_path, tiny_pretrained, caps
     words += ["--model", str(tiny_pretrained.directory), "--budget", "size_mb=0.2"]
     for key, value in {
         **QUICK,
-        "select.quote_seconds": 5,
+        "select.quote_seconds": 10,
         "compress.chain": '[{"method": "static-int8", "rows": 32}]',
     }.items():
         words += ["--set", f"{key}={value}"]
