@@ -11,7 +11,20 @@ import numpy as np
 import pytest
 
 from penjing.core.budget import Budget
-from penjing.core.report import Cost, CurvePoint, DataSummary, ModelSummary, QuotedFigure, Report, read_report
+from penjing.core.report import (
+    Comparison,
+    Compression,
+    Cost,
+    CurvePoint,
+    DataSummary,
+    Difference,
+    ModelSummary,
+    QuotedFigure,
+    Relaxation,
+    Report,
+    Tried,
+    read_report,
+)
 from penjing.core.task import Prediction, Roles, Table
 from penjing.evaluate.assemble import write_report_files
 from penjing.evaluate.config import EvaluateConfig
@@ -74,7 +87,45 @@ def report() -> Report:
         hardware=describe_hardware(),
         curves=[CurvePoint(step=i, loss=3 / (i + 1), valid=0.5 + i / 100, samples_per_s=800.0) for i in range(40)],
         quote=[QuotedFigure(name="p95_ms", low=1, expected=2, high=3, actual=3.4, held=False)],
-        verdicts=verdicts(Budget(metric=limit, p95_ms=3, size_mb=20), evaluation, cost),
+        verdicts=verdicts(Budget(metric=limit, p95_ms=3, size_mb=20, rows_per_s=800), evaluation, cost),
+        comparison=Comparison(
+            a=ATTACKS[0],
+            b=ATTACKS[1],
+            n=600,
+            primary=evaluation.primary,
+            metrics={
+                evaluation.primary: Difference(
+                    percent=True, a=0.9, b=0.89, difference=-0.01, low=-0.02, high=0, p_value=0.04, outcome="worse"
+                )
+            },
+        ),
+        compression=Compression(
+            parent=ATTACKS[0],
+            parent_digest="2" * 64,
+            parent_cost=Cost(p50_ms=123, p95_ms=456.7, rows_per_s=1.5, size_mb=123456, ram_mb=12345),
+            steps=[*ATTACKS],
+            minutes=0.2,
+            early=0.5,
+            tried=[_tried(place, limit) for place in range(25)],
+            relax=[Relaxation(constraint=name, limit=1, reached=2) for name in ("metric", "drop", "p95_ms", "ram_mb")],
+        ),
+    )
+
+
+def _tried(place: int, limit: float) -> Tried:
+    return Tried(
+        name=f"{ATTACKS[place % len(ATTACKS)]} > {ATTACKS[place % 7]} @ {ATTACKS[place % 3]}",
+        value=limit / 100 - 0.002 * (place - 3) ** 2,
+        lost=0.2 * (place - 3) ** 2,
+        p50_ms=1234.5,
+        p95_ms=2345.6,
+        rows_per_s=10 * 1.5**place,
+        size_mb=12345.6,
+        ram_mb=123456,
+        on_front=place % 2 == 0,
+        fits=False,
+        chosen=place == 4,
+        uncompressed=place < 2,
     )
 
 
@@ -157,6 +208,13 @@ def test_it_fits_every_screen_and_fetches_nothing(browser, directory: Path, page
              return d.left < t.left - 6 || d.right > t.right + 6; }).length"""
     )
     assert outside == 0
+    beyond = tab.evaluate(
+        """(() => { const plot = document.querySelector('.scatter .plot').getBoundingClientRect();
+             return [...document.querySelectorAll('.scatter .label, .scatter .spot')].filter(mark => {
+               const m = mark.getBoundingClientRect();
+               return m.left < plot.left - 12 || m.right > plot.right + 12; }).length; })()"""
+    )
+    assert beyond == 0 and tab.locator(".spot").count() == 25
     ink = tab.evaluate("getComputedStyle(document.body).color")
     paper = tab.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     assert contrast(ink, paper) >= 7

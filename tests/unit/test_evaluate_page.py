@@ -6,29 +6,26 @@ import re
 from pathlib import Path
 
 import pytest
-from evaluate_cases import as_predictions, diabetes, digits
+from evaluate_cases import as_predictions, compressed, diabetes, digits, report_of
 from hypothesis import given
 from hypothesis import strategies as st
 
 import penjing.evaluate.page.render as render_module
+from penjing.core.budget import Budget
 from penjing.core.report import (
     ClassRow,
     Confusion,
     CurvePoint,
-    DataSummary,
-    Hardware,
     MetricValue,
-    ModelSummary,
     QuotedFigure,
-    Report,
 )
 from penjing.evaluate.compare import Contender, compare_predictions
 from penjing.evaluate.config import EvaluateConfig
-from penjing.evaluate.evaluate import evaluate
-from penjing.evaluate.page import charts, view
-from penjing.evaluate.page.headline import headline
-from penjing.evaluate.page.render import breakable, escape_markdown, render_page
-from penjing.evaluate.page.words import LANGUAGES, Words, catalogue, interval, metric, number
+from penjing.evaluate.page import charts, scatter, view
+from penjing.evaluate.page.compressed import compressed as section
+from penjing.evaluate.page.headline import headline, infeasible, loss, smaller
+from penjing.evaluate.page.render import breakable, escape_markdown, render_card, render_page
+from penjing.evaluate.page.words import LANGUAGES, Words, bound, catalogue, interval, metric, number
 
 DIRECTORY = Path(render_module.__file__).parent
 
@@ -94,25 +91,6 @@ def test_confused_pairs_are_counted_against_their_true_class():
     matrix = Confusion(labels=["a", "b", "c"], cells=[(0, 0, 8), (0, 1, 2), (1, 1, 5), (2, 0, 3), (2, 2, 1)])
     pairs = [(p.truth, p.said, p.n, p.total) for p in charts.confused_pairs(matrix, 2)]
     assert pairs == [("c", "a", 3, 4), ("a", "b", 2, 10)]
-
-
-def report_of(task, table, predictions, **rest):
-    evaluation = evaluate(task, table, predictions, EvaluateConfig(resamples=100))
-    return Report(
-        **{
-            "name": "demo",
-            "task": task.kind,
-            "created": "2026-01-01T00:00:00Z",
-            "artifact_digest": "0" * 64,
-            "model": ModelSummary(name="scikit-learn"),
-            "data": DataSummary(
-                fingerprint="1" * 64, rows={"train": 500, "test": len(table)}, roles={"label": "digit"}
-            ),
-            "evaluation": evaluation,
-            "hardware": Hardware(cpu="some cpu", cores=2, logical_cores=4, ram_gb=8, flags=[], system="x", python="3"),
-        }
-        | rest
-    )
 
 
 @pytest.fixture(scope="module")
@@ -250,3 +228,120 @@ def test_a_comparison_says_which_is_better(report):
 def test_no_temperature_is_claimed_where_none_was_applied(report):
     assert report.evaluation.calibration.temperature == 1.0
     assert "no temperature scaling was applied" in render_page(report, "en")
+
+
+def test_a_compressed_model_has_its_section_in_both_languages(report):
+    attack = "<script>alert(1)</script>"
+    made = compressed(report, parent=attack)
+    tried = [one.model_copy(update={"name": f"{one.name} {attack}"}) for one in made.compression.tried]
+    steps = [*made.compression.steps, f"{attack} {attack}"]
+    block = made.compression.model_copy(update={"tried": tried, "steps": steps})
+    for language in LANGUAGES:
+        words = Words(language)
+        page = render_page(made.model_copy(update={"compression": block}), language)
+        assert words("section.small") in page and words("section.small") not in render_page(report, language)
+        assert "<script" not in page and page.count("&lt;script&gt;") >= len(tried) + 3
+        assert page.count('class="spot ') == len(tried) and page.count(f"<b>{words('tried.chosen')}</b>") == 1
+        assert f"7 {words('tried.chosen')}</span>" in page and f"1 {words('tried.as_it_was')}</span>" in page
+        assert page.count('class="limit"') == 2  # the rate asked for, and what may be lost
+        card = re.sub(r"\\.", "", render_card(made.model_copy(update={"compression": block}), language))
+        assert "<script" not in card and words("card.small") in card
+    page = render_page(made, "en")
+    assert "44 × smaller<small>471 → 10.6 MB" in page and "14 × shorter<small>5.9 → 0.42 ms" in page
+    assert "0.38 points of accuracy, very probably between −0.08 and 0.87" in page
+    assert "57.0% of the test rows, by the first stage alone" in page
+    assert "2 layers, 384 wide, 4 heads, 768 neurons" in page
+    assert "2 层、宽 384、4 个注意力头、768 个神经元" in render_page(made, "zh")
+
+
+def test_a_chain_alone_needs_no_chart(report):
+    made = compressed(report)
+    chosen = next(one for one in made.compression.tried if one.chosen)
+    block = made.compression.model_copy(update={"tried": [chosen], "parent_cost": None, "early": None})
+    page = render_page(made.model_copy(update={"compression": block, "comparison": None}), "en")
+    assert 'class="spot ' not in page and "The steps were chosen beforehand" in page and "of the test rows" not in page
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (-0.0008, 0.0043, "at most 0.43 points of accuracy are lost (95%)"),
+        (0.00211, 0.00801, "between 0.21 and 0.81 points of accuracy are lost (95%)"),
+        (-0.01, -0.002, "no accuracy is lost (95%)"),
+    ],
+)
+def test_what_was_lost_is_never_said_to_be_less_than_it_may_be(report, low, high, said):
+    made = compressed(report)
+    change = made.comparison.metrics["accuracy"].model_copy(update={"low": -high, "high": -low})
+    comparison = made.comparison.model_copy(update={"metrics": {"accuracy": change}})
+    sentence = smaller(made.model_copy(update={"comparison": comparison}), Words("en"))
+    assert sentence == f"It is 44 × smaller than the model it was made from and 23 × as fast; {said}."
+
+
+def test_a_model_that_became_larger_or_slower_is_said_to_be_so(report):
+    made = compressed(report)
+    cost = made.cost.model_copy(update={"size_mb": 942.6, "rows_per_s": 159.0, "ram_mb": 1430.0, "p50_ms": 11.8})
+    made = made.model_copy(update={"cost": cost, "comparison": None})
+    assert smaller(made, Words("en")) == "It is 2.0 × as large as the model it was made from and 2.0 × slower."
+    times = {gain.label: gain.times for gain in section(made, Words("en")).gains}
+    assert times == {
+        "On disk": "2.0 × larger",
+        "Memory": "the same",
+        "Throughput": "0.50 × as many",
+        "Typical answer": "2.0 × longer",
+        "Slowest 5%": "8.5 × shorter",
+    }
+    assert smaller(report, Words("en")) is None
+
+
+@pytest.mark.parametrize("primary", ["rmse", "r2"])
+def test_less_of_an_error_is_a_gain_and_up_is_always_better(primary):
+    report = report_of(*diabetes())
+    report = report.model_copy(update={"evaluation": report.evaluation.model_copy(update={"primary": primary})})
+    made = compressed(report, Budget(drop=2))
+    assert made.evaluation.metrics[primary].higher_is_better == (primary == "r2")
+    lost = loss(made)
+    assert (lost.low, lost.high) == pytest.approx((-0.0008, 0.0087)) and not lost.points
+    shown = section(made, Words("en"))
+    (mark,) = [mark for mark in shown.chart.marks if mark.point.kind == "uncompressed"]
+    assert mark.y == min(other.y for other in shown.chart.marks)
+    assert shown.lost.startswith("0.0038 of ")
+    assert "is at most 0.0087 worse (95%)" in smaller(made, Words("en"))
+
+
+def test_where_nothing_fits_the_page_says_what_would(report):
+    made = compressed(report, Budget(drop=1, p95_ms=0.5, size_mb=15), relax=True)
+    assert made.verdicts[1].state == "FAIL"
+    for language, shown in (("en", "<s>0.5 ms</s> → <b>0.981 ms</b>"), ("zh", "<s>0.5 毫秒</s> → <b>0.981 毫秒</b>")):
+        page = render_page(made, language)
+        assert shown in page and page.count(Words(language)("relax.sentence")) == 2
+        assert Words(language)("verdict.FAIL") not in page
+    wide = compressed(report, Budget(drop=1), relax=True)  # the test rows say that it fits after all
+    assert infeasible(wide, Words("en")) is None and Words("en")("verdict.PASS") in render_page(wide, "en")
+
+
+@given(st.floats(1e-6, 1e6), st.booleans(), st.sampled_from((2, 3)))
+def test_a_bound_is_on_its_side(value, up, digits):
+    shown = float(bound(value, up=up, digits=digits).replace(",", ""))
+    assert shown == pytest.approx(value, rel=1.01 * 10.0 ** (1 - digits))
+    assert shown >= value * (1 - 1e-6) if up else shown <= value * (1 + 1e-6)
+
+
+KINDS = st.sampled_from(["beaten", "front", "uncompressed", "chosen"])
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 1e5), st.floats(0, 1), KINDS, st.booleans()), min_size=1, max_size=25),
+    st.one_of(st.none(), st.floats(0.1, 1e6)),
+    st.booleans(),
+)
+def test_whatever_was_tried_its_chart_is_legible(found, limit, higher):
+    points = [scatter.Point(x, y, kind, front, ("12 chosen", "12"), "") for x, y, kind, front in found]
+    chart = scatter.scatter(points, higher_is_better=higher, share=True, least_x=limit, worst_y=0.5)
+    assert len(chart.marks) == len(points)
+    assert all(0 <= at <= 100 for mark in chart.marks for at in (mark.x, mark.y))
+    assert all(0 <= at <= 100 for at, _ in chart.x_ticks + chart.y_ticks) and len(chart.x_ticks) <= 6
+    boxes = [scatter._label_box(mark, mark.label, mark.side) for mark in chart.marks if mark.label]
+    assert not any(scatter._overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
+    steps = [tuple(map(float, step.split())) for step in chart.path.removeprefix("M").split("L") if step]
+    assert steps == sorted(steps) and [y for _, y in steps] == sorted(y for _, y in steps)

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from penjing.api import compare
-from penjing.core.artifact import Artifact, file_sha256, open_artifact, seal
+from penjing.cli import main
+from penjing.core.artifact import Artifact, file_sha256, open_artifact, seal, size_bytes
 from penjing.core.errors import ArtifactError, DataError
 from penjing.core.recipe import RECIPE, parse_recipe
-from penjing.core.report import DataSummary, ModelSummary, QuotedFigure, Report
+from penjing.core.report import Comparison, Compression, Cost, DataSummary, ModelSummary, QuotedFigure, Report
 from penjing.core.task import Table
 from penjing.evaluate.assemble import cost_of, files_digest, write_report_files
+from penjing.evaluate.compare import Contender, compare_predictions
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.evaluate import evaluate
 from penjing.evaluate.hardware import describe_hardware
@@ -30,8 +32,17 @@ def _quoted(evaluation) -> QuotedFigure:
     return QuotedFigure(name=evaluation.primary, low=actual - 1, expected=actual, high=actual, actual=actual, held=True)
 
 
-def with_report(model: Artifact, rows, directory: Path, *, measured: bool = False, changed=None, budget=None) -> Path:
-    """An artifact of the same model with report and sealed test rows, as a run leaves it."""
+def with_report(
+    model: Artifact,
+    rows,
+    directory: Path,
+    *,
+    measured: bool = False,
+    changed=None,
+    budget=None,
+    parent: Path | None = None,
+) -> Path:
+    """An artifact of the same model with report and sealed test rows, as a run leaves it, or as made from a parent."""
     directory.mkdir(parents=True)
     names = model.manifest["capabilities"]["predict_files"]
     for name in names:
@@ -46,6 +57,7 @@ def with_report(model: Artifact, rows, directory: Path, *, measured: bool = Fals
     )
     recipe = parse_recipe({"budget": budget or {}})
     (directory / RECIPE).write_text(recipe.to_yaml(), encoding="utf-8")
+    comparison, compression = (None, None) if parent is None else _made_from(parent, table, directory.name)
     report = Report(
         name=directory.name,
         task=task.kind,
@@ -62,7 +74,9 @@ def with_report(model: Artifact, rows, directory: Path, *, measured: bool = Fals
         cost=cost,
         hardware=describe_hardware(),
         quote=[_quoted(evaluation)],
-        verdicts=verdicts(recipe.budget, evaluation, cost),
+        verdicts=verdicts(recipe.budget, evaluation, cost, comparison),
+        comparison=comparison,
+        compression=compression,
     )
     if changed:
         report = Report.model_validate(changed(report.model_dump()))
@@ -72,9 +86,27 @@ def with_report(model: Artifact, rows, directory: Path, *, measured: bool = Fals
         kind=task.kind,
         capabilities=model.manifest["capabilities"],
         batch_invariant=True,
-        extra={"test": entry, "data_fingerprint": "0" * 64},
+        parent=None if parent is None else open_artifact(parent).digest,
+        extra={"test": entry, "data_fingerprint": "0" * 64, "steps": [] if parent is None else [{"method": "half"}]},
     )
     return directory
+
+
+def _made_from(parent: Path, table: Table, name: str) -> tuple[Comparison, Compression]:
+    """As if a step had left every answer as it was."""
+    artifact = open_artifact(parent)
+    before = Predictor(artifact)
+    answers = before.predict(table.rows)
+    sides = [Contender(parent.name, before.task, answers), Contender(name, before.task, answers)]
+    compression = Compression(
+        parent=parent.name,
+        parent_digest=artifact.digest,
+        parent_cost=Cost(size_mb=size_bytes(artifact) / 1e6, p50_ms=1e6),
+        parent_setup=before.setup.to_json(),
+        steps=["half"],
+        minutes=1,
+    )
+    return compare_predictions(table, *sides, EvaluateConfig(resamples=100)), compression
 
 
 @pytest.fixture
@@ -275,3 +307,76 @@ def test_the_report_files_are_part_of_the_artifact(texts, tmp_path):
     assert {"report.json", "report.html", "report.zh.html", "model_card.md"} <= names
     assert 'href="report.zh.html"' in (path / "report.html").read_text()
     assert 'href="report.html"' in (path / "report.zh.html").read_text()
+
+
+@pytest.fixture
+def made(texts, tmp_path):
+    """A model with a report, and how to make one from it."""
+    before = with_report(*texts, tmp_path / "before")
+
+    def after(name="after", **rest):
+        return with_report(*texts, tmp_path / name, parent=before, budget={"drop": 1, "metric": 1}, **rest)
+
+    return before, after
+
+
+def test_a_compressed_artifact_is_judged_by_its_comparison(made):
+    _, after = made
+    found = verify(after(), timings=False)
+    by_name = {figure.name: figure for figure in found.figures}
+    assert found.ok and by_name["verdicts"].ok
+    assert {"parent's digest", "steps", "answered early", "its side of the comparison"} <= by_name.keys()
+    for name in ("comparison", "what was tried", "what the parent costs"):
+        assert (by_name[name].found, by_name[name].ok) == (None, None), name
+    assert "parent.size_mb" not in by_name
+
+
+def test_the_comparison_comes_out_again_beside_the_model_it_was_made_from(made, tmp_path):
+    before, after = made
+    elsewhere = tmp_path / "moved" / "elsewhere"
+    elsewhere.parent.mkdir()
+    shutil.copytree(before, elsewhere)
+    found = verify(after(), parent=elsewhere, timings=False)
+    by_name = {figure.name: figure for figure in found.figures}
+    assert found.ok and by_name["comparison"].ok and by_name["comparison"].found.endswith(" equal")
+    assert by_name["parent.size_mb"].ok and by_name["parent.p50_ms"].rule == "not measured"
+    measured = verify(after("measured", measured=True), parent=before, seconds=0.1)
+    by_name = {figure.name: figure for figure in measured.figures}
+    assert by_name["parent.p50_ms"].ok and 0 < by_name["parent.p50_ms"].found < 1e6
+
+
+@pytest.mark.parametrize(
+    ("changed", "alone", "beside"),
+    [
+        (change("comparison", "metrics", "accuracy", "low", value=-0.5), ["verdicts"], ["comparison"]),
+        (change("comparison", "metrics", "accuracy", "a", value=0.999), [], ["comparison"]),
+        (change("comparison", "metrics", "accuracy", "b", value=0.999), ["its side of the comparison"], None),
+        (change("comparison", value=None), ["verdicts"], ["comparison"]),
+        (change("compression", "steps", value=["half", "int4"]), ["steps"], ["steps"]),
+        (change("compression", "early", value=0.5), ["answered early"], ["answered early"]),
+        (change("compression", "parent_cost", "size_mb", value=1e3), [], ["parent.size_mb"]),
+        (change("compression", value=None), ["verdicts"], None),
+    ],
+)
+def test_a_report_that_claims_another_compression_is_caught(made, changed, alone, beside):
+    before, after = made
+    path = after(changed=changed)
+    assert [figure.name for figure in verify(path, timings=False).figures if figure.ok is False] == alone
+    if beside is not None:
+        found = verify(path, parent=before, timings=False)
+        assert [figure.name for figure in found.figures if figure.ok is False] == beside
+
+
+def test_another_parent_is_refused(made, texts, tmp_path, capsys):
+    before, after = made
+    other = with_report(texts[0], texts[1][:20], tmp_path / "other")
+    with pytest.raises(ArtifactError, match=r"is not the model that .*after was made from.*with the digest"):
+        verify(after(), parent=other, timings=False)
+    with pytest.raises(ArtifactError, match="made from no other model"):
+        verify(before, parent=other, timings=False)
+    capsys.readouterr()
+    words = ["verify", str(tmp_path / "after"), "--no-timings", "--quiet", "--lang", "zh", "--parent"]
+    assert main([*words, str(before)]) == 0
+    assert "与压缩前的对比" in capsys.readouterr().out
+    assert main([*words, str(other)]) == 2
+    assert "压缩前的模型" in capsys.readouterr().err

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from penjing.cli.summary_compressed import show_compression
 from penjing.core.report import Comparison, Difference, Report
-from penjing.evaluate.page.headline import headline
+from penjing.evaluate.page.headline import headline, infeasible, smaller
 from penjing.evaluate.page.words import Words, count, interval, metric, number, p_value
 from penjing.evaluate.verdict import overall
 
@@ -29,11 +30,14 @@ def words_of(console: Console) -> Words:
 
 
 def show_report(console: Console, report: Report) -> None:
-    """Headline, metrics, cost, quote beside what came true, verdict."""
+    """Headline, metrics, cost, what compressing gained and what it tried, quote beside what came true, verdict."""
     words = words_of(console)
-    console.line(headline(report, words))
+    for sentence in (headline(report, words), smaller(report, words), infeasible(report, words)):
+        if sentence is not None:
+            console.line(sentence)
     _metrics(console, report, words)
     _cost(console, report, words)
+    show_compression(console, report, words)
     if report.quote:
         _quote(console, report, words)
     if report.verdicts:
@@ -104,9 +108,11 @@ def _verdicts(console: Console, report: Report, words: Words) -> None:
                 f"约需测试 {count(verdict.rows_to_settle)} 行方可断定",
             )
         name = verdict.constraint.replace("_", " ")
-        rows.append((name, number(verdict.limit), number(verdict.value), words(f"state.{verdict.state}"), settle))
-    columns = (console.say("budget", "预算"), words("budget.limit"), words("budget.measured"), "", "")
-    console.table(columns, rows, right=(1, 2))
+        between = "" if verdict.low is None else interval(verdict.low, verdict.high, percent=False)
+        state = words(f"state.{verdict.state}")
+        rows.append((name, number(verdict.limit), number(verdict.value), between, state, settle))
+    columns = (console.say("budget", "预算"), words("budget.limit"), words("budget.measured"), "", "", "")
+    console.table(columns, rows, right=(1, 2, 3))
     state = overall(report.verdicts)
     console.line(words(f"verdict.{state}"))
 

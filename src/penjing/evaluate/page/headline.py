@@ -1,9 +1,12 @@
-"""The one sentence a manager reads."""
+"""The one sentence a manager reads; of a compressed model, two or three."""
 
 from __future__ import annotations
 
-from penjing.core.report import MetricValue, Report
-from penjing.evaluate.page.words import Words, count, metric, number
+from dataclasses import dataclass
+
+from penjing.core.report import Cost, MetricValue, Report
+from penjing.evaluate.page.words import Words, bound, count, factor, metric, number
+from penjing.evaluate.verdict import overall
 
 
 def unit_of(report: Report, words: Words) -> str:
@@ -67,3 +70,82 @@ def _range(key: str, name: str, found: MetricValue, words: Words) -> str:
     if found.low is None or found.high is None:
         return words("headline.other.point", name=label, value=shown(found.value))
     return words(key, name=label, value=shown(found.value), low=shown(found.low), high=shown(found.high))
+
+
+SAME = 0.05  # a cost that differs by less is the same, for all that timings tell
+
+
+@dataclass(frozen=True)
+class Loss:
+    """How much of its main metric a model lost against the one it was made from; less than nothing is a gain.
+
+    Args:
+        metric: its name.
+        points: figures are points of percent.
+        value: on the test rows.
+        low: the least, very probably.
+        high: the most, very probably.
+    """
+
+    metric: str
+    points: bool
+    value: float
+    low: float
+    high: float
+
+
+def loss(report: Report) -> Loss | None:
+    """What was lost, by the paired comparison; None where nothing was compared."""
+    if report.comparison is None:
+        return None
+    name = report.comparison.primary
+    change, about = report.comparison.metrics[name], report.evaluation.metrics.get(name)
+    if about is None or change.difference is None or change.low is None or change.high is None:
+        return None
+    # A loss is a minus b where higher is better, b minus a where lower is.
+    scale = (100.0 if change.percent else 1.0) * (-1.0 if about.higher_is_better else 1.0)
+    low, high = sorted((scale * change.low, scale * change.high))
+    return Loss(name, change.percent, scale * change.difference, low, high)
+
+
+def smaller(report: Report, words: Words) -> str | None:
+    """How much smaller and faster a compressed model is, and what that cost; None of any other model."""
+    if report.compression is None:
+        return None
+    cost, before = report.cost, report.compression.parent_cost or Cost()
+    size = _times("smaller.size", before.size_mb, cost.size_mb, words)
+    speed = _times("smaller.speed", cost.rows_per_s, before.rows_per_s, words)
+    if not size or not speed:
+        return None
+    what = words("smaller.both", size=size, speed=speed)
+    lost = loss(report)
+    if lost is None:
+        return words("smaller.alone", what=what)
+    level = f"{100 * report.evaluation.level:g}"
+    return words("smaller.sentence", what=what, lost=_lost(lost, words), level=level)
+
+
+def _times(key: str, many: float | None, one: float | None, words: Words) -> str:
+    if not many or not one:
+        return ""
+    times = many / one
+    if abs(times - 1) < SAME:
+        return words(f"{key}.same")
+    return words(f"{key}.more", factor=factor(times)) if times > 1 else words(f"{key}.less", factor=factor(1 / times))
+
+
+def _lost(lost: Loss, words: Words) -> str:
+    kind = "points" if lost.points else "other"
+    values = {"metric": words.named("metric", lost.metric), "high": bound(lost.high, up=True)}
+    if lost.high <= 0:
+        return words("smaller.lost.none", metric=values["metric"])
+    if lost.low > 0:
+        return words(f"smaller.lost.{kind}.between", low=bound(lost.low, up=False), **values)
+    return words(f"smaller.lost.{kind}", **values)
+
+
+def infeasible(report: Report, words: Words) -> str | None:
+    """That nothing fits the budget, where a search found so and the test rows do not say otherwise."""
+    if report.compression is None or not report.compression.relax or overall(report.verdicts) == "PASS":
+        return None
+    return words("relax.sentence")

@@ -12,7 +12,8 @@ from markupsafe import Markup, escape
 
 from penjing.core.report import Report
 from penjing.evaluate.page import charts, view, words
-from penjing.evaluate.page.headline import headline, unit_of
+from penjing.evaluate.page.compressed import compressed
+from penjing.evaluate.page.headline import headline, infeasible, smaller, unit_of
 from penjing.evaluate.verdict import overall
 
 MAX_NAME = 120
@@ -95,6 +96,9 @@ def _values(report: Report, language: words.Language) -> dict[str, Any]:
         "lang": language,
         "unit": unit_of(report, t),
         "headline": headline(report, t),
+        "smaller": smaller(report, t),
+        "infeasible": infeasible(report, t),
+        "small": compressed(report, t),
         "state": overall(report.verdicts),
         "primary": evaluation.metrics[evaluation.primary],
         "primary_name": t.named("metric", evaluation.primary),

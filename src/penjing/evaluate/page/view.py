@@ -154,25 +154,39 @@ def budget_bars(report: Report, words: Words) -> list[Bar]:
     return [_budget_bar(verdict, report, words) for verdict in report.verdicts]
 
 
-def _budget_bar(verdict: Verdict, report: Report, words: Words) -> Bar:
+def limit_label(name: str, report: Report, words: Words) -> str:
+    """What a limit of the budget limits: "Memory, at most"."""
     primary = report.evaluation.primary
-    about = report.evaluation.metrics[primary]
+    higher = report.evaluation.metrics[primary].higher_is_better
+    key = "budget.metric.most" if name == "metric" and not higher else f"budget.{name}"
+    return words(key, metric=words.title("metric", primary) if name == "metric" else words.named("metric", primary))
+
+
+def limit_text(name: str, limit: float | str, report: Report, words: Words) -> str:
+    """A limit as it was set: "5 ms", whereas a measurement of 5.0 ms has two digits."""
+    shown = limit if isinstance(limit, str) else f"{limit:,.6g}"
+    unit = f" {words(_COST_UNITS[name])}" if name in _COST_UNITS else ""
+    if not unit and report.evaluation.metrics[report.evaluation.primary].percent:
+        points = words("unit.points.one" if shown == "1" else "unit.points")
+        unit = "%" if name == "metric" else f" {points}"
+    return shown + unit
+
+
+def _budget_bar(verdict: Verdict, report: Report, words: Words) -> Bar:
+    about = report.evaluation.metrics[report.evaluation.primary]
     name = verdict.constraint
-    key = "budget.metric.most" if name == "metric" and not about.higher_is_better else f"budget.{name}"
-    label = words(key, metric=words.title("metric", primary) if name == "metric" else words.named("metric", primary))
     axis = charts.axis_of([verdict.limit, verdict.value, verdict.low, verdict.high])
     start, width = axis.span(verdict.low, verdict.high)
 
     def shown(value: float | None) -> str:
-        if name in {"metric", "drop"}:
+        if name == "drop":  # a loss of 0.4 points is not 0.4%
+            return number(value, 2)
+        if name == "metric":
             return metric(None if value is None else value / 100, True) if about.percent else number(value)
         return cost_text(name, value, words)
 
-    # A limit is shown as it was set: "5 ms", whereas a measurement of 5.0 ms has two digits.
-    unit = f" {words(_COST_UNITS[name])}" if name in _COST_UNITS else "%" if about.percent else ""
-    limit = f"{verdict.limit:,.6g}{unit}"
     return Bar(
-        label=label,
+        label=limit_label(name, report, words),
         value=words("budget.unmeasured") if verdict.value is None else shown(verdict.value),
         range=f"{shown(verdict.low)} – {shown(verdict.high)}" if verdict.low is not None else "",
         note=_settle(verdict, report, words),
@@ -182,7 +196,7 @@ def _budget_bar(verdict: Verdict, report: Report, words: Words) -> Bar:
         mark=axis.at(verdict.limit),
         state={"PASS": "good", "FAIL": "bad", "INCONCLUSIVE": "open"}[verdict.state],
         tag=words(f"state.{verdict.state}"),
-        extra=(limit,),
+        extra=(limit_text(name, verdict.limit, report, words),),
     )
 
 
@@ -214,8 +228,12 @@ def cost_text(name: str, value: float | None, words: Words) -> str:
         return MISSING
     if name == "train_minutes" and value < 1:
         return f"{number(60 * value, 2)} {words('unit.seconds')}"
-    shown = count(value) if abs(value) >= 100 else number(value, 2 if abs(value) < 10 else 3)
-    return f"{shown} {words(_COST_UNITS[name])}" if name in _COST_UNITS else number(value)
+    return f"{cost_number(value)} {words(_COST_UNITS[name])}" if name in _COST_UNITS else number(value)
+
+
+def cost_number(value: float) -> str:
+    """A measured cost without its unit: as many digits as its noise leaves."""
+    return count(value) if abs(value) >= 100 else number(value, 2 if abs(value) < 10 else 3)
 
 
 def cost_figures(cost: Cost, words: Words) -> list[tuple[str, str]]:

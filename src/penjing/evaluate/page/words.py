@@ -55,6 +55,11 @@ class Words:
         return "" if self.language == "zh" else " "
 
     @property
+    def colon(self) -> str:
+        """Before what is said in detail."""
+        return "：" if self.language == "zh" else ": "
+
+    @property
     def comma(self) -> str:
         """Between the members of a list."""
         return "、" if self.language == "zh" else ", "
@@ -86,6 +91,21 @@ def number(value: float | None, digits: int = 3) -> str:
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
     text = f"{value:,.{min(decimals, 12)}f}"
     return text.replace("-", "−")
+
+
+def bound(value: float, *, up: bool, digits: int = 2) -> str:
+    """A number of so many digits that is never on the wrong side of the value: "at most 0.44" of 0.431."""
+    if value == 0:
+        return "0"
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - digits + 1)
+    # Figures come from subtractions: 0.30000000000000004 is not above 0.3.
+    steps = value / step
+    return number((math.ceil(steps - 1e-6) if up else math.floor(steps + 1e-6)) * step, digits)
+
+
+def factor(value: float) -> str:
+    """How many times as much: "0.31", "6.2", "25"."""
+    return count(value) if value >= 9.95 else number(value, 2)
 
 
 def count(value: float | None) -> str:

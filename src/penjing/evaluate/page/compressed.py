@@ -1,0 +1,325 @@
+"""What the section about compressing shows: from what, by which steps, what that gained and lost, what else was tried.
+
+Everything here is plain text and numbers; the template escapes it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from penjing.core.report import Compression, Report, Tried
+from penjing.evaluate.page.headline import SAME, loss, unit_of
+from penjing.evaluate.page.scatter import Point, Scatter, scatter
+from penjing.evaluate.page.view import cost_number, cost_text, limit_label, limit_text
+from penjing.evaluate.page.words import Words, bound, count, factor, metric, number
+
+# Costs, and how many times less there is of each; of the rate, how many times more.
+_GAINS = {
+    "size_mb": "gain.size",
+    "ram_mb": "gain.size",
+    "rows_per_s": "gain.rate",
+    "p50_ms": "gain.time",
+    "p95_ms": "gain.time",
+}
+_LOSSES = {
+    "size_mb": "gain.size.larger",
+    "ram_mb": "gain.size.larger",
+    "p50_ms": "gain.time.longer",
+    "p95_ms": "gain.time.longer",
+}
+_FIGURES = ("p50_ms", "p95_ms", "rows_per_s", "size_mb", "ram_mb")
+_SIZES = re.compile(r"(?P<layers>\d+)x(?P<hidden>\d+|same)(?:, (?P<heads>\d+) heads)?(?:, (?P<inside>\d+) inside)?$")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: the method's name, what it does, and with which sizes."""
+
+    name: str
+    what: str
+    sizes: str
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One cost against the uncompressed model's: how many times, and both figures."""
+
+    label: str
+    times: str
+    change: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One candidate of the table; `number` is its label in the chart, `kind` as of `scatter.Point`."""
+
+    number: str
+    chain: str
+    setup: str
+    tag: str
+    kind: str
+    cells: tuple[str, ...]
+    fits: str
+
+
+@dataclass(frozen=True)
+class Loosened:
+    """A limit that nothing met, as it was set, and what it would have to be."""
+
+    label: str
+    limit: str
+    enough: str
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """The section.
+
+    Args:
+        lead: a sentence or two.
+        steps: in order.
+        lost: what was lost, with its range; empty where nothing was compared.
+        early: how many rows a first stage answers; empty without one.
+        gains: against the uncompressed model.
+        relax: limits that nothing met; empty where something fits.
+        columns: headings of the table, the candidates' names first.
+        best: what no other candidate beats in everything, and what is compared with it.
+        rest: the others.
+        chart: rate against quality; None below two candidates.
+        alt: the chart in words.
+        y_name: what its vertical scale shows.
+        y_ticks: (position, text).
+        x_ticks: (position, text).
+        y_limit: what the budget asks of the main metric, in words.
+        x_limit: and of the rate.
+    """
+
+    lead: str
+    steps: list[Step]
+    lost: str
+    early: str
+    gains: list[Gain]
+    relax: list[Loosened]
+    columns: list[str]
+    best: list[Row]
+    rest: list[Row]
+    chart: Scatter | None
+    alt: str
+    y_name: str
+    y_ticks: list[tuple[float, str]]
+    x_ticks: list[tuple[float, str]]
+    y_limit: str
+    x_limit: str
+
+
+def compressed(report: Report, words: Words) -> Compressed | None:
+    """The section's words and positions; None where the model was not made from another."""
+    found = report.compression
+    if found is None:
+        return None
+    about = report.evaluation.metrics[report.evaluation.primary]
+    ranked = sorted(found.tried, key=lambda tried: (tried.lost, -tried.rows_per_s))
+    reference = _reference(ranked)
+    best = [tried for tried in ranked if tried.on_front or tried.chosen or tried is reference]
+    rest = [tried for tried in ranked if not any(tried is other for other in best)]
+    numbers = {id(tried): str(place) for place, tried in enumerate(best, 1)}
+    limits = {verdict.constraint: verdict.limit for verdict in report.verdicts}
+    rate = limits.get("rows_per_s")
+    worst = _worst(limits, reference, percent=about.percent, higher=about.higher_is_better)
+    points = [_point(tried, numbers.get(id(tried), ""), tried is reference, about.percent, words) for tried in ranked]
+    chart = None
+    if len(ranked) > 1:
+        bounds = {"share": about.percent, "least_x": rate, "worst_y": worst}
+        chart = scatter(points, higher_is_better=about.higher_is_better, **bounds)
+    return Compressed(
+        lead=_lead(found, words),
+        steps=[_step(step, words) for step in found.steps],
+        lost=_lost(report, words),
+        early=words("small.early.value", share=metric(found.early, True)) if found.early is not None else "",
+        gains=_gains(report, words),
+        relax=[_loosened(report, one.constraint, one.limit, one.reached, words) for one in found.relax],
+        columns=_columns(report, words),
+        best=[_row(tried, numbers[id(tried)], tried is reference, about.percent, words) for tried in best],
+        rest=[_row(tried, "", False, about.percent, words) for tried in rest],
+        chart=chart,
+        alt=_alt(report, best, reference, words) if chart else "",
+        y_name=words("small.chart.y", metric=words.title("metric", report.evaluation.primary)),
+        y_ticks=[(at, metric_tick(value, about.percent)) for at, value in chart.y_ticks] if chart else [],
+        x_ticks=[(at, f"{value:,.6g}") for at, value in chart.x_ticks] if chart else [],
+        y_limit="" if worst is None else words("small.chart.limit", value=metric(worst, about.percent)),
+        x_limit="" if rate is None else words("small.chart.limit", value=f"{rate:,.6g}"),
+    )
+
+
+def metric_tick(value: float, percent: bool) -> str:
+    """A round value of the main metric."""
+    return f"{100 * value:.6g}%" if percent else f"{value:,.6g}".replace("-", "−")
+
+
+def _reference(tried: Sequence[Tried]) -> Tried | None:
+    """The uncompressed model, run as fast as it was."""
+    before = [one for one in tried if one.uncompressed]
+    return max(before, key=lambda one: one.rows_per_s, default=None)
+
+
+def _lead(found: Compression, words: Words) -> str:
+    minutes = cost_text("train_minutes", found.minutes, words)
+    fitting = sum(1 for tried in found.tried if tried.fits)
+    if len(found.tried) <= 2:  # one chain, on one backend or two
+        return words("small.lead.chain", minutes=minutes)
+    if not fitting:
+        return words("small.lead.none", tried=count(len(found.tried)), minutes=minutes)
+    return words("small.lead.search", tried=count(len(found.tried)), fits=count(fitting), minutes=minutes)
+
+
+def _step(text: str, words: Words) -> Step:
+    name, _, sizes = text.partition(" ")
+    key = f"step.{name}"
+    return Step(name, words(key) if words.has(key) else "", sizes_in_words(sizes, words))
+
+
+def sizes_in_words(text: str, words: Words) -> str:
+    """The sizes of a student, "2x384, 4 heads, 768 inside", in words; anything else as it is."""
+    found = _SIZES.match(text)
+    if found is None:
+        return text
+    parts = [words("shape.layers.one") if found["layers"] == "1" else words("shape.layers", n=found["layers"])]
+    if found["hidden"] != "same":
+        parts.append(words("shape.hidden", n=found["hidden"]))
+    parts += [words(f"shape.{name}", n=found[name]) for name in ("heads", "inside") if found[name]]
+    return words.comma.join(parts)
+
+
+def chain_in_words(tried: Tried, words: Words) -> tuple[str, str]:
+    """(steps with arrows between, how they are run) of a candidate."""
+    chain, _, setup = tried.name.rpartition(" @ ")
+    if not chain:
+        chain, setup = setup, ""
+    if tried.uncompressed:
+        return words("tried.as_it_was"), setup
+    return " → ".join(re.sub(r"(\d)x(?=\d|same)", r"\1×", step) for step in chain.split(" > ")), setup
+
+
+def _lost(report: Report, words: Words) -> str:
+    lost = loss(report)
+    if lost is None or report.comparison is None:
+        return ""
+    key = "small.lost.points" if lost.points else "small.lost.other"
+    value, low, high = (lost_text(one, lost.points) for one in (lost.value, lost.low, lost.high))
+    return words(
+        key,
+        metric=words.named("metric", lost.metric),
+        value=value,
+        low=low,
+        high=high,
+        n=count(report.comparison.n),
+        unit=unit_of(report, words),
+    ) + (words.space + words("small.lost.gain") if lost.low < 0 else "")
+
+
+def _gains(report: Report, words: Words) -> list[Gain]:
+    found = []
+    before = report.compression.parent_cost if report.compression is not None else None
+    for name in _GAINS:
+        old, new = getattr(before, name, None), getattr(report.cost, name)
+        if not old or not new:
+            continue
+        times = words(_GAINS[name], factor=factor(new / old if name == "rows_per_s" else old / new))
+        if abs(new / old - 1) < SAME:
+            times = words("gain.same")
+        elif new > old and name != "rows_per_s":
+            times = words(_LOSSES[name], factor=factor(new / old))
+        change = f"{cost_number(old)} → {cost_text(name, new, words)}"
+        found.append(Gain(words.title("cost", name), times, change))
+    return found
+
+
+def _loosened(report: Report, name: str, limit: float, reached: float, words: Words) -> Loosened:
+    higher = name == "rows_per_s" or (
+        name == "metric" and report.evaluation.metrics[report.evaluation.primary].higher_is_better
+    )
+    # What is shown as enough has to be enough, so it is rounded away from the limit.
+    enough = bound(reached, up=not higher, digits=3)
+    return Loosened(
+        limit_label(name, report, words),
+        limit_text(name, limit, report, words),
+        limit_text(name, enough, report, words),
+    )
+
+
+def _columns(report: Report, words: Words) -> list[str]:
+    about = report.evaluation.metrics[report.evaluation.primary]
+    lost = words("tried.lost.points") if about.percent else words("tried.lost")
+    named = words.named("metric", report.evaluation.primary)
+    return [words("tried.name"), named, lost, *(words(f"tried.{name}") for name in _FIGURES), words("tried.fits")]
+
+
+def _row(tried: Tried, place: str, reference: bool, percent: bool, words: Words) -> Row:
+    chain, setup = chain_in_words(tried, words)
+    kind = _kind(tried, reference)
+    return Row(
+        number=place,
+        chain=chain,
+        setup=setup,
+        tag=words("tried.chosen") if tried.chosen else "",
+        kind=kind,
+        cells=(
+            metric(tried.value, percent),
+            lost_text(tried.lost, percent),
+            *(cost_number(getattr(tried, name)) for name in _FIGURES),
+        ),
+        fits=words("tried.yes" if tried.fits else "tried.no"),
+    )
+
+
+def lost_text(lost: float, percent: bool) -> str:
+    """What a candidate lost, on the budget's scale."""
+    return f"{lost:.2f}".replace("-", "−") if percent else number(lost, 2)
+
+
+def _kind(tried: Tried, reference: bool) -> str:
+    if tried.chosen:
+        return "chosen"
+    return "uncompressed" if reference else "front" if tried.on_front else "beaten"
+
+
+def _point(tried: Tried, number: str, reference: bool, percent: bool, words: Words) -> Point:
+    kind = _kind(tried, reference)
+    said = f"{number} {words(f'tried.{kind}')}" if kind in {"chosen", "uncompressed"} else ""
+    chain, setup = chain_in_words(tried, words)
+    title = f"{chain}{f' ({setup})' if setup else ''}: {_figures(tried, percent, words)}"
+    return Point(tried.rows_per_s, tried.value, kind, tried.on_front, (said, number), title)
+
+
+def _worst(limits: dict[str, float], reference: Tried | None, *, percent: bool, higher: bool) -> float | None:
+    """The main metric below which the budget is missed: what it asks for, or what it lets be lost, or the stricter."""
+    scale = 100.0 if percent else 1.0
+    found = [limits["metric"] / scale] if "metric" in limits else []
+    if "drop" in limits and reference is not None:
+        found.append(reference.value - (1 if higher else -1) * limits["drop"] / scale)
+    return (max(found) if higher else min(found)) if found else None
+
+
+def _figures(tried: Tried, percent: bool, words: Words) -> str:
+    return f"{metric(tried.value, percent)}, {cost_text('rows_per_s', tried.rows_per_s, words)}"
+
+
+def _alt(report: Report, best: Sequence[Tried], reference: Tried | None, words: Words) -> str:
+    about = report.evaluation.metrics[report.evaluation.primary]
+    said = [
+        words(
+            "small.chart.alt",
+            metric=words.named("metric", report.evaluation.primary),
+            n=count(len(report.compression.tried) if report.compression else 0),
+            best=count(sum(1 for tried in best if tried.on_front)),
+        )
+    ]
+    named = [("chosen", next((tried for tried in best if tried.chosen), None)), ("uncompressed", reference)]
+    said += [
+        words("small.chart.point", name=words(f"tried.{kind}"), figures=_figures(tried, about.percent, words))
+        for kind, tried in named
+        if tried is not None
+    ]
+    return words.space.join(said)
