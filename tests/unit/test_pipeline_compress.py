@@ -92,10 +92,12 @@ def test_a_chain_gives_a_proven_artifact(trained, chained):
     assert made.feasible and any(tried.chosen for tried in report.compression.tried)
 
 
-def test_its_report_comes_out_again(chained):
+def test_its_report_comes_out_again(trained, chained):
     made, _ = chained
-    checked = verify(made.out, timings=False)
-    assert checked.ok, [figure for figure in checked.figures if figure.ok is False]
+    for parent in (None, trained):
+        checked = verify(made.out, timings=False, parent=parent)
+        assert checked.ok, [figure for figure in checked.figures if figure.ok is False]
+    assert next(figure for figure in checked.figures if figure.name == "comparison").ok
 
 
 def test_what_was_made_is_found_again_after_an_interruption(trained):
