@@ -27,8 +27,8 @@ class Drift:
     """Distances between two models' answers.
 
     Of probabilities of classes, half the sum of their differences (total variation); of probabilities of labels, the
-    greatest difference; of other outputs, the root mean square of the differences, in standard deviations of the
-    output.
+    greatest difference; of other outputs, a quarter of the root mean square of the differences in standard deviations
+    of the output, for a score moves a probability by a quarter of its own difference at most.
 
     Args:
         rows: compared; of long texts, windows.
@@ -159,7 +159,7 @@ def _root_mean_square(expected: np.ndarray, found: np.ndarray, spread: float) ->
     real = expected > _NEVER
     square = np.where(real, (found - expected) / spread, 0) ** 2
     flat = (len(expected), -1)
-    return np.sqrt(square.reshape(flat).sum(1) / np.maximum(real.reshape(flat).sum(1), 1))
+    return 0.25 * np.sqrt(square.reshape(flat).sum(1) / np.maximum(real.reshape(flat).sum(1), 1))
 
 
 def _softmax(scores: np.ndarray) -> np.ndarray:

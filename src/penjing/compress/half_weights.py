@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -9,14 +10,14 @@ import ml_dtypes
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from penjing.compress.graph_file import Graph
+from penjing.compress.graph_file import QUANTIZED, Graph
 
-_LEAST_SIZE = 1024  # biases and factors of normalisation are few of the bytes and act on everything
+_LEAST_SIZE = 1024
 _TYPES = {"fp16": (np.float16, TensorProto.FLOAT16), "bf16": (ml_dtypes.bfloat16, TensorProto.BFLOAT16)}
 
 
 def halve(graph: Graph, dtype: Literal["fp16", "bf16"]) -> tuple[int, list[str]]:
-    """Store every large initializer of 32 bits in 16.
+    """Store every large matrix of 32 bits in 16, but for the scales of quantized ones.
 
     Returns:
         How many; and the names of those that have values beyond 16 bits, and are left.
@@ -24,24 +25,19 @@ def halve(graph: Graph, dtype: Literal["fp16", "bf16"]) -> tuple[int, list[str]]
     kind, precision = _TYPES[dtype]
     halved: dict[str, str] = {}
     left = []
+    scales = {name for node in graph.body.node if node.op_type in QUANTIZED for name in node.input}
     for tensor in list(graph.body.initializer):
-        values = numpy_helper.to_array(tensor)
-        if tensor.data_type != TensorProto.FLOAT or values.size < _LEAST_SIZE:
+        is_matrix = len(tensor.dims) > 1 and tensor.dims[-1] > 1 and math.prod(tensor.dims) >= _LEAST_SIZE
+        if tensor.data_type != TensorProto.FLOAT or not is_matrix or tensor.name in scales:
             continue
-        if np.abs(values).max() > float(ml_dtypes.finfo(kind).max):
+        values = numpy_helper.to_array(tensor)
+        if max(values.max(), -values.min()) > float(ml_dtypes.finfo(kind).max):  # without a copy, as `abs` makes
             left.append(tensor.name)
             continue
         halved[tensor.name] = f"{tensor.name}_half"
-        graph.add_tensor(
-            TensorProto(
-                name=halved[tensor.name],
-                dims=tensor.dims,
-                data_type=precision,
-                raw_data=values.astype(kind).tobytes(),
-            )
-        )
-        tensor.ClearField("raw_data")  # it is dropped at writing; until then, one of them is enough
-        tensor.ClearField("float_data")
+        # Written in place: a message that is appended is copied, and a vocabulary has hundreds of MB.
+        added = graph.body.initializer.add(name=halved[tensor.name], dims=tensor.dims, data_type=precision)
+        added.raw_data = values.astype(kind).tobytes()
     graph.rewrite(lambda node: _widened(node, halved))
     rest = {name for node in graph.body.node for name in node.input} & halved.keys()
     casts = [_cast(halved[name], name) for name in sorted(rest)]
@@ -50,6 +46,7 @@ def halve(graph: Graph, dtype: Literal["fp16", "bf16"]) -> tuple[int, list[str]]
     graph.body.node.extend(nodes)
     for name in halved:
         graph.remove_constant(name)
+    graph.index_constants()
     return len(halved), left
 
 

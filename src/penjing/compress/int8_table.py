@@ -14,7 +14,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from penjing.compress.graph_file import FLOATS, Graph, attributes, reads
 
 _MOST = 127  # looked up and never added up in 16 bits, so that all 8 bits can be used
-_LEAST_ROWS = 256
+_LEAST_ROWS, _LEAST_WIDTH = 256, 8
 _STEP = 4096  # rows converted at once: a table of 250,000 rows takes 384 MB in 32 bits
 # What leaves the numbers of an input as they are. Those of n-grams are computed, and many of their rows are added up.
 _SAME_NUMBERS = {"Reshape", "Unsqueeze", "Squeeze", "Cast", "Identity", "Flatten", "Slice"}
@@ -76,8 +76,9 @@ def _is_vocabulary(node: NodeProto, graph: Graph, table: str, made: dict[str, No
     while numbers in made and made[numbers].op_type in _SAME_NUMBERS:
         numbers = made[numbers].input[0]
     tensor = graph.constants[table]
-    is_table = tensor.data_type in FLOATS and len(tensor.dims) == 2 and tensor.dims[0] >= _LEAST_ROWS
-    return is_table and numbers in inputs and attributes(node).get("axis", 0) == 0
+    is_table = tensor.data_type in FLOATS and len(tensor.dims) == 2
+    is_large = is_table and tensor.dims[0] >= _LEAST_ROWS and tensor.dims[1] >= _LEAST_WIDTH
+    return is_large and numbers in inputs and attributes(node).get("axis", 0) == 0
 
 
 def _lookup(node: NodeProto, table: str, graph: Graph) -> Iterator[NodeProto]:

@@ -35,7 +35,9 @@ class StaticInt8Config(StepConfig):
     exclude: tuple[str, ...] = Field((), description="Parts of names of operators that stay in 32 bits.")
     embeddings: bool = Field(True, description="Store the vocabulary's vectors in 8 bits as well.")
     mean_tolerance: float = Field(
-        0.01, gt=0, description="How far probabilities (or quarters of an output's deviation) may be off on average."
+        0.01,
+        gt=0,
+        description="How far probabilities (of other outputs: quarters of a deviation) may be off on average.",
     )
     max_tolerance: float = Field(0.2, gt=0, description="How far they may be off on any row.")
     keep_at_most: int = Field(8, ge=0, le=1000, description="Operators that may stay in 32 bits to be near enough.")
