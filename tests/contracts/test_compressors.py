@@ -44,7 +44,9 @@ QUICK = {
     "cascade": CascadeConfig(hidden=32, epochs=1),
 }
 EXACT = {"vocabulary", "half"}  # whose answers are the parent's, but for rounding
-KINDS = sorted(ROWS)
+# Every kind is tried; those that differ from another in their labels alone are tried by the slow suite.
+ALIKE = {"text-classification/binary", "text-classification/multi-label", "text-regression"}
+KINDS = [pytest.param(kind, marks=[pytest.mark.slow] if kind in ALIKE else []) for kind in sorted(ROWS)]
 
 
 @pytest.fixture(autouse=True)
@@ -128,12 +130,3 @@ def test_steps_out_of_order_are_refused(names, said, shop):
     with pytest.raises(CapabilityError, match=said):
         exhausted(workshop.make([QUICK[name] for name in names]))
     assert not list(workshop.directory.rglob("*.onnx"))
-
-
-def test_a_bag_of_words_has_its_table_in_8_bits(shop):
-    workshop = shop("text-classification")
-    bag = DistilConfig(layers=0, epochs=1)
-    words = exhausted(workshop.make([bag]))
-    made = exhausted(workshop.make([bag, STATIC.config(rows=8)]))
-    assert made.manifest["steps"][-1]["facts"]["tables"] == 1
-    assert made.manifest["files"]["model.onnx"]["bytes"] < words.manifest["files"]["model.onnx"]["bytes"]

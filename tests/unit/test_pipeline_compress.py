@@ -118,6 +118,7 @@ def test_what_was_made_is_found_again_after_an_interruption(trained):
     assert [text for text in told if text.endswith(": made")] == ["distil: made", "cascade: made"]  # the bag of words
 
 
+@pytest.mark.slow
 def test_a_search_finds_what_fits(trained):
     heard = []
     made = compress(
@@ -145,6 +146,7 @@ def test_what_nothing_can_fit_is_said_before_anything_is_taught(trained, capsys)
     assert "nothing can fit" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_nothing_fits_and_the_nearest_is_kept(trained):
     overrides = {"compress.chain": ["half"], "budget.size_mb": 0.2}
     made = compress(trained, out=trained.with_name("nearest"), overrides=overrides)
@@ -184,6 +186,7 @@ def test_other_rows_than_then_are_refused(trained, tmp_path):
         compress(trained, out=tmp_path / "x", overrides={"data.source": str(tmp_path / "gone.csv"), "budget.drop": 1})
 
 
+@pytest.mark.slow
 def test_a_run_with_a_budget_compresses(trained, tmp_path, tiny_pretrained, capsys):
     words = ["run", str(trained.parent / "messages.csv"), "--out", str(tmp_path / "run"), "--json", "--quiet"]
     words += ["--model", str(tiny_pretrained.directory), "--budget", "size_mb=0.2"]
@@ -229,6 +232,7 @@ def test_exports_are_compared_row_by_row(trained, chained, tmp_path, to):
         export(trained, to, tmp_path / to)
 
 
+@pytest.mark.slow
 def test_an_artifact_without_its_rows_asks_for_them(trained, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(trained, copy)

@@ -49,6 +49,29 @@ HELP = {
     "default: list": "默认 list",
     "with get: catalog name, directory or hub id": "用于 get：目录中的模型名、本地目录或模型站 ID",
     "the directory a run wrote": "运行产生的模型目录",
+    "what it must fit, such as 'drop=0.5,p95_ms=2,size_mb=10' (default: drop=1, as fast as it gets)": (
+        "模型须满足的要求，如 'drop=0.5,p95_ms=2,size_mb=10'（默认 drop=1，越快越好）"
+    ),
+    "directory for the artifact (default: ARTIFACT-small)": "模型目录（默认为原目录名加 -small）",
+    "wall time of the search (default: 20)": "搜索的时间，分钟（默认 20）",
+    "methods to apply instead of searching, such as vocabulary,distil,static-int8": (
+        "不搜索，直接依次使用的方法，如 vocabulary,distil,static-int8"
+    ),
+    "what is best among the models that fit": "在符合要求的模型中以什么为最好",
+    "replace the artifact that is there": "替换已有的模型目录",
+    "any key of the recipe, such as compress.altered=0 or data.source=FILE; repeatable": (
+        "配方中的任意键，如 compress.altered=0 或 data.source=文件；可重复"
+    ),
+    "one or more; the first is the reference": "一个或多个，以第一个为基准",
+    "rows to predict (default: the sealed test rows beside the first)": "用来预测的数据（默认第一个模型封存的测试数据）",
+    "callers at the same time (default: 1)": "同时调用的个数（默认 1）",
+    "times each is measured (default: 3)": "每个测量的次数（默认 3）",
+    "run all on this backend (default: as certified)": "都用这个运行后端（默认按测量结果）",
+    "first choose backend, threads and batches by measuring, and keep that": "先测量并选定运行后端、线程数和批大小，并保存",
+    "format (default: onnx)": "格式（默认 onnx）",
+    "directory for the files, which must not exist": "存放文件的目录，须尚不存在",
+    "rows to compare on (default: the sealed test rows)": "用来比对的数据（默认封存的测试数据）",
+    "greatest difference of any output (default: 0.001)": "输出允许的最大差异（默认 0.001）",
     "labelled rows (default: the sealed test rows)": "有标注的数据（默认用封存的测试数据）",
     "labelled rows that are new to both (default: the sealed test rows they share)": (
         "两个模型都没见过的有标注数据（默认用两者共同的封存测试数据）"

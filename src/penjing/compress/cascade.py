@@ -6,6 +6,7 @@ but learned for this task. From which confidence on its answers stand is chosen 
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Literal
@@ -13,18 +14,16 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from penjing.compress.distil import DistilSettings, distil
 from penjing.compress.step import Material, Method, StepConfig, needs_layers
-from penjing.compress.student import Shape, components, make_student
-from penjing.compress.teach import STEPS, epochs_of, hidden_states
+from penjing.compress.teach import DistilConfig
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
 from penjing.core.task import Prediction, Task
-from penjing.export.onnx import check_parity, export_onnx
 from penjing.predict.cascade import CASCADE_FILE, FIRST_FILE, CascadeRule, confidence
 from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.predictor import Predictor
+from penjing.predict.task_file import MODEL_FILE
 
 # Thresholds that are looked at; the last lets nothing through.
 _THRESHOLDS = np.unique(np.concatenate([np.linspace(0.3, 0.95, 27), 1 - np.geomspace(0.05, 1e-4, 28), [1.0]]))
@@ -73,31 +72,16 @@ def apply(
         raise CapabilityError(
             "a cascade's threshold is chosen on validation rows, and there are none", where="compress"
         )
-    lessons = yield from material.read_lessons(task)
-    teacher = material.read_teacher()
-    sizes = teacher.encoder.config
-    width = config.hidden or sizes.hidden_size
-    basis_HK = components(hidden_states(teacher, lessons), width) if width < sizes.hidden_size else None
-    student = make_student(teacher, Shape(0, width, 1), basis_HK)
-    del teacher
-    result = yield from distil(
-        task,
-        material.splits,
-        student,
-        lessons,
-        material.objective,
-        DistilSettings(
-            config.epochs or epochs_of(STEPS, len(lessons), config.batch_rows), config.learning_rate, config.batch_rows
-        ),
-        material.work,
-        material.runtime,
-        identity=material.identity,
-        seed=material.seed,
-        max_minutes=material.max_minutes,
+    assert material.make_of_teacher is not None, "a cascade is a step of a chain"
+    bag = DistilConfig(
+        layers=0,
+        hidden=config.hidden,
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        batch_rows=config.batch_rows,
     )
-    rows = valid.rows[:128]
-    export_onnx(result.model, task, rows, stage / FIRST_FILE)
-    check_parity(result.model, task, rows, stage / FIRST_FILE, 1e-3)
+    made = yield from material.make_of_teacher([bag])  # one bag for all models behind it
+    shutil.copyfile(made.file(MODEL_FILE), stage / FIRST_FILE)
     _in_8_bits(stage / FIRST_FILE)
     rest = Predictor(parent).predict(valid.rows)
     first, sure = _first_answers(task, stage, valid.rows)
@@ -106,7 +90,7 @@ def apply(
     write_atomic(stage / CASCADE_FILE, rule.model_dump_json(indent=1) + "\n")
     yield Notice("compress", f"cascade: {share:.0%} of the validation rows are answered by the first stage")
     alone = task.aggregate(task.score(valid.rows, first))[task.primary]
-    return {"threshold": threshold, "early": share, "lost": lost, "alone": alone, "minutes": round(result.minutes, 3)}
+    return {"threshold": threshold, "early": share, "lost": lost, "alone": alone}
 
 
 def _in_8_bits(path: Path) -> None:

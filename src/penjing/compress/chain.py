@@ -81,9 +81,13 @@ class Workshop:
             CapabilityError: a step does not fit the task, the model or the step before it.
         """
         require_order(chain, self.root)
-        current = self.root
-        teacher = self.root  # as the present tokenizer reads
-        for step in chain:
+        return (yield from self._onward(self.root, self.root, chain, max_minutes))
+
+    def _onward(
+        self, current: Artifact, teacher: Artifact, steps: Sequence[StepConfig], max_minutes: float | None
+    ) -> Generator[Event, None, Artifact]:
+        """Take further steps; the teacher is the root as the present tokenizer reads."""
+        for step in steps:
             made = self.kept(current, step)
             if made is None:
                 made = yield from self._link(current, teacher, step, max_minutes)
@@ -128,6 +132,7 @@ class Workshop:
             splits=self.splits,
             unlabelled=self.unlabelled,
             read_teacher=lambda: restore_model(teacher, task),
+            make_of_teacher=lambda steps: self._onward(teacher, teacher, steps, max_minutes),
             read_lessons=lambda asked: self._read_lessons(teacher, asked),
             objective=Objective(_LOSSES[task.calibration]),
             runtime=self.runtime,

@@ -37,12 +37,13 @@ from penjing.search.halving import halve
 MAX_ARMS = 4
 # Steps of teaching: of all arms, and of the finalists at most.
 FIRST_STEPS, MOST_STEPS = 500, 8_000
-# A first stage that answers two rows of five makes this much of the rate of the model behind it.
-CASCADE_RATE = 1.6
+# A first stage that answers three rows of four makes about this much of the rate of the model behind it.
+CASCADE_RATE = 3.0
 # Of the time, what measuring untaught students may take, and what the last round of teaching has to leave.
 PRICE_SHARE, TAIL_SHARE = 0.15, 0.15
 READ_SHARE = 0.12  # for the teacher to read what students learn from
 PLAN = "plan.json"
+LEARNING_RATE = 8e-4  # of what has lost heads and neurons, and has much to learn again
 
 
 @dataclass
@@ -202,7 +203,11 @@ def _tails(found: Search, tail: list[StepConfig]) -> list[list[StepConfig]]:
 
 
 def _try(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, list[Candidate]]:
-    artifact = yield from found.shop.make(chain, max_minutes=max(found.left(), 1.0) / 60)
+    try:
+        artifact = yield from found.shop.make(chain, max_minutes=max(found.left(), 1.0) / 60)
+    except CapabilityError as error:  # a step with nothing to change: the 8 bits of a bag of three classes, say
+        yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
+        return []
     candidates = found.judge(chain, artifact)
     yield _noted(found)
     return candidates
@@ -228,8 +233,8 @@ def _shapes_that_fit(
     fits: dict[Shape, bool] = {}
 
     def price(shape: Shape) -> Generator[Event, None, bool]:
-        chain = [*head, _student(shape, 0.0), *tail]
-        artifact = yield from found.shop.make(chain)
+        # A bag of words is priced as it is: there may be nothing in it that 8 bits would change.
+        artifact = yield from found.shop.make([*head, _student(shape, 0.0), *(tail if shape.layers else ())])
         ok = False
         for setup in found.setups:
             cost = found.measurer.cost(artifact, setup)
@@ -265,15 +270,13 @@ def _shapes_that_fit(
 
 
 def _student(shape: Shape, epochs: float) -> DistilConfig:
-    # A narrower student begins further from its teacher, and has less to unlearn.
-    rate = 4e-4 if shape.hidden >= 320 else 8e-4
     return DistilConfig(
         layers=shape.layers,
         hidden=shape.hidden,
         feed_forward=shape.feed_forward,
         heads=shape.heads,
         epochs=epochs,
-        learning_rate=rate,
+        learning_rate=LEARNING_RATE,
     )
 
 

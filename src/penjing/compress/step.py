@@ -50,6 +50,7 @@ class Material:
         work: this step's directory for checkpoints; what is in it survives a kill.
         identity: digest of all that shapes the result; a checkpoint of another is refused.
         max_minutes: wall time allowed; None: as long as it takes.
+        make_of_teacher: yields progress and returns the artifact that further steps make of the teacher; of a chain.
     """
 
     task: Task
@@ -63,6 +64,7 @@ class Material:
     work: Path
     identity: str
     max_minutes: float | None = None
+    make_of_teacher: Callable[[Sequence[StepConfig]], Generator[Event, None, Artifact]] | None = None
 
 
 @dataclass(frozen=True)
