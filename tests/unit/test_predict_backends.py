@@ -170,6 +170,37 @@ def test_torch_needs_the_weights(copy, name):
     assert load(copy, "openvino").predict(TEXTS)
 
 
+_SHAPES = """
+import sys
+import numpy as np
+from penjing.predict.load import load
+
+def resident_mb():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) / 1024
+
+run = load(sys.argv[1], "openvino", threads=1).backend.run
+sizes = [(rows, length) for rows in range(1, 31) for length in range(3, 23)]
+for half in (sizes[::2], sizes[1::2]):
+    for size in half:
+        run({"input_ids": np.full(size, 5, np.int64), "attention_mask": np.ones(size, np.int64)})
+    print(resident_mb())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="needs /proc")
+def test_openvino_keeps_kernels_of_some_shapes_not_of_all(tiny_artifact):
+    """300 shapes more take 230 MB unless its caches are bounded."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SHAPES, str(tiny_artifact("text-classification").path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    first, second = map(float, done.stdout.split())
+    assert second - first < 100
+
+
 _SILENT = """
 import os, sys, threading
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     import openvino
 
 _DTYPES = {"i64": "int64", "i32": "int32", "f32": "float32", "f64": "float64"}
+_PRIMITIVES = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+_opening = Lock()
 _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
 
 
@@ -70,6 +75,8 @@ class OpenVinoBackend:
         check_signature(inputs, outputs, signature, path)
         try:
             compiled = core.compile_model(model, "CPU", _settings(num_threads, precision))
+            with _few_primitives():
+                compiled.create_infer_request().infer({spec.name: _ones(spec) for spec in inputs})
         except RuntimeError as error:
             raise _cannot_run(library, path, error) from error
         if precision != "fp32" and compiled.get_property("INFERENCE_PRECISION_HINT") != library.Type.bf16:
@@ -137,7 +144,32 @@ def _settings(num_threads: int, precision: Precision) -> dict[str, Any]:
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         # Two predicting processes on one machine would both be pinned to its first cores.
         "ENABLE_CPU_PINNING": False,
+        # Every new shape has kernels made for it, 0.8 MB of them for a BERT of any depth, and 5,000 would be kept.
+        "CPU_RUNTIME_CACHE_CAPACITY": 256,
     }
+
+
+@contextmanager
+def _few_primitives() -> Iterator[None]:
+    """Have the oneDNN inside of OpenVINO keep 128 primitives instead of 1,024; it reads this when it makes its first.
+
+    1,501 shapes of batches through a BERT of 2 layers, 64 wide: 1,285 MB as it comes, 393 MB with both bounds.
+    """
+    with _opening:
+        if _PRIMITIVES in os.environ:
+            yield
+            return
+        os.environ[_PRIMITIVES] = "128"
+        try:
+            yield
+        finally:
+            del os.environ[_PRIMITIVES]
+
+
+def _ones(spec: TensorSpec) -> np.ndarray:
+    """The smallest input of this shape that is like a real one: one row, of two tokens where it has any."""
+    sizes = [size if isinstance(size, int) else 1 if axis == 0 else 2 for axis, size in enumerate(spec.shape)]
+    return np.ones(sizes, spec.dtype)
 
 
 def _specs(ports: Iterable[Any], wanted: set[str]) -> list[TensorSpec]:
