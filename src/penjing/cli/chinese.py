@@ -63,11 +63,15 @@ HELP = {
         "配方中的任意键，如 compress.altered=0 或 data.source=文件；可重复"
     ),
     "one or more; the first is the reference": "一个或多个，以第一个为基准",
-    "rows to predict (default: the sealed test rows beside the first)": "用来预测的数据（默认第一个模型封存的测试数据）",
+    "rows to predict (default: the sealed test rows beside the first)": (
+        "用来预测的数据（默认第一个模型封存的测试数据）"
+    ),
     "callers at the same time (default: 1)": "同时调用的个数（默认 1）",
     "times each is measured (default: 3)": "每个测量的次数（默认 3）",
     "run all on this backend (default: as certified)": "都用这个运行后端（默认按测量结果）",
-    "first choose backend, threads and batches by measuring, and keep that": "先测量并选定运行后端、线程数和批大小，并保存",
+    "first choose backend, threads and batches by measuring, and keep that": (
+        "先测量并选定运行后端、线程数和批大小，并保存"
+    ),
     "format (default: onnx)": "格式（默认 onnx）",
     "directory for the files, which must not exist": "存放文件的目录，须尚不存在",
     "rows to compare on (default: the sealed test rows)": "用来比对的数据（默认封存的测试数据）",
