@@ -28,10 +28,10 @@ KINDS = ("text-classification", "text-classification/multi-label", "text-regress
          "token-classification")  # fmt: skip
 # (config, greatest mean distance from the source, greatest share of its bytes)
 METHODS = {
-    "static-int8": (static_int8.StaticInt8Config(), 0.02, 0.4),
-    "dynamic-int8": (dynamic_int8.DynamicInt8Config(), 0.02, 0.4),
-    "int4": (int4.Int4Config(), 0.1, 0.35),
-    "half": (half.HalfConfig(), 0.001, 0.6),
+    "static-int8": (static_int8.StaticInt8Config(), 0.01, 0.4),
+    "dynamic-int8": (dynamic_int8.DynamicInt8Config(), 0.01, 0.4),
+    "int4": (int4.Int4Config(), 0.04, 0.3),
+    "half": (half.HalfConfig(), 0.0003, 0.55),
 }
 LEVELS = onnxruntime.GraphOptimizationLevel
 
@@ -477,7 +477,7 @@ def test_traced_models(traced, tmp_path, architecture, products, method):
     case = traced(architecture)
     config, most, _ = METHODS[method]
     facts = apply(config, case, tmp_path / "model.onnx")
-    assert facts["drift"]["mean"] < most and facts["bytes_after"] < 0.6 * facts["bytes_before"]
+    assert facts["drift"]["mean"] < 2 * most and facts["bytes_after"] < 0.6 * facts["bytes_before"]
     if method != "half":
         assert facts["operators"] == products and facts["tables"] == 1
     assert b"site-packages" not in (tmp_path / "model.onnx").read_bytes()  # the exporter's stack traces
