@@ -43,6 +43,7 @@ QUICK = {
     "half": HALF.config(),
     "cascade": CascadeConfig(hidden=32, epochs=1),
 }
+PRECISION = {"static-int8": "int8", "dynamic-int8": "int8", "int4": "int4", "half": "fp16"}
 EXACT = {"vocabulary", "half"}  # whose answers are the parent's, but for rounding
 # Every kind is tried; those that differ from another in their labels alone are tried by the slow suite.
 ALIKE = {"text-classification/binary", "text-classification/multi-label", "text-regression"}
@@ -97,6 +98,7 @@ def test_a_method_on_a_task(name, kind, shop):
     made = exhausted(workshop.make([QUICK[name]]))
     assert made.manifest["parent"] == workshop.root.digest
     assert [step["method"] for step in made.manifest["steps"]] == [name]
+    assert made.manifest["capabilities"]["precision"] == PRECISION.get(name, "fp32")
     rows = workshop.splits.valid.rows
     answers = Predictor(made, setup=Setup(threads=1)).predict(rows)
     assert len(answers) == len(rows)
@@ -123,7 +125,11 @@ def test_a_link_is_made_once(shop):
 
 @pytest.mark.parametrize(
     ("names", "said"),
-    [(["static-int8", "distil"], "gone after static-int8"), (["distil", "vocabulary"], "pruned first")],
+    [
+        (["static-int8", "distil"], "gone after static-int8"),
+        (["distil", "vocabulary"], "pruned first"),
+        (["cascade", "half"], "put cascade last"),
+    ],
 )
 def test_steps_out_of_order_are_refused(names, said, shop):
     workshop = shop("text-classification")

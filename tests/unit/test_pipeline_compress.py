@@ -222,7 +222,8 @@ def test_exports_are_compared_row_by_row(trained, chained, tmp_path, to):
         found = export(chained[0].out, to, tmp_path / to, tolerance=10)
     else:
         found = export(trained, to, tmp_path / to)
-        assert found.max_difference < 1e-3 and found.num_flipped == 0
+        assert found.reference == "the torch model"
+        assert 0 < found.max_difference < 1e-3 and found.num_flipped == 0
     assert found.rows > 0
     assert json.loads((tmp_path / to / "parity.json").read_text())["rows"] == found.rows
     assert {"tokenizer.json", "task.json"} <= set(found.files)
@@ -250,3 +251,21 @@ def test_an_artifact_without_its_rows_asks_for_them(trained, tmp_path):
         assert made.artifact.digest
     finally:
         moved.rename(source)
+
+
+def test_trees_are_certified_and_nothing_else(tmp_path):
+    rows, _ = rows_for("tabular-classification")
+    source = tmp_path / "loans.csv"
+    with source.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    quick = {"train.direct.trials": 1, "train.direct.folds": 2, "train.direct.num_seeds": 1, "evaluate.resamples": 200}
+    overrides = {**quick, "task": "tabular-classification", "data.columns.label": "approved"}
+    trained = train(source, out=tmp_path / "loans", overrides=overrides).path
+    made = compress(trained, out=tmp_path / "small", overrides={"budget.drop": 5, "budget.size_mb": 50})
+    assert made.feasible and made.artifact.manifest["steps"] == []
+    assert "certificate.json" in made.artifact.manifest["capabilities"]["predict_files"]
+    assert made.report.comparison.metrics[made.report.comparison.primary].difference == 0
+    with pytest.raises(CapabilityError, match="distil cannot be applied"):
+        compress(trained, out=tmp_path / "x", overrides={"compress.chain": ["distil"]})

@@ -37,7 +37,6 @@ from penjing.train.restore import ENCODER_CONFIG, restore_model, write_config
 from penjing.train.weights_file import save_tensors
 
 LINKS = "links"
-_CARRIED = (MODEL_FILE, CASCADE_FILE, FIRST_FILE)  # what a step that only adds to an artifact takes over
 _LOSSES = {"softmax": "cross_entropy", "sigmoid": "bce", None: "mse"}
 
 
@@ -151,9 +150,7 @@ class Workshop:
             facts = yield from method.graph(step, parent.file(MODEL_FILE), stage / MODEL_FILE, material)
         else:
             assert method.wrap is not None
-            for name in _CARRIED:
-                if name in parent.manifest["files"]:
-                    shutil.copyfile(parent.file(name), stage / name)
+            shutil.copyfile(parent.file(MODEL_FILE), stage / MODEL_FILE)
             facts = yield from method.wrap(step, parent, stage, material)
         artifact = _seal(stage, task, parent, step, facts)
         stage.replace(place)
@@ -255,6 +252,12 @@ def require_order(chain: Sequence[StepConfig], root: Artifact) -> None:
                 "the vocabulary is pruned first: what was learned from its teacher has the teacher's tokens",
                 where=f"compress.chain[{i}]",
                 next_step="put vocabulary first",
+            )
+        if i and chain[i - 1].method == "cascade":
+            raise CapabilityError(
+                f"{step.method} would change one of two models, whose threshold was chosen for both",
+                where=f"compress.chain[{i}]",
+                next_step="put cascade last",
             )
         layers = layers and method.torch is not None
 

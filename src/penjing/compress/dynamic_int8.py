@@ -39,7 +39,7 @@ def apply(
         graph.split_gemms()
         products = graph.inner_products()
         insert_dynamic(graph, products)
-        return {"operators": len(products), "tables": len(tables)}
+        return {"precision": "int8", "operators": len(products), "tables": len(tables)}
 
     return (yield from rewrite(source, target, material, edit))
 

@@ -61,6 +61,7 @@ class Search:
         deadline: on the clock of `time.monotonic`.
         tried: all candidates that were measured, in that order.
         refusals: backend → why it cannot run some candidates.
+        given: the chain that was asked for; None: whatever is best.
     """
 
     shop: Workshop
@@ -73,6 +74,7 @@ class Search:
     deadline: float
     tried: list[Candidate] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
+    given: tuple[StepConfig, ...] | None = None
 
     def decided(self, name: str, value: Any) -> Any:
         """A choice that depends on the clock, as it was made the first time: a search that goes on makes the same."""
@@ -135,7 +137,7 @@ class Search:
 
     def best(self) -> Candidate | None:
         """The best candidate that fits, by the goal; None: none does."""
-        fitting = [candidate for candidate in self.tried if self.holds(candidate)]
+        fitting = [candidate for candidate in self.eligible() if self.holds(candidate)]
         return min(fitting, key=self.goal_key(), default=None)
 
     def goal_key(self) -> Callable[[Candidate], tuple[float, ...]]:
@@ -156,8 +158,12 @@ class Search:
             factors = candidate.excess(self.budget).values()
             return sum(factor - 1 for factor in factors) + max(0.0, self.quality_gap(candidate)) / 10
 
-        usable = [one for one in self.tried if one.invariant or self.config.allow_batch_variant] or self.tried
-        return min(usable, key=distance)
+        usable = [one for one in self.eligible() if one.invariant or self.config.allow_batch_variant]
+        return min(usable or self.eligible(), key=distance)
+
+    def eligible(self) -> list[Candidate]:
+        """Candidates that may be chosen: all, or those of the chain that was given."""
+        return [one for one in self.tried if self.given is None or one.chain == self.given]
 
 
 def search(found: Search, root: Artifact) -> Generator[Event, None, None]:

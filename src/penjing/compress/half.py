@@ -33,7 +33,7 @@ def apply(config: HalfConfig, source: Path, target: Path, material: Material) ->
         from penjing.compress.half_weights import halve
 
         halved, left = halve(graph, config.dtype)
-        return {"operators": halved, "left": left}
+        return {"precision": config.dtype, "operators": halved, "left": left}
 
     return (yield from rewrite(source, target, material, edit))
 

@@ -41,7 +41,7 @@ def apply(config: Int4Config, source: Path, target: Path, material: Material) ->
         graph.split_gemms()
         products = graph.inner_products()
         insert_int4(graph, products, config.block, config.accuracy_level)
-        return {"operators": len(products), "tables": len(tables)}
+        return {"precision": "int4", "operators": len(products), "tables": len(tables)}
 
     return (yield from rewrite(source, target, material, edit))
 

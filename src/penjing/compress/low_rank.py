@@ -17,8 +17,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from penjing.compress.moments import Moments, measure_moments
-from penjing.compress.recover import decided, own_encoder, read_if_needed, recover
-from penjing.compress.step import Changed, Material, Method, StepConfig, needs_layers
+from penjing.compress.recover import RecoveringConfig, decided, own_encoder, read_if_needed, recover
+from penjing.compress.step import Changed, Material, Method, needs_layers
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
 from penjing.models.encoder import PRODUCTS, Encoder, WordEmbedding
@@ -29,7 +29,7 @@ MULTIPLE = 8  # ranks are of it: so many numbers of 32 bits fill a vector regist
 _PARTS = {"all": PRODUCTS, "attention": PRODUCTS[:2], "feed-forward": PRODUCTS[2:], "none": ()}
 
 
-class LowRankConfig(StepConfig):
+class LowRankConfig(RecoveringConfig):
     """Which matrices are factored, to which ranks, and how the model learns to do with them."""
 
     method: Literal["low-rank"] = "low-rank"
@@ -44,8 +44,6 @@ class LowRankConfig(StepConfig):
     keep: float = Field(0.5, gt=0, lt=1, description="How much of it is kept.")
     weighted: bool = Field(True, description="Look at what enters the products, or else at the matrices alone.")
     rows: int = Field(512, ge=1, description="Training rows that are looked at, at most.")
-    epochs: float = Field(3.0, ge=0, le=1000, description="Passes over the lessons; 0: none.")
-    learning_rate: float = Field(1e-4, gt=0, le=1, description="Peak learning rate of that training.")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from penjing.compress.importance import measure_importance
-from penjing.compress.recover import decided, own_encoder, read_if_needed, recover
-from penjing.compress.step import Changed, Material, Method, StepConfig, needs_layers
+from penjing.compress.recover import RecoveringConfig, decided, own_encoder, read_if_needed, recover
+from penjing.compress.step import Changed, Material, Method, needs_layers
 from penjing.core.events import Event, Notice
 from penjing.models.encoder import Encoder
 
@@ -24,7 +24,7 @@ NAME = "prune-structure"
 BLOCK = 8  # neurons; so many numbers of 32 bits fill a vector register of AVX2
 
 
-class PruneStructureConfig(StepConfig):
+class PruneStructureConfig(RecoveringConfig):
     """How many heads and neurons are kept, and how the rest learns to do without."""
 
     method: Literal["prune-structure"] = "prune-structure"
@@ -39,8 +39,6 @@ class PruneStructureConfig(StepConfig):
     )
     rounds: int = Field(1, ge=1, le=20, description="Steps in which the shares are reached, with training after each.")
     rows: int = Field(512, ge=1, description="Training rows that tell what matters, at most.")
-    epochs: float = Field(3.0, ge=0, le=1000, description="Passes over the lessons, all rounds together; 0: none.")
-    learning_rate: float = Field(1e-4, gt=0, le=1, description="Peak learning rate of that training.")
 
 
 def prune(config: PruneStructureConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:

@@ -14,15 +14,15 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from penjing.compress.recover import own_encoder, read_if_needed, recover
-from penjing.compress.step import Changed, Material, Method, StepConfig, needs_layers
+from penjing.compress.recover import RecoveringConfig, own_encoder, read_if_needed, recover
+from penjing.compress.step import Changed, Material, Method, needs_layers
 from penjing.core.events import Event, Notice
 from penjing.models.encoder import Encoder, WordEmbedding
 
 NAME = "prune-weights"
 
 
-class PruneWeightsConfig(StepConfig):
+class PruneWeightsConfig(RecoveringConfig):
     """How many weights become zero, and how the rest learns to do without."""
 
     method: Literal["prune-weights"] = "prune-weights"
@@ -33,8 +33,6 @@ class PruneWeightsConfig(StepConfig):
     rounds: int = Field(
         3, ge=1, le=20, description="Steps in which the share is reached, most of it early (cubic); 1: at once."
     )
-    epochs: float = Field(3.0, ge=0, le=1000, description="Passes over the lessons, all rounds together; 0: none.")
-    learning_rate: float = Field(1e-4, gt=0, le=1, description="Peak learning rate of that training.")
 
 
 def prune(config: PruneWeightsConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:

@@ -8,16 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 from torch import Tensor, nn
 
 from penjing.compress.distil import DistilSettings, distil
 from penjing.compress.lessons import Lessons
-from penjing.compress.step import Material
+from penjing.compress.step import Material, StepConfig
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event
 from penjing.models.encoder import Encoder, WordEmbedding
 from penjing.train.batching import cut
 from penjing.train.loop import to_tensors
+
+
+class RecoveringConfig(StepConfig):
+    """What the methods have in common that take something away and teach the rest to do without."""
+
+    epochs: float = Field(3.0, ge=0, le=1000, description="Passes over the lessons, all rounds together; 0: none.")
+    learning_rate: float = Field(1e-4, gt=0, le=1, description="Peak learning rate of that training.")
 
 
 def own_encoder(model: nn.Module, method: str) -> Encoder:

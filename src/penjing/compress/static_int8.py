@@ -82,6 +82,7 @@ def apply(
             )
     return {
         **sizes(source, target),
+        "precision": "int8",
         "operators": len(products) - len(kept),
         "kept": [product.name for product in kept],
         "drift_without_kept": first.to_json(),

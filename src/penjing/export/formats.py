@@ -18,12 +18,12 @@ import numpy as np
 from penjing.core import registry
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.errors import ArtifactError, DataError
-from penjing.core.task import Row, Task
-from penjing.predict.backend import Backend
+from penjing.core.task import Batch, Outputs, Row, Task
+from penjing.predict.backend import Runner
+from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.openvino_backend import import_openvino
 from penjing.predict.predictor import Predictor
-from penjing.predict.setup import Setup
-from penjing.predict.task_file import MODEL_FILE
+from penjing.predict.task_file import MODEL_FILE, WEIGHTS
 
 FORMATS = ("onnx", "openvino")
 _BATCH = 32
@@ -108,35 +108,45 @@ def _write(artifact: Artifact, to: str, directory: Path) -> list[str]:
 
 
 def _compare(artifact: Artifact, to: str, directory: Path, rows: Sequence[Row]) -> Exported:
+    """Each model that was written beside the one it came from, on every row."""
     task = Predictor(artifact).task
-    able = artifact.manifest["capabilities"].get("backends", [])
-    by_torch = "torch" in able and to == "onnx"
-    reference = Predictor(artifact, setup=Setup("torch" if by_torch else "onnxruntime")).backend
-    found = _opened(artifact, to, directory, task)
-    worst, flipped = 0.0, 0
-    for start in range(0, len(rows), _BATCH):
-        batch = task.encode(rows[start : start + _BATCH])
-        answers = []
-        outputs: list[list[dict[str, np.ndarray]]] = []
-        for backend in (reference, found):
-            runs: list[dict[str, np.ndarray]] = []
-
-            def noted(given: dict[str, np.ndarray], backend: Backend = backend, runs: list[Any] = runs) -> Any:
-                runs.append(backend.run(given))
-                return runs[-1]
-
-            answers.append([prediction.value for prediction in task.predict(noted, batch)])
-            outputs.append(runs)
-        for one, other in zip(*outputs, strict=True):
-            for name, values in one.items():
-                worst = float(np.maximum(worst, np.abs(values - other[name]).max()))
-        flipped += sum(a != b for a, b in zip(*answers, strict=True))
-    name = "the torch model" if by_torch else "the artifact on onnxruntime"
-    return Exported((), name, len(rows), worst, flipped)
+    names = [str(name) for name in artifact.manifest["capabilities"]["predict_files"] if name.endswith(".onnx")]
+    worst, flipped, labels = 0.0, np.zeros(len(rows), bool), []
+    for name in names:
+        reference, label = _source(artifact, name, task)
+        labels.append(label)
+        found = _opened(name, to, directory, task)
+        for start in range(0, len(rows), _BATCH):
+            batch = task.encode(rows[start : start + _BATCH])
+            answers, outputs = zip(*(_answered(task, runner, batch) for runner in (reference, found)), strict=True)
+            for one, other in zip(*outputs, strict=True):
+                for output, values in one.items():
+                    worst = float(np.maximum(worst, np.abs(values - other[output]).max()))
+            flipped[start : start + _BATCH] |= [a != b for a, b in zip(*answers, strict=True)]
+    return Exported((), " and ".join(dict.fromkeys(labels)), len(rows), worst, int(flipped.sum()))
 
 
-def _opened(artifact: Artifact, to: str, directory: Path, task: Task) -> Backend:
-    """The written files as they will be run."""
+def _answered(task: Task, runner: Runner, batch: Batch) -> tuple[list[Any], list[Outputs]]:
+    """(what the task makes of a batch, what the model gave for it; of a long text several times)."""
+    outputs: list[Outputs] = []
+
+    def noted(given: Batch) -> Outputs:
+        outputs.append(runner.run(given))
+        return outputs[-1]
+
+    return [prediction.value for prediction in task.predict(noted, batch)], outputs
+
+
+def _source(artifact: Artifact, name: str, task: Task) -> tuple[Runner, str]:
+    """What a model's file was made from, as far as the artifact keeps it, and what that is called."""
+    if name == MODEL_FILE and WEIGHTS in artifact.manifest["files"]:
+        backend: Any = registry.resolve("backends", "torch")
+        return backend.open(artifact, task.signature, None), "the torch model"
+    return OnnxBackend.open_file(artifact.file(name), task.signature, None), "the artifact on onnxruntime"
+
+
+def _opened(name: str, to: str, directory: Path, task: Task) -> Runner:
+    """A written file as it will be run."""
     backend: Any = registry.resolve("backends", "onnxruntime" if to == "onnx" else "openvino")
-    file = MODEL_FILE if to == "onnx" else MODEL_FILE.replace(".onnx", ".xml")
+    file = name if to == "onnx" else name.replace(".onnx", ".xml")
     return backend.open_file(directory / file, task.signature, None)

@@ -24,10 +24,11 @@ from penjing.core.recipe import RECIPE, Recipe
 from penjing.core.report import Report
 from penjing.core.runtime import Runtime
 from penjing.core.signing import read_private_key, sign
-from penjing.core.task import Splits, input_columns
+from penjing.core.task import Splits
 from penjing.data.prepare import Prepared, prepare
 from penjing.pipeline.plan import recipe_of
 from penjing.pipeline.proof import prove_compressed
+from penjing.pipeline.scored_rows import inputs_of
 from penjing.pipeline.training import exhaust
 from penjing.pipeline.workdir import WorkDir, disk_errors, interruptions_noted, open_workdir, refuse_occupied
 from penjing.predict.certificate import LIBRARIES, installed_version
@@ -189,7 +190,7 @@ def _found(
     kept = work.training / SPENT
     before = float(json.loads(kept.read_text(encoding="utf-8"))["seconds"]) if kept.is_file() else 0.0
     task = read_task(root.path)
-    inputs = [{name: row.get(name) for name in input_columns(task)} for row in (splits.valid.rows or splits.train.rows)]
+    inputs = inputs_of(splits.valid if len(splits.valid) else splits.train, task)
     work.training.mkdir(parents=True, exist_ok=True)
     shop = Workshop(
         root,
@@ -239,5 +240,7 @@ def _attempt(found: Search, root: Artifact, chain: Sequence[StepConfig] | None) 
         yield from require_possible(found)
         yield from search(found, root)
         return
+    found.judge((), root)  # to be compared with; a given chain is what is taken
     artifact = yield from found.shop.make(chain)
     found.judge(chain, artifact)
+    found.given = tuple(chain)

@@ -14,7 +14,7 @@ from penjing.core.budget import Budget
 from penjing.core.events import Listener, Notice
 from penjing.core.recipe import RECIPE, Recipe
 from penjing.core.report import Compression, DataSummary, ModelSummary, Relaxation, Report, Tried
-from penjing.core.task import Table, Task, input_columns
+from penjing.core.task import Table, Task
 from penjing.data.prepare import Prepared
 from penjing.evaluate.assemble import cost_of, files_digest, write_report_files
 from penjing.evaluate.compare import Contender, compare_predictions
@@ -24,6 +24,7 @@ from penjing.evaluate.sealed_test import sealed_entry, write_test
 from penjing.evaluate.verdict import verdicts
 from penjing.pipeline.assemble import finite, report_language, shown_roles
 from penjing.pipeline.plan import source_of
+from penjing.pipeline.scored_rows import inputs_of
 from penjing.pipeline.workdir import WorkDir
 from penjing.predict.cascade import early_share
 from penjing.predict.certificate import Goal
@@ -34,7 +35,7 @@ from penjing.predict.load import predictor_for
 from penjing.predict.measure import Measurement, measure
 from penjing.predict.predictor import Predictor
 from penjing.predict.setup import Setup
-from penjing.predict.task_file import CERTIFICATE_FILE, TASK_FILE, read_task, write_task
+from penjing.predict.task_file import CERTIFICATE_FILE, ENCODER_CONFIG, TASK_FILE, WEIGHTS, read_task, write_task
 from penjing.search.pareto import Point, front
 
 if TYPE_CHECKING:
@@ -80,9 +81,7 @@ def prove_compressed(
     setup = chosen.cost.setup
     task = _calibrated(recipe, made.seal(read_task(stage)), setup, valid)
     artifact = made.seal(task)
-    inputs = [
-        {name: row.get(name) for name in input_columns(task)} for row in (valid.rows or prepared.splits.train.rows)
-    ]
+    inputs = inputs_of(valid if len(valid) else prepared.splits.train, task)
     certificate = choose_setup(
         artifact,
         inputs,
@@ -113,7 +112,7 @@ class _Unfinished:
         """What predicting needs, and the weights, where there are any to go on from."""
         source = self.chosen.artifact
         wanted = {*source.manifest["capabilities"]["predict_files"]} - {CERTIFICATE_FILE}
-        wanted |= {"weights.safetensors", "encoder.json"} & source.manifest["files"].keys()
+        wanted |= {WEIGHTS, ENCODER_CONFIG} & source.manifest["files"].keys()
         for name in wanted - {TASK_FILE}:
             shutil.copyfile(source.file(name), self.stage / name)
         shutil.copyfile(source.file(TASK_FILE), self.stage / TASK_FILE)
@@ -207,7 +206,7 @@ def _report(
     ]
     comparison = compare_predictions(test, *sides, settings)
     evaluation = evaluate(after.task, test, predictions, settings, listener)
-    inputs = [{column: row.get(column) for column in input_columns(after.task)} for row in test.rows]
+    inputs = inputs_of(test, after.task)
     concurrency = recipe.budget.concurrency
     cost = cost_of(
         measure(artifact, inputs, concurrency=concurrency, setup=setup, listener=listener), made.training["minutes"]

@@ -17,7 +17,7 @@ from penjing.core.memory import existing_objects_kept, release_freed
 from penjing.core.recipe import RECIPE, Recipe, read_recipe
 from penjing.core.report import Report
 from penjing.core.signing import read_private_key, sign
-from penjing.core.task import Prediction, Table, Task, input_columns
+from penjing.core.task import Prediction, Table, Task
 from penjing.data.prepare import Prepared, prepare
 from penjing.data.textkey import fingerprint
 from penjing.evaluate.assemble import cost_of, write_report_files
@@ -28,6 +28,7 @@ from penjing.models.pretrained import Pretrained
 from penjing.pipeline.assemble import build_report, finite, report_language
 from penjing.pipeline.choose import choose_model, quote_run
 from penjing.pipeline.plan import is_recipe_path, resolve, source_of
+from penjing.pipeline.scored_rows import inputs_of
 from penjing.pipeline.training import Trained, build_task, is_direct, refuse_settings, train_direct, train_gradient
 from penjing.pipeline.workdir import WorkDir, disk_errors, interruptions_noted, open_workdir, refuse_occupied
 from penjing.predict.invariance import is_batch_invariant
@@ -278,7 +279,7 @@ def _prove(
     settings = recipe.stage("evaluate")
     settings = settings.model_copy(update={"group": settings.group or prepared.splits.roles.group})
     evaluation = evaluate(predictor.task, test, predictions, settings, listener)
-    inputs = [{name: row.get(name) for name in input_columns(task)} for row in test.rows]
+    inputs = inputs_of(test, task)
     concurrency = recipe.budget.concurrency
     measured = measure(artifact, inputs, concurrency=concurrency, setup=predictor.setup, listener=listener)
     report = build_report(

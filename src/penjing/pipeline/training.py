@@ -17,7 +17,7 @@ from penjing.core.recipe import Recipe
 from penjing.core.task import Table, Task, TextSettings
 from penjing.data.prepare import Prepared
 from penjing.models.pretrained import Pretrained
-from penjing.predict.task_file import MODEL_FILE
+from penjing.predict.task_file import ENCODER_CONFIG, MODEL_FILE
 from penjing.train.config import TrainConfig
 from penjing.train.honours import refuse_ignored
 
@@ -140,7 +140,7 @@ def train_gradient(
     parity = check_parity(result.model, task, rows, stage / MODEL_FILE, export.tolerance)
     shutil.copyfile(training / WEIGHTS, stage / WEIGHTS)
     if (pretrained.directory / "config.json").is_file():
-        shutil.copyfile(pretrained.directory / "config.json", stage / "encoder.json")
+        shutil.copyfile(pretrained.directory / "config.json", stage / ENCODER_CONFIG)
     release_freed()
     sizes = describe(result.model)
     facts = {

@@ -14,6 +14,9 @@ from penjing.core.task import Task
 TASK_FILE = "task.json"
 MODEL_FILE = "model.onnx"
 CERTIFICATE_FILE = "certificate.json"
+# Of what learned by gradient descent, for whoever makes another model from it; predicting needs neither.
+WEIGHTS = "weights.safetensors"
+ENCODER_CONFIG = "encoder.json"
 MAX_TASK_BYTES = 64_000_000
 
 

@@ -28,6 +28,7 @@ from penjing.core.memory import release_freed
 from penjing.core.runtime import Runtime
 from penjing.core.task import Splits, Task
 from penjing.models.pretrained import Pretrained
+from penjing.predict.task_file import WEIGHTS
 from penjing.train import checkpoint
 from penjing.train.attempt import Attempt
 from penjing.train.checkpoint import Position
@@ -44,8 +45,6 @@ from penjing.train.protocol import GradientTrainer
 from penjing.train.random_weights import resolve_for
 from penjing.train.time_limit import TimeLimit
 from penjing.train.weights_file import save_tensors
-
-WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)

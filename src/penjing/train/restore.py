@@ -15,9 +15,8 @@ from penjing.core.errors import ArtifactError, CapabilityError, MissingExtraErro
 from penjing.core.task import Task
 from penjing.models.encoder import Encoder, EncoderConfig, HubEncoder, is_bert
 from penjing.models.ngrams import NgramScores
-from penjing.train.fit import WEIGHTS
+from penjing.predict.task_file import ENCODER_CONFIG, WEIGHTS
 
-ENCODER_CONFIG = "encoder.json"
 _NGRAMS = "ngrams."
 
 

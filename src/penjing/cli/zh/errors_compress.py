@@ -33,6 +33,11 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"the vocabulary is pruned first: what was learned from its teacher has the teacher's tokens",
         r"要先裁剪词表：学生模型用的是教师模型的词元",
     ),
+    (
+        r"{…} would change one of two models, whose threshold was chosen for both",
+        r"{1} 只改变两个模型之一，而阈值是为两者一起选定的",
+    ),
+    (r"put cascade last", r"把 cascade 放在最后"),
     (r"put vocabulary first", r"把 vocabulary 放在最前"),
     (r"is {…}, which is not accepted \({…}\)", r"为 {1}，不可接受（{2}）"),
     (r"from {N} to {N}", r"从 {1} 到 {2}"),
