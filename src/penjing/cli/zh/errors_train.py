@@ -112,5 +112,5 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     ),
     (r"lower it", r"请调低它"),
     (r"a {…} model has no layers", r"{1} 模型没有网络层"),
-    (r"{…} does not fit encoder\.json: {…}", r"{1} 与 encoder.json 不符：{2}"),
+    (r"{…} does not fit {…}: {…}", r"{1} 与 {2} 不符：{3}"),
 )
