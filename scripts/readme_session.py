@@ -38,6 +38,9 @@ COST_KINDS = {
 }
 # Of these lines some figures follow from the machine and from assumed prices.
 _PRICE = "quote: Serving"
+OF_A_CLOCK = {"time", "throughput"}
+# Judged on as many rows as a machine gets through in some seconds, or fitted to the last bits of its arithmetic.
+_UNTIL_THE_CLOCK = re.compile(r"select: |quote: [\d,]+ more labels|train: n-grams: .* logits are")
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Stated:
         spread: width of the interval that stands beside it, in the unit of the value; 0: none.
         low: lower end of that interval, where the value itself has to lie in it.
         depends_on_rows: whether a run on another number of rows may say something else.
+        depends_on_machine: whether a run on another processor may say something else.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Stated:
     spread: float = 0.0
     low: float | None = None
     depends_on_rows: bool = True
+    depends_on_machine: bool = False
 
 
 def figures(session: str) -> Iterator[Stated]:
@@ -101,7 +106,11 @@ def _metric(cells: list[str]) -> Iterator[Stated]:
 def _cost(cells: list[str]) -> Iterator[Stated]:
     name, value, unit = cells
     # How long training takes depends on how many rows there are; what a prediction costs does not.
-    yield Stated(f"{name}, {unit}", to_number(value), COST_KINDS[name], depends_on_rows=unit in ("min", "分钟"))
+    kind = COST_KINDS[name]
+    trains = unit in ("min", "分钟")
+    yield Stated(
+        f"{name}, {unit}", to_number(value), kind, depends_on_rows=trains, depends_on_machine=kind in OF_A_CLOCK
+    )
 
 
 def _quoted(cells: list[str]) -> Iterator[Stated]:
@@ -109,7 +118,7 @@ def _quoted(cells: list[str]) -> Iterator[Stated]:
     low, high = _ends(interval)
     kind = COST_KINDS.get(name, "expected")
     for part, value in (("expected", to_number(expected)), ("low", low), ("high", high), ("actual", to_number(actual))):
-        yield Stated(f"{name}, quote: {part}", value, kind, high - low)
+        yield Stated(f"{name}, quote: {part}", value, kind, high - low, depends_on_machine=kind in OF_A_CLOCK)
     yield Stated(f"{name}, quote", state, "promise")
 
 
@@ -125,7 +134,9 @@ def _prose(line: str) -> Iterator[Stated]:
             spread = high - low
         elif not line[: found.start()].endswith(("–", " … ")):
             spread = 0.0
-        yield Stated(f"{words} [{i + 1}]", value, _kind(line, found.end()), spread)
+        kind = _kind(line, found.end())
+        bound = kind in OF_A_CLOCK or bool(_UNTIL_THE_CLOCK.match(line))
+        yield Stated(f"{words} [{i + 1}]", value, kind, spread, depends_on_machine=bound)
 
 
 def _kind(line: str, end: int) -> str:

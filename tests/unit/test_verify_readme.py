@@ -177,6 +177,16 @@ def test_other_rows_are_shown_and_not_judged(scripts: ModuleType) -> None:
     assert verdicts(scripts, "            479   MB", "            900   MB", same_rows=False)["on disk, MB"] is False
 
 
+def test_what_a_clock_decides_is_judged_on_the_same_processor_alone(scripts: ModuleType) -> None:
+    assert verdicts(scripts, "48.5   ms", "999   ms", same_machine=False)["slowest 5%, ms"] is None
+    assert verdicts(scripts, "2.61   min", "99   min", same_machine=False)["to train, min"] is None
+    line = next(name for name in verdicts(scripts, "x", "x") if name.startswith("select: Chosen"))
+    assert verdicts(scripts, "training 75.3%", "training 50.0%", same_machine=False)[line] is None
+    # What the rows decide is judged on every processor.
+    assert verdicts(scripts, "83.0%   77.5–88.5", "50.0%   77.5–88.5", same_machine=False)["accuracy *"] is False
+    assert verdicts(scripts, "            479   MB", "            900   MB", same_machine=False)["on disk, MB"] is False
+
+
 def test_a_session_without_figures_is_an_error(scripts: ModuleType) -> None:
     with pytest.raises(ValueError, match="needs figures"):
         scripts.compare("Not recorded yet.", SMALL)
