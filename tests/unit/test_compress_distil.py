@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 from unit_training import SEED, train_tiny
 
 from penjing.compress.distil import DistilSettings, distil
+from penjing.compress.guide import Guide
 from penjing.compress.lessons import IDS, MASK, Lessons, read_lessons
 from penjing.compress.student import Shape, make_student
 from penjing.core.events import Progress
@@ -18,6 +20,7 @@ from penjing.train.checkpoint import read_position
 from penjing.train.config import TrainConfig
 from penjing.train.gradient.objective import Objective
 from penjing.train.gradient.sequence import SequenceTrainer
+from penjing.train.loop import to_tensors
 
 pytest_plugins = ["training_fixtures"]
 CONFIG = TrainConfig(epochs=30, batch_rows=8, learning_rate=1e-3, precision="fp32", dropout=0.0)
@@ -105,6 +108,22 @@ def test_a_student_comes_nearer_to_its_teacher(teacher, tiny_task, tiny_splits, 
     result = taught(tiny_task, splits, student, lessons, tmp_path / "student")
     assert distance(result.model) < 0.5 * before
     assert result.model.ngrams is None
+
+
+def test_inner_states_are_learned_from_batches_with_and_without_padding(teacher, tiny_task, tiny_splits):
+    guide = Guide(teacher, None, hidden=1.0, relations=1.0)
+    student = student_of(teacher)
+    rows = tiny_splits.train.rows[:1] * 2  # of one length: batches of such have no mask while training
+    encoded = to_tensors(tiny_task.encode(rows), "cpu")
+    ids, whole = encoded[IDS], {IDS: encoded[IDS], "labelled": torch.ones(2)}
+    padded = {IDS: F.pad(ids, (0, 3)), MASK: F.pad(torch.ones_like(ids), (0, 3)), "labelled": torch.ones(2)}
+    found = []
+    for batch in (whole, padded):
+        with guide.watching(student) as inner:
+            student(batch)
+        found.append(guide.losses(inner, batch).detach())
+    assert float(found[0].min()) > 0
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
 
 
 def test_a_killed_student_ends_with_the_same_weights(teacher, tiny_task, tiny_splits, tmp_path):

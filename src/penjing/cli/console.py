@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from penjing.cli.progress import Lines, LiveBars
 from penjing.cli.terminal import printable
-from penjing.core.events import Event, Notice
+from penjing.core.events import Event, Notice, Standings
 
 WIDE = 120
 
@@ -45,7 +45,7 @@ class Console:
 
     def listen(self, event: Event) -> None:
         """The listener handed to the work."""
-        if isinstance(event, Notice):
+        if isinstance(event, Notice | Standings):
             event = replace(event, text=self.tell(event.text))
         self.watcher(event)
 

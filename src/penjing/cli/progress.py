@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from penjing.cli.terminal import duration, printable, quantity
-from penjing.core.events import Event, Notice, Progress
+from penjing.core.events import Event, Notice, Progress, Standings
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
+    from rich.table import Table
 
 LINE_SECONDS = 10.0
 UNITS = {
     "rows": "行", "steps": "步", "rounds": "轮", "trials": "次试验", "resamples": "次重采样", "checks": "项检查",
     "processes": "个进程", "classes": "类", "texts": "条文本",
     "setups": "种运行方式",
+}  # fmt: skip
+# Columns of standings; other names are shown as they are.
+COLUMNS = {
+    "chain": ("best so far", "目前最好的"), "lost": ("lost", "损失"), "p50_ms": ("p50 ms", "p50 毫秒"),
+    "p95_ms": ("p95 ms", "p95 毫秒"), "rows_per_s": ("rows/s", "行/秒"), "size_mb": ("MB", "MB"),
+    "ram_mb": ("RAM MB", "内存 MB"), "fits": ("fits", "符合"), "yes": ("yes", "是"), "no": ("no", "否"),
 }  # fmt: skip
 _NAMES = {"samples_per_s": "samples/s", "rows_per_s": "rows/s", "learning_rate": "lr"}
 
@@ -82,7 +89,11 @@ class Lines:
         if isinstance(event, Notice):
             if event.level == "warning" or not self.quiet:
                 self._write(notice_line(event, self.language))
-        elif not self.quiet:
+        elif self.quiet:
+            return
+        elif isinstance(event, Standings):
+            self._write(printable(f"{event.stage}: {event.text}"))
+        else:
             self._progress(event)
 
     def close(self) -> None:
@@ -128,6 +139,23 @@ def _said(words: str, language: str) -> str:
     return f"{amount} {UNITS[unit]}" if amount and unit in UNITS else in_chinese(words)
 
 
+def standings_table(event: Standings, language: str) -> Table:
+    """What is best so far, the row that would be taken marked."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    chinese = language == "zh"
+    said = {name: pair[chinese] for name, pair in COLUMNS.items()}
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for i, name in enumerate(event.columns):
+        table.add_column(Text(said.get(name, name)), justify="right" if i else "left", overflow="fold")
+    for i, row in enumerate(event.rows):
+        style = "bold green" if i == event.chosen else ""
+        table.add_row(*(Text(printable(said.get(cell, cell))) for cell in row), style=style)
+    return table
+
+
 class LiveBars:
     """For a terminal: one bar a stage, with figures and the time that is left.
 
@@ -142,6 +170,7 @@ class LiveBars:
         self.bars: Bars | None = None
         self.tasks: dict[str, TaskID] = {}
         self.stages: dict[str, _Stage] = {}
+        self.standings: Table | None = None
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -151,6 +180,10 @@ class LiveBars:
         if isinstance(event, Notice):
             style = "yellow" if event.level == "warning" else "dim"
             bars.console.print(Text(notice_line(event, self.language), style=style))
+            return
+        if isinstance(event, Standings):
+            self.standings = standings_table(event, self.language)
+            bars.refresh()
             return
         if event.stage not in self.tasks:
             self.tasks[event.stage] = bars.add_task(event.stage, total=event.total, detail="", amount="")
@@ -174,14 +207,23 @@ class LiveBars:
             self.bars.stop()
             self.bars = None
             self.tasks = {}
+            self.standings = None
 
     def _started(self) -> Bars:
         if self.bars is None:
-            from rich.console import Console
+            from rich.console import Console, RenderableType
             from rich.progress import BarColumn, TextColumn
             from rich.progress import Progress as Bars
 
-            self.bars = Bars(
+            watcher = self
+
+            class BelowStandings(Bars):
+                def get_renderables(self) -> Iterator[RenderableType]:
+                    if watcher.standings is not None:
+                        yield watcher.standings
+                    yield from super().get_renderables()
+
+            self.bars = BelowStandings(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[amount]}", markup=False),

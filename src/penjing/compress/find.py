@@ -8,30 +8,27 @@ that was killed goes on where it was.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Generator, Sequence
 
 from penjing.compress.cascade import CascadeConfig
-from penjing.compress.chain import Workshop, encoder_config, has_layers
-from penjing.compress.config import CompressConfig
-from penjing.compress.measured import Candidate, Measurer, chain_name, has_cost_limits, quality, shape_name
+from penjing.compress.chain import encoder_config
+from penjing.compress.int4 import Int4Config
+from penjing.compress.low_rank import LowRankConfig
+from penjing.compress.measured import Candidate, chain_name, has_cost_limits, shape_name
+from penjing.compress.prune_structure import PruneStructureConfig
 from penjing.compress.prune_vocabulary import VocabularyConfig
+from penjing.compress.quantization_aware import QuantizationAwareConfig
 from penjing.compress.shapes import all_shapes, products, spread
+from penjing.compress.standing import Search, standings
 from penjing.compress.static_int8 import StaticInt8Config
-from penjing.compress.step import Method, StepConfig
+from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
 from penjing.compress.teach import DistilConfig, epochs_of
-from penjing.core import registry
-from penjing.core.artifact import Artifact, write_atomic
-from penjing.core.budget import Budget
+from penjing.core.artifact import Artifact
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
-from penjing.core.task import Task
 from penjing.models.encoder import EncoderConfig
-from penjing.predict.setup import DEFAULT_BACKEND, Setup
 from penjing.search.halving import halve
 
 MAX_ARMS = 4
@@ -42,128 +39,8 @@ CASCADE_RATE = 3.0
 # Of the time, what measuring untaught students may take, and what the last round of teaching has to leave.
 PRICE_SHARE, TAIL_SHARE = 0.15, 0.15
 READ_SHARE = 0.12  # for the teacher to read what students learn from
-PLAN = "plan.json"
+ROUNDING = 0.2  # points lost by int8 from which on it is worth training with it
 LEARNING_RATE = 8e-4  # of what has lost heads and neurons, and has much to learn again
-
-
-@dataclass
-class Search:
-    """What is known so far.
-
-    Args:
-        shop: makes chains.
-        budget: what has to fit.
-        config: settings.
-        measurer: of costs.
-        setups: ways to run each candidate.
-        task: the root's.
-        root_value: the root's primary metric on the validation rows.
-        deadline: on the clock of `time.monotonic`.
-        tried: all candidates that were measured, in that order.
-        refusals: backend → why it cannot run some candidates.
-        given: the chain that was asked for; None: whatever is best.
-    """
-
-    shop: Workshop
-    budget: Budget
-    config: CompressConfig
-    measurer: Measurer
-    setups: Sequence[Setup]
-    task: Task
-    root_value: float
-    deadline: float
-    tried: list[Candidate] = field(default_factory=list)
-    refusals: dict[str, str] = field(default_factory=dict)
-    given: tuple[StepConfig, ...] | None = None
-
-    def decided(self, name: str, value: Any) -> Any:
-        """A choice that depends on the clock, as it was made the first time: a search that goes on makes the same."""
-        path = self.shop.directory / PLAN
-        plan = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        if name not in plan:
-            plan[name] = value
-            write_atomic(path, json.dumps(plan) + "\n")
-        return plan[name]
-
-    def allowed(self, method: str) -> bool:
-        """Whether the recipe, the task and what the root keeps of its layers allow a method."""
-        known: Method = registry.resolve("compressors", method)
-        named = self.config.methods is None or method in self.config.methods
-        learns = known.torch is not None or known.wrap is not None
-        return named and known.supports(self.task) is None and not (learns and not has_layers(self.shop.root))
-
-    def left(self) -> float:
-        """Seconds."""
-        return self.deadline - time.monotonic()
-
-    def judge(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
-        """Measure an artifact under every setup that can run it, and note what was found."""
-        found = []
-        for setup in self.setups:
-            try:
-                value, invariant = quality(artifact, setup, self.shop.splits.valid)
-            except CapabilityError as error:
-                if setup.backend == DEFAULT_BACKEND:
-                    raise
-                self.refusals[setup.backend] = f"{setup.backend} is left out for some: {error.finding}"
-                continue
-            cost = self.measurer.cost(artifact, setup)
-            lost = self._lost(value)
-            found.append(Candidate(chain_name(chain, setup), tuple(chain), artifact, cost, value, lost, invariant))
-        self.tried += found
-        return found
-
-    def _lost(self, value: float) -> float:
-        metric = self.task.metrics[self.task.primary]
-        scale = (100.0 if metric.percent else 1.0) * (1.0 if metric.higher_is_better else -1.0)
-        return scale * (self.root_value - value)
-
-    def holds(self, candidate: Candidate) -> bool:
-        """Whether a candidate fits, as far as the validation rows and this machine tell."""
-        if candidate.excess(self.budget) or not (candidate.invariant or self.config.allow_batch_variant):
-            return False
-        return self.quality_gap(candidate) <= 0
-
-    def quality_gap(self, candidate: Candidate) -> float:
-        """By how much the primary metric is too low for the budget, on its scale; negative where it is not."""
-        gaps = [0.0] if self.budget.drop is None and self.budget.metric is None else []
-        if self.budget.drop is not None:
-            gaps.append(candidate.lost - self.budget.drop)
-        if self.budget.metric is not None:
-            metric = self.task.metrics[self.task.primary]
-            sign = 1.0 if metric.higher_is_better else -1.0
-            gaps.append(sign * (self.budget.metric - candidate.value * (100.0 if metric.percent else 1.0)))
-        return max(gaps)
-
-    def best(self) -> Candidate | None:
-        """The best candidate that fits, by the goal; None: none does."""
-        fitting = [candidate for candidate in self.eligible() if self.holds(candidate)]
-        return min(fitting, key=self.goal_key(), default=None)
-
-    def goal_key(self) -> Callable[[Candidate], tuple[float, ...]]:
-        """What is best among those that fit, the least first."""
-        goal = self.config.goal
-        if goal == "auto":
-            goal = "accuracy" if has_cost_limits(self.budget) else "speed"
-        if goal == "accuracy":
-            return lambda candidate: (candidate.lost, -candidate.cost.rows_per_s)
-        if goal == "size":
-            return lambda candidate: (candidate.cost.size_mb, candidate.lost)
-        return lambda candidate: (candidate.cost.p50_ms / candidate.cost.rows_per_s, candidate.lost)
-
-    def nearest(self) -> Candidate:
-        """Of all candidates the one that misses by least: limits by their factors, the metric by its points."""
-
-        def distance(candidate: Candidate) -> float:
-            factors = candidate.excess(self.budget).values()
-            return sum(factor - 1 for factor in factors) + max(0.0, self.quality_gap(candidate)) / 10
-
-        usable = [one for one in self.eligible() if one.invariant or self.config.allow_batch_variant]
-        return min(usable or self.eligible(), key=distance)
-
-    def eligible(self) -> list[Candidate]:
-        """Candidates that may be chosen: all, or those of the chain that was given."""
-        return [one for one in self.tried if self.given is None or one.chain == self.given]
 
 
 def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
@@ -194,10 +71,27 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
         return
     students = yield from _taught(found, shapes, head)
     for chain in students:
+        yield from _finished(found, chain, tail)
+    for chain in _rest(found, students, head, tail):
+        if found.left() <= 0 or found.best() is not None:
+            return
+        yield from _try(found, chain)
+
+
+def _finished(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> Generator[Event, None, None]:
+    """Try what may follow a student; once more after training with rounding, where rounding costs much."""
+    for before in ([], [QuantizationAwareConfig()]):
+        if before and not (found.allowed("quantization-aware") and tail and _rounding_costs(found, chain, tail)):
+            return
         for more in filter(None, _tails(found, tail)):
             if found.left() <= 0:
                 return
-            yield from _try(found, [*chain, *more])
+            yield from _try(found, [*chain, *before, *more])
+
+
+def _rounding_costs(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> bool:
+    whole, rounded = found.result(chain), found.result([*chain, *tail])
+    return whole is not None and rounded is not None and rounded.lost > whole.lost + ROUNDING
 
 
 def _tails(found: Search, tail: list[StepConfig]) -> list[list[StepConfig]]:
@@ -208,6 +102,19 @@ def _tails(found: Search, tail: list[StepConfig]) -> list[list[StepConfig]]:
     return [tail, *([*tail, *stage] for stage in first), *(first if tail else [])]
 
 
+def _rest(
+    found: Search, students: list[list[StepConfig]], head: list[StepConfig], tail: list[StepConfig]
+) -> list[list[StepConfig]]:
+    """What may still fit where no student does: fewer bits for the bytes, all layers made thinner for the accuracy."""
+    bits: list[StepConfig] = [Int4Config()] if found.allowed("int4") and found.budget.size_mb is not None else []
+    thinner = [PruneStructureConfig(keep_heads=0.5, keep_neurons=0.25), LowRankConfig()]
+    made = [[*head, step] for step in thinner if found.allowed(step.method)]
+    return [
+        *([*chain, *bits] for chain in students if bits),
+        *([*chain, *more] for chain in made for more in (tail, [])),
+    ]
+
+
 def _try(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, list[Candidate]]:
     try:
         artifact = yield from found.shop.make(chain, max_minutes=max(found.left(), 1.0) / 60)
@@ -215,19 +122,8 @@ def _try(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, l
         yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
         return []
     candidates = found.judge(chain, artifact)
-    yield _noted(found)
+    yield standings(found)
     return candidates
-
-
-def _noted(found: Search) -> Notice:
-    best = found.best() or found.nearest()
-    fits = "fits" if found.holds(best) else "does not fit yet"
-    cost = best.cost
-    return Notice(
-        "compress",
-        f"best so far: {best.name}, {best.lost:+.2f} lost, {cost.p95_ms:.2f} ms, {cost.rows_per_s:,.0f} rows/s, "
-        f"{cost.size_mb:.1f} MB; {fits}",
-    )
 
 
 def _shapes_that_fit(
@@ -311,7 +207,7 @@ def _taught(
         rates[shape] = max(60 * facts["minutes"] / epochs, 1e-3)  # seconds an epoch
         chains[shape] = chain
         candidates = found.judge(chain, artifact)
-        yield _noted(found)
+        yield standings(found)
         lost = candidates[0].lost
         # Without limits of cost the smallest that holds is wanted, so what holds comes by its size.
         if has_cost_limits(found.budget) or found.budget.drop is None:

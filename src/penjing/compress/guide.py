@@ -73,10 +73,11 @@ class Guide:
         """[B] weighted distances of the student's inner states from the teacher's on the same batch."""
         parameter = next(self.teacher.parameters())
         with torch.no_grad(), self.watching(self.teacher) as inner:
-            self.teacher({name: batch[name] for name in (IDS, MASK)})
+            self.teacher({name: batch[name] for name in (IDS, MASK) if name in batch})
         assert student.hidden is not None and student.qkv is not None
         assert inner.hidden is not None and inner.qkv is not None
-        mask_BL = batch[MASK].flatten(0, -2).to(torch.float32)  # the two texts of a pair are rows here
+        mask = batch.get(MASK, torch.ones_like(batch[IDS]))  # texts of one length come without
+        mask_BL = mask.flatten(0, -2).to(torch.float32)  # the two texts of a pair are rows here
         rows = len(batch["labelled"])
         total_B = torch.zeros(rows, device=parameter.device)
         if self.hidden:

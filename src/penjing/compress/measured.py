@@ -18,6 +18,7 @@ from penjing.predict.invariance import is_batch_invariant
 from penjing.predict.measure import Measurement, measure
 from penjing.predict.predictor import Predictor
 from penjing.predict.setup import Setup
+from penjing.search.pareto import Point
 
 # Budget key → figure of a measurement, and whether more of it is better.
 LIMITS: Mapping[str, tuple[str, bool]] = {
@@ -53,6 +54,12 @@ class Candidate:
     def excess(self, budget: Budget) -> dict[str, float]:
         """Limit → by what factor it is missed, for those of the budget that are."""
         return excess(budget, self.cost)
+
+    def point(self) -> Point:
+        """Where it stands among others: quality against every cost."""
+        cost = self.cost
+        costs = {"p50": cost.p50_ms, "rate": -cost.rows_per_s, "size": cost.size_mb, "ram": cost.peak_ram_mb}
+        return Point(self.name, -self.lost, costs)
 
 
 def excess(budget: Budget, cost: Measurement) -> dict[str, float]:

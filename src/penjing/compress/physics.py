@@ -19,7 +19,7 @@ from penjing.core.events import Event, Notice
 from penjing.predict.measure import Measurement
 
 if TYPE_CHECKING:
-    from penjing.compress.find import Search
+    from penjing.compress.standing import Search
 
 # Figures of a busy machine drift; what misses a limit by less may yet be reached.
 DRIFT = 1.25

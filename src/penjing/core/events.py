@@ -46,7 +46,26 @@ class Notice:
     level: Literal["info", "warning"] = "info"
 
 
-Event = Progress | Notice
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """What is best so far, as a table that is replaced while work goes on.
+
+    Args:
+        stage: the stage's name.
+        text: the same in one sentence, for where a table would be too much.
+        columns: name of each column, as reports know it.
+        rows: cells, the best first.
+        chosen: which row would be taken now; None: none.
+    """
+
+    stage: str
+    text: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    chosen: int | None = None
+
+
+Event = Progress | Notice | Standings
 Listener = Callable[[Event], None]
 
 

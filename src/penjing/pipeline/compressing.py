@@ -37,7 +37,7 @@ from penjing.predict.setup import Setup
 from penjing.predict.task_file import read_task
 
 if TYPE_CHECKING:
-    from penjing.compress.find import Search
+    from penjing.compress.standing import Search
 
 DEFAULT_DROP = 1.0  # points, where no limit at all is given
 SPENT = "spent.json"  # seconds that a search took before it was interrupted
@@ -183,7 +183,7 @@ def _found(
 ) -> tuple[Search, float]:
     """Everything that was tried, and the minutes it took, all attempts together."""
     from penjing.compress.chain import Workshop
-    from penjing.compress.find import Search
+    from penjing.compress.standing import Search
 
     config: CompressConfig = recipe.stage("compress")
     begun = time.monotonic()

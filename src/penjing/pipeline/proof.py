@@ -36,10 +36,10 @@ from penjing.predict.measure import Measurement, measure
 from penjing.predict.predictor import Predictor
 from penjing.predict.setup import Setup
 from penjing.predict.task_file import CERTIFICATE_FILE, ENCODER_CONFIG, TASK_FILE, WEIGHTS, read_task, write_task
-from penjing.search.pareto import Point, front
+from penjing.search.pareto import front
 
 if TYPE_CHECKING:
-    from penjing.compress.find import Search
+    from penjing.compress.standing import Search
 
 CERTIFY_SECONDS = 45.0
 _BATCH = 64
@@ -249,7 +249,7 @@ def _compression(
     of_root: Measurement,
     minutes: float,
 ) -> Compression:
-    points = [_point(candidate) for candidate in found.tried]
+    points = [candidate.point() for candidate in found.tried]
     best = {point.name for point in front(points)}
     fitting = found.holds(chosen)
     return Compression(
@@ -276,12 +276,6 @@ def _compression(
         ],
         relax=[] if fitting else _relaxations(found, chosen),
     )
-
-
-def _point(candidate: Candidate) -> Point:
-    cost = candidate.cost
-    costs = {"p50": cost.p50_ms, "rate": -cost.rows_per_s, "size": cost.size_mb, "ram": cost.peak_ram_mb}
-    return Point(candidate.name, -candidate.lost, costs)
 
 
 def _relaxations(found: Search, nearest: Candidate) -> list[Relaxation]:

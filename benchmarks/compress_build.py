@@ -1,0 +1,158 @@
+"""What the other engines load: encoder and head of a trained artifact, as their own recipes write and quantize them.
+
+`write_encoder`, `build_onnx` and `build_openvino` run beside penjing; the libraries of `peers.txt` want an older
+transformers, so this file is also a program for their Python: `python compress_build.py FOLDER < training rows`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compress_sides import CALIBRATION_ROWS, ENCODER, FP32, HEAD, INT8, IR, MAX_TOKENS, Batched, torch_model
+
+OPSET = 17
+
+
+def write_encoder(artifact: Path, folder: Path) -> None:
+    """The encoder as transformers reads it, and the head; the n-grams that penjing adds to it are left out.
+
+    Raises:
+        RuntimeError: they compute something else than the artifact's own model.
+    """
+    import torch
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    from penjing.core.artifact import open_artifact
+    from penjing.predict.task_file import TOKENIZER_FILE, read_task
+    from penjing.train.restore import restore_model
+
+    opened = open_artifact(artifact)
+    task = read_task(opened.path)
+    ours = restore_model(opened, task)
+    ours.ngrams = None
+    sizes = ours.encoder.config
+    config = BertConfig(
+        vocab_size=sizes.vocab_size,
+        hidden_size=sizes.hidden_size,
+        num_hidden_layers=sizes.num_hidden_layers,
+        num_attention_heads=sizes.num_attention_heads,
+        intermediate_size=sizes.intermediate_size,
+        max_position_embeddings=sizes.max_position_embeddings,
+        type_vocab_size=1,
+        layer_norm_eps=sizes.layer_norm_eps,
+    )
+    theirs = BertModel(config, add_pooling_layer=False)
+    theirs.load_state_dict(transformers_state(ours.encoder.state_dict(), sizes.num_hidden_layers))
+    theirs.save_pretrained(folder / ENCODER)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(opened.file(TOKENIZER_FILE)), pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
+        sep_token="[SEP]", mask_token="[MASK]", model_max_length=MAX_TOKENS,
+    )  # fmt: skip
+    tokenizer.save_pretrained(folder / ENCODER)
+    np.savez(folder / HEAD, **{name: tensor.numpy() for name, tensor in ours.head.state_dict().items()})
+    (folder / "classes.json").write_text(json.dumps(task.config.labels))
+    batch = {"input_ids": torch.randint(5, sizes.vocab_size, (4, 12)), "attention_mask": torch.ones(4, 12).long()}
+    batch["attention_mask"][0, 7:] = 0
+    with torch.inference_mode():
+        far = float((ours(batch)["logits"] - torch_model(folder)(**batch)).abs().max())
+    if far > 1e-3:
+        raise RuntimeError(f"the encoder written for the other engines differs from the artifact's by {far:.2g}")
+
+
+def transformers_state(state: dict[str, Any], num_layers: int) -> dict[str, Any]:
+    """Our names → those of transformers, with query, key and value taken apart."""
+    found = {
+        "embeddings.word_embeddings.weight": state["words.weight"].float(),
+        "embeddings.position_embeddings.weight": state["positions.weight"],
+        "embeddings.token_type_embeddings.weight": state["types.weight"][:1],
+    }
+    names = {
+        "attention_out": "attention.output.dense",
+        "attention_norm": "attention.output.LayerNorm",
+        "up": "intermediate.dense",
+        "down": "output.dense",
+        "output_norm": "output.LayerNorm",
+    }
+    for part in ("weight", "bias"):
+        found[f"embeddings.LayerNorm.{part}"] = state[f"embedding_norm.{part}"]
+        for index in range(num_layers):
+            ours, theirs = f"layers.{index}.", f"encoder.layer.{index}."
+            for name, third in zip(("query", "key", "value"), state[f"{ours}qkv.{part}"].chunk(3), strict=True):
+                found[f"{theirs}attention.self.{name}.{part}"] = third
+            found |= {f"{theirs}{names[name]}.{part}": state[f"{ours}{name}.{part}"] for name in names}
+    return found
+
+
+def build_onnx(folder: Path, *, vnni: bool) -> None:
+    """The exported model, and the recipe of optimum's dynamic quantization.
+
+    That recipe (`AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=False)`, `.avx2` elsewhere) is
+    onnxruntime's `quantize_dynamic` with these arguments; optimum itself wants an older transformers.
+    """
+    import torch
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    ids = torch.randint(5, 100, (2, 9))
+    torch.onnx.export(
+        torch_model(folder), (ids, torch.ones_like(ids)), folder / FP32, dynamo=False, opset_version=OPSET,
+        input_names=["input_ids", "attention_mask"], output_names=["logits"],
+        dynamic_axes={name: {0: "rows", 1: "tokens"} for name in ("input_ids", "attention_mask")},
+    )  # fmt: skip
+    weights = QuantType.QInt8 if vnni else QuantType.QUInt8
+    quantize_dynamic(folder / FP32, folder / INT8, per_channel=False, reduce_range=not vnni, weight_type=weights)
+
+
+def build_openvino(folder: Path, texts: list[str]) -> None:
+    """NNCF's static quantization of a transformer, calibrated on some hundred texts."""
+    import nncf
+    import openvino
+
+    batched = Batched(folder, lambda ids, mask: np.zeros((len(ids), 1)))
+    rows = [
+        {"input_ids": ids, "attention_mask": mask}
+        for text in texts[:CALIBRATION_ROWS]
+        for _, ids, mask in batched.batches([text])
+    ]
+    model = openvino.convert_model(folder / FP32)
+    quantized = nncf.quantize(model, nncf.Dataset(rows), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(rows))
+    openvino.save_model(quantized, folder / IR)
+
+
+def build_peers(folder: Path, texts: list[str], labels: list[str]) -> dict[str, str]:
+    """sentence-transformers' folder with its exports, and a trained model2vec; the versions that made them."""
+    from importlib.metadata import version
+
+    from model2vec.distill import distill_from_model
+    from model2vec.train import StaticModelForClassification
+    from sentence_transformers import SentenceTransformer, export_dynamic_quantized_onnx_model
+    from sentence_transformers.models import Pooling, Transformer
+    from transformers import AutoModel, AutoTokenizer
+
+    target = folder / "sentence"
+    encoder = Transformer(str(folder / ENCODER), max_seq_length=MAX_TOKENS)
+    SentenceTransformer(modules=[encoder, Pooling(encoder.get_word_embedding_dimension(), "mean")]).save(str(target))
+    for backend in ("onnx", "openvino"):
+        exported = SentenceTransformer(str(target), backend=backend, device="cpu", model_kwargs={"export": True})
+        exported.save_pretrained(str(target))
+        if backend == "onnx":
+            flags = "avx512_vnni" if "avx512_vnni" in Path("/proc/cpuinfo").read_text() else "avx2"
+            export_dynamic_quantized_onnx_model(exported, flags, str(target), file_suffix="int8")
+    static = distill_from_model(
+        model=AutoModel.from_pretrained(folder / ENCODER), tokenizer=AutoTokenizer.from_pretrained(folder / ENCODER),
+        pca_dims=256,
+    )  # fmt: skip
+    classifier = StaticModelForClassification.from_static_model(model=static)
+    classifier.fit(texts, labels)
+    classifier.to_pipeline().save_pretrained(str(folder / "model2vec"))
+    return {name: version(name) for name in ("sentence-transformers", "transformers", "optimum-onnx", "model2vec")}
+
+
+if __name__ == "__main__":
+    given = json.load(sys.stdin)
+    built = build_peers(Path(sys.argv[1]), given["texts"], given["labels"])
+    sys.stdout.write("\n" + json.dumps(built) + "\n")

@@ -1,0 +1,180 @@
+"""What a search knows so far: what was tried, what of it fits, and what would be taken now."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from penjing.compress.chain import Workshop, has_layers
+from penjing.compress.config import CompressConfig
+from penjing.compress.measured import Candidate, Measurer, chain_name, has_cost_limits, quality
+from penjing.compress.step import Method, StepConfig
+from penjing.core import registry
+from penjing.core.artifact import Artifact, write_atomic
+from penjing.core.budget import Budget
+from penjing.core.errors import CapabilityError
+from penjing.core.events import Standings
+from penjing.core.task import Task
+from penjing.predict.setup import DEFAULT_BACKEND, Setup
+from penjing.search.pareto import front
+
+PLAN = "plan.json"
+# Of the front while it grows.
+COLUMNS = ("chain", "lost", "p50_ms", "p95_ms", "rows_per_s", "size_mb", "ram_mb", "fits")
+SHOWN = 12
+
+
+@dataclass
+class Search:
+    """What is known so far.
+
+    Args:
+        shop: makes chains.
+        budget: what has to fit.
+        config: settings.
+        measurer: of costs.
+        setups: ways to run each candidate.
+        task: the root's.
+        root_value: the root's primary metric on the validation rows.
+        deadline: on the clock of `time.monotonic`.
+        tried: all candidates that were measured, in that order.
+        refusals: backend → why it cannot run some candidates.
+        given: the chain that was asked for; None: whatever is best.
+    """
+
+    shop: Workshop
+    budget: Budget
+    config: CompressConfig
+    measurer: Measurer
+    setups: Sequence[Setup]
+    task: Task
+    root_value: float
+    deadline: float
+    tried: list[Candidate] = field(default_factory=list)
+    refusals: dict[str, str] = field(default_factory=dict)
+    given: tuple[StepConfig, ...] | None = None
+
+    def decided(self, name: str, value: Any) -> Any:
+        """A choice that depends on the clock, as it was made the first time: a search that goes on makes the same."""
+        path = self.shop.directory / PLAN
+        plan = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if name not in plan:
+            plan[name] = value
+            write_atomic(path, json.dumps(plan) + "\n")
+        return plan[name]
+
+    def allowed(self, method: str) -> bool:
+        """Whether the recipe, the task and what the root keeps of its layers allow a method."""
+        known: Method = registry.resolve("compressors", method)
+        named = self.config.methods is None or method in self.config.methods
+        learns = known.torch is not None or known.wrap is not None
+        return named and known.supports(self.task) is None and not (learns and not has_layers(self.shop.root))
+
+    def left(self) -> float:
+        """Seconds."""
+        return self.deadline - time.monotonic()
+
+    def judge(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
+        """Measure an artifact under every setup that can run it, and note what was found."""
+        found = []
+        for setup in self.setups:
+            try:
+                value, invariant = quality(artifact, setup, self.shop.splits.valid)
+            except CapabilityError as error:
+                if setup.backend == DEFAULT_BACKEND:
+                    raise
+                self.refusals[setup.backend] = f"{setup.backend} is left out for some: {error.finding}"
+                continue
+            cost = self.measurer.cost(artifact, setup)
+            lost = self._lost(value)
+            found.append(Candidate(chain_name(chain, setup), tuple(chain), artifact, cost, value, lost, invariant))
+        self.tried += found
+        return found
+
+    def result(self, chain: Sequence[StepConfig]) -> Candidate | None:
+        """What a chain gave under the first setup that could run it; None: it was not tried."""
+        return next((one for one in self.tried if one.chain == tuple(chain)), None)
+
+    def _lost(self, value: float) -> float:
+        metric = self.task.metrics[self.task.primary]
+        scale = (100.0 if metric.percent else 1.0) * (1.0 if metric.higher_is_better else -1.0)
+        return scale * (self.root_value - value)
+
+    def holds(self, candidate: Candidate) -> bool:
+        """Whether a candidate fits, as far as the validation rows and this machine tell."""
+        if candidate.excess(self.budget) or not (candidate.invariant or self.config.allow_batch_variant):
+            return False
+        return self.quality_gap(candidate) <= 0
+
+    def quality_gap(self, candidate: Candidate) -> float:
+        """By how much the primary metric is too low for the budget, on its scale; negative where it is not."""
+        gaps = [0.0] if self.budget.drop is None and self.budget.metric is None else []
+        if self.budget.drop is not None:
+            gaps.append(candidate.lost - self.budget.drop)
+        if self.budget.metric is not None:
+            metric = self.task.metrics[self.task.primary]
+            sign = 1.0 if metric.higher_is_better else -1.0
+            gaps.append(sign * (self.budget.metric - candidate.value * (100.0 if metric.percent else 1.0)))
+        return max(gaps)
+
+    def best(self) -> Candidate | None:
+        """The best candidate that fits, by the goal; None: none does."""
+        fitting = [candidate for candidate in self.eligible() if self.holds(candidate)]
+        return min(fitting, key=self.goal_key(), default=None)
+
+    def goal_key(self) -> Callable[[Candidate], tuple[float, ...]]:
+        """What is best among those that fit, the least first."""
+        goal = self.config.goal
+        if goal == "auto":
+            goal = "accuracy" if has_cost_limits(self.budget) else "speed"
+        if goal == "accuracy":
+            return lambda candidate: (candidate.lost, -candidate.cost.rows_per_s)
+        if goal == "size":
+            return lambda candidate: (candidate.cost.size_mb, candidate.lost)
+        return lambda candidate: (candidate.cost.p50_ms / candidate.cost.rows_per_s, candidate.lost)
+
+    def nearest(self) -> Candidate:
+        """Of all candidates the one that misses by least: limits by their factors, the metric by its points."""
+
+        def distance(candidate: Candidate) -> float:
+            factors = candidate.excess(self.budget).values()
+            return sum(factor - 1 for factor in factors) + max(0.0, self.quality_gap(candidate)) / 10
+
+        usable = [one for one in self.eligible() if one.invariant or self.config.allow_batch_variant]
+        return min(usable or self.eligible(), key=distance)
+
+    def eligible(self) -> list[Candidate]:
+        """Candidates that may be chosen: all, or those of the chain that was given."""
+        return [one for one in self.tried if self.given is None or one.chain == self.given]
+
+
+def standings(found: Search) -> Standings:
+    """The front of accuracy against all costs, and what would be taken now."""
+    best = found.best() or found.nearest()
+    fits = "fits" if found.holds(best) else "does not fit yet"
+    cost = best.cost
+    said = (
+        f"best so far: {best.name}, {best.lost:+.2f} lost, {cost.p95_ms:.2f} ms, {cost.rows_per_s:,.0f} rows/s, "
+        f"{cost.size_mb:.1f} MB; {fits}"
+    )
+    names = {point.name for point in front([one.point() for one in found.tried])}
+    shown = sorted((one for one in found.tried if one.name in names or one is best), key=lambda one: one.lost)
+    shown = shown[:SHOWN] if best in shown[:SHOWN] else [*shown[: SHOWN - 1], best]
+    return Standings("compress", said, COLUMNS, tuple(_cells(found, one) for one in shown), shown.index(best))
+
+
+def _cells(found: Search, one: Candidate) -> tuple[str, ...]:
+    cost = one.cost
+    return (
+        one.name,
+        f"{one.lost:+.2f}",
+        f"{cost.p50_ms:.2f}",
+        f"{cost.p95_ms:.2f}",
+        f"{cost.rows_per_s:,.0f}",
+        f"{cost.size_mb:.1f}",
+        f"{cost.peak_ram_mb:,.0f}",
+        "yes" if found.holds(one) else "no",
+    )
