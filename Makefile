@@ -3,7 +3,7 @@
 #   make demo       install; fetch a pretrained model and real reviews; train; report (some minutes on 2 cores)
 #   make test       install; run the tests, but for the slow ones (some minutes on 2 cores)
 #   make test-slow  the slow ones alone
-#   make verify     repeat the first run that the READMEs show and one benchmark, and hold their figures against them
+#   make verify     repeat the first run that the READMEs show and a part of one benchmark, and hold their figures
 #   make check      lint, types, layers, docstrings, generated documents
 #   make clean      remove .venv and what the demo and verify wrote
 #

@@ -12,6 +12,7 @@ from penjing.compress.distil import DistilSettings, distil
 from penjing.compress.guide import Guide
 from penjing.compress.lessons import IDS, MASK, Lessons, read_lessons
 from penjing.compress.student import Shape, make_student
+from penjing.compress.teach import hidden_states
 from penjing.core.events import Progress
 from penjing.core.memory import existing_objects_kept
 from penjing.core.runtime import Runtime
@@ -124,6 +125,14 @@ def test_inner_states_are_learned_from_batches_with_and_without_padding(teacher,
         found.append(guide.losses(inner, batch).detach())
     assert float(found[0].min()) > 0
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_hidden_states_of_texts_with_and_without_padding(teacher, tiny_task, tiny_splits):
+    rows = tiny_splits.train.rows[:2]
+    alone = torch.cat([hidden_states(teacher, lessons_of(teacher, tiny_task, [row], altered=0)) for row in rows])
+    together = hidden_states(teacher, lessons_of(teacher, tiny_task, rows, altered=0))
+    assert len(together) == len(alone)
+    torch.testing.assert_close(together.square().sum(), alone.square().sum(), rtol=1e-3, atol=1e-3)
 
 
 def test_a_killed_student_ends_with_the_same_weights(teacher, tiny_task, tiny_splits, tmp_path):

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from penjing.compress.measured import expected_loss
 from penjing.compress.step import Material, Method, StepConfig, needs_layers
 from penjing.compress.teach import DistilConfig
 from penjing.core.artifact import Artifact, write_atomic
@@ -121,6 +122,9 @@ def choose_threshold(
 ) -> tuple[float, float, float]:
     """The lowest threshold whose cascade is not worse than the second model alone by more than what may be lost.
 
+    As the labels have it and as the second model expects it, in equal parts: of the few rows on which the two differ
+    labels alone would tell more by chance.
+
     Args:
         task: scores.
         rows: validation rows.
@@ -140,7 +144,8 @@ def choose_threshold(
         early = sure >= threshold
         mixed = [a if is_early else b for a, b, is_early in zip(first, rest, early, strict=True)]
         lost = scale * (whole - task.aggregate(task.score(rows, mixed))[task.primary])
-        if lost > loss:
+        expected = expected_loss(task, rest, mixed)
+        if (lost if expected is None else (lost + expected) / 2) > loss:
             break
         best = (float(threshold), float(early.mean()), float(lost))
     return best

@@ -91,7 +91,7 @@ def _finished(found: Search, chain: list[StepConfig], tail: list[StepConfig]) ->
 
 def _rounding_costs(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> bool:
     whole, rounded = found.result(chain), found.result([*chain, *tail])
-    return whole is not None and rounded is not None and rounded.lost > whole.lost + ROUNDING
+    return whole is not None and rounded is not None and rounded.judged > whole.judged + ROUNDING
 
 
 def _tails(found: Search, tail: list[StepConfig]) -> list[list[StepConfig]]:
@@ -140,7 +140,7 @@ def _shapes_that_fit(
         ok = False
         for setup in found.setups:
             cost = found.measurer.cost(artifact, setup)
-            over = Candidate("", (), artifact, cost, 0.0, 0.0, True).excess(found.budget)
+            over = Candidate("", (), artifact, cost, 0.0, 0.0, 0.0, True).excess(found.budget)
             rate = over.pop("rows_per_s", 1.0)
             ok = ok or (not over and rate <= (CASCADE_RATE if found.allowed("cascade") else 1.0))
         fits[shape] = ok
@@ -208,7 +208,7 @@ def _taught(
         chains[shape] = chain
         candidates = found.judge(chain, artifact)
         yield standings(found)
-        lost = candidates[0].lost
+        lost = candidates[0].judged
         # Without limits of cost the smallest that holds is wanted, so what holds comes by its size.
         if has_cost_limits(found.budget) or found.budget.drop is None:
             return -lost

@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from penjing.compress.step import StepConfig
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.budget import Budget
 from penjing.core.cpu import read_cpu
-from penjing.core.task import Table
+from penjing.core.task import Prediction, Table, Task
 from penjing.predict.invariance import is_batch_invariant
 from penjing.predict.measure import Measurement, measure
 from penjing.predict.predictor import Predictor
@@ -40,6 +42,7 @@ class Candidate:
         cost: as measured here, in one fresh process.
         value: primary metric on the validation rows, as the task gives it.
         lost: how much less that is than the root's, on the budget's scale (points of percent, or as it is).
+        judged: what is lost as a choice is made by: `lost`, or its mean with `expected_loss` where there is such.
         invariant: whether an answer never depends on the rows beside it.
     """
 
@@ -49,6 +52,7 @@ class Candidate:
     cost: Measurement
     value: float
     lost: float
+    judged: float
     invariant: bool
 
     def excess(self, budget: Budget) -> dict[str, float]:
@@ -59,7 +63,7 @@ class Candidate:
         """Where it stands among others: quality against every cost."""
         cost = self.cost
         costs = {"p50": cost.p50_ms, "rate": -cost.rows_per_s, "size": cost.size_mb, "ram": cost.peak_ram_mb}
-        return Point(self.name, -self.lost, costs)
+        return Point(self.name, -self.judged, costs)
 
 
 def excess(budget: Budget, cost: Measurement) -> dict[str, float]:
@@ -112,12 +116,49 @@ class Measurer:
         return found
 
 
-def quality(artifact: Artifact, setup: Setup, valid: Table) -> tuple[float, bool]:
-    """(primary metric on the validation rows, whether predictions never depend on the rows beside them)."""
+@dataclass(frozen=True)
+class Quality:
+    """What an artifact answers on the validation rows.
+
+    Args:
+        value: primary metric.
+        predictions: one a row.
+        invariant: whether they never depend on the rows beside them.
+    """
+
+    value: float
+    predictions: list[Prediction] = field(repr=False)
+    invariant: bool
+
+
+def quality(artifact: Artifact, setup: Setup, valid: Table) -> Quality:
+    """Label the validation rows and score the answers."""
     predictor = Predictor(artifact, setup=setup)
     task = predictor.task
-    metrics = task.aggregate(task.score(valid.rows, predictor.predict(valid.rows)))
-    return float(metrics[task.primary]), is_batch_invariant(predictor, valid.rows)
+    predictions = predictor.predict(valid.rows)
+    metrics = task.aggregate(task.score(valid.rows, predictions))
+    return Quality(float(metrics[task.primary]), predictions, is_batch_invariant(predictor, valid.rows))
+
+
+def expected_loss(task: Task, before: Sequence[Prediction], after: Sequence[Prediction]) -> float | None:
+    """Points of accuracy that a model is expected to lose, if the one before is right as often as it says.
+
+    Where both answer the same, nothing is lost; elsewhere what the calibrated model before thought of either answer.
+    Labels decide a few rows in a hundred by chance; this looks at the same rows without them, and varies far less.
+
+    Args:
+        task: of either model.
+        before: predictions of the model that is compressed.
+        after: of the smaller one, on the same rows.
+
+    Returns:
+        None where the task has no single label with a probability.
+    """
+    if not before or task.calibration != "softmax" or before[0].probs is None or after[0].probs is None:
+        return None
+    probs_NC = np.stack([prediction.probs for prediction in before])
+    rows, mine = np.arange(len(before)), np.array([int(np.argmax(prediction.probs)) for prediction in after])
+    return 100 * float((probs_NC[rows, probs_NC.argmax(1)] - probs_NC[rows, mine]).mean())
 
 
 def chain_name(chain: Sequence[StepConfig], setup: Setup | None = None) -> str:

@@ -8,7 +8,7 @@ from penjing.compress.student import Shape
 from penjing.models.encoder import EncoderConfig
 
 # Shares of the teacher's: width of a token's vector, heads of a block, inner width of a block.
-_WIDTHS, _HEADS, _INNER = (1, 1 / 2), (1, 1 / 3, 1 / 6), (1, 1 / 2, 1 / 4, 1 / 8)
+_WIDTHS, _HEADS, _INNER = (1, 1 / 2), (1, 2 / 3, 1 / 3, 1 / 6), (1, 3 / 4, 1 / 2, 1 / 4, 1 / 8)
 
 
 def all_shapes(config: EncoderConfig) -> list[Shape]:

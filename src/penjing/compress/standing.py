@@ -10,7 +10,7 @@ from typing import Any
 
 from penjing.compress.chain import Workshop, has_layers
 from penjing.compress.config import CompressConfig
-from penjing.compress.measured import Candidate, Measurer, chain_name, has_cost_limits, quality
+from penjing.compress.measured import Candidate, Measurer, Quality, chain_name, expected_loss, has_cost_limits, quality
 from penjing.compress.step import Method, StepConfig
 from penjing.core import registry
 from penjing.core.artifact import Artifact, write_atomic
@@ -38,7 +38,7 @@ class Search:
         measurer: of costs.
         setups: ways to run each candidate.
         task: the root's.
-        root_value: the root's primary metric on the validation rows.
+        root: what the model that is compressed answers on the validation rows.
         deadline: on the clock of `time.monotonic`.
         tried: all candidates that were measured, in that order.
         refusals: backend → why it cannot run some candidates.
@@ -51,7 +51,7 @@ class Search:
     measurer: Measurer
     setups: Sequence[Setup]
     task: Task
-    root_value: float
+    root: Quality
     deadline: float
     tried: list[Candidate] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
@@ -82,15 +82,18 @@ class Search:
         found = []
         for setup in self.setups:
             try:
-                value, invariant = quality(artifact, setup, self.shop.splits.valid)
+                now = quality(artifact, setup, self.shop.splits.valid)
             except CapabilityError as error:
                 if setup.backend == DEFAULT_BACKEND:
                     raise
                 self.refusals[setup.backend] = f"{setup.backend} is left out for some: {error.finding}"
                 continue
             cost = self.measurer.cost(artifact, setup)
-            lost = self._lost(value)
-            found.append(Candidate(chain_name(chain, setup), tuple(chain), artifact, cost, value, lost, invariant))
+            lost = self._lost(now.value)
+            expected = expected_loss(self.task, self.root.predictions, now.predictions) if self._of_answers else None
+            judged = lost if expected is None else (lost + expected) / 2
+            name = chain_name(chain, setup)
+            found.append(Candidate(name, tuple(chain), artifact, cost, now.value, lost, judged, now.invariant))
         self.tried += found
         return found
 
@@ -101,7 +104,12 @@ class Search:
     def _lost(self, value: float) -> float:
         metric = self.task.metrics[self.task.primary]
         scale = (100.0 if metric.percent else 1.0) * (1.0 if metric.higher_is_better else -1.0)
-        return scale * (self.root_value - value)
+        return scale * (self.root.value - value)
+
+    @property
+    def _of_answers(self) -> bool:
+        """Whether the primary metric goes by right answers, one a row."""
+        return self.task.primary in {"accuracy", "macro_f1"}
 
     def holds(self, candidate: Candidate) -> bool:
         """Whether a candidate fits, as far as the validation rows and this machine tell."""
@@ -113,7 +121,7 @@ class Search:
         """By how much the primary metric is too low for the budget, on its scale; negative where it is not."""
         gaps = [0.0] if self.budget.drop is None and self.budget.metric is None else []
         if self.budget.drop is not None:
-            gaps.append(candidate.lost - self.budget.drop)
+            gaps.append(candidate.judged - self.budget.drop)
         if self.budget.metric is not None:
             metric = self.task.metrics[self.task.primary]
             sign = 1.0 if metric.higher_is_better else -1.0
@@ -131,10 +139,10 @@ class Search:
         if goal == "auto":
             goal = "accuracy" if has_cost_limits(self.budget) else "speed"
         if goal == "accuracy":
-            return lambda candidate: (candidate.lost, -candidate.cost.rows_per_s)
+            return lambda candidate: (candidate.judged, -candidate.cost.rows_per_s)
         if goal == "size":
-            return lambda candidate: (candidate.cost.size_mb, candidate.lost)
-        return lambda candidate: (candidate.cost.p50_ms / candidate.cost.rows_per_s, candidate.lost)
+            return lambda candidate: (candidate.cost.size_mb, candidate.judged)
+        return lambda candidate: (candidate.cost.p50_ms / candidate.cost.rows_per_s, candidate.judged)
 
     def nearest(self) -> Candidate:
         """Of all candidates the one that misses by least: limits by their factors, the metric by its points."""
@@ -161,7 +169,7 @@ def standings(found: Search) -> Standings:
         f"{cost.size_mb:.1f} MB; {fits}"
     )
     names = {point.name for point in front([one.point() for one in found.tried])}
-    shown = sorted((one for one in found.tried if one.name in names or one is best), key=lambda one: one.lost)
+    shown = sorted((one for one in found.tried if one.name in names or one is best), key=lambda one: one.judged)
     shown = shown[:SHOWN] if best in shown[:SHOWN] else [*shown[: SHOWN - 1], best]
     return Standings("compress", said, COLUMNS, tuple(_cells(found, one) for one in shown), shown.index(best))
 

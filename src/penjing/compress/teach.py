@@ -116,9 +116,10 @@ def hidden_states(model: nn.Module, lessons: Lessons) -> Tensor:
     try:
         for start in range(0, len(chosen), _AT_ONCE):
             batch = to_tensors(stacked(chosen[start : start + _AT_ONCE]), "cpu")
-            batch = {name: tensor.flatten(0, -2) for name, tensor in batch.items()}  # the two texts of a pair
-            real = batch[MASK].flatten() > 0
-            model.encoder(batch[IDS], batch[MASK])
+            ids = batch[IDS].flatten(0, -2)  # the two texts of a pair
+            mask = batch.get(MASK, torch.ones_like(batch[IDS])).flatten(0, -2)  # texts of one length come without
+            real = mask.flatten() > 0
+            model.encoder(ids, mask)
     finally:
         for hook in hooks:
             hook.remove()

@@ -203,7 +203,6 @@ def _found(
         export=recipe.stage("export"),
     )
     measurer = Measurer(inputs, recipe.budget.concurrency, work.training / "costs")
-    value, _ = quality(root, Setup(), splits.valid)
     found = Search(
         shop=shop,
         budget=recipe.budget,
@@ -211,7 +210,7 @@ def _found(
         measurer=measurer,
         setups=[Setup(name) for name in config.backends or filter(_is_installed, BACKENDS)],
         task=task,
-        root_value=value,
+        root=quality(root, Setup(), splits.valid),
         deadline=begun + 60 * config.minutes - before,
     )
 

@@ -284,8 +284,8 @@ def _relaxations(found: Search, nearest: Candidate) -> list[Relaxation]:
         Relaxation(constraint=name, limit=getattr(found.budget, name), reached=getattr(nearest.cost, LIMITS[name][0]))
         for name in nearest.excess(found.budget)
     ]
-    if found.budget.drop is not None and nearest.lost > found.budget.drop:
-        missed.append(Relaxation(constraint="drop", limit=found.budget.drop, reached=round(nearest.lost, 4)))
+    if found.budget.drop is not None and nearest.judged > found.budget.drop:
+        missed.append(Relaxation(constraint="drop", limit=found.budget.drop, reached=round(nearest.judged, 4)))
     metric = found.task.metrics[found.task.primary]
     if found.budget.metric is not None:
         value = finite(nearest.value * (100 if metric.percent else 1)) or 0.0
