@@ -25,7 +25,7 @@ from penjing.cli.recipe_keys import recipe_keys
 from penjing.cli.terminal import duration, printable
 from penjing.cli.verbs import VERBS
 from penjing.core.errors import Left, RecipeError, note_left
-from penjing.core.events import Notice, Progress
+from penjing.core.events import Notice, Progress, Standings
 from penjing.core.recipe import parse_recipe, recipe_type
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -313,6 +313,22 @@ def test_bars_on_a_terminal():
     assert "100%" in shown and "loss 0.0099" in shown
     assert "[red]not markup[/red]" in shown
     assert "\x1b[2J" not in shown
+
+
+STANDINGS = Standings("compress", "best so far: a", ("chain", "lost", "fits"), (("a \x1b[2J", "+0.20", "yes"),), 0)
+
+
+def test_standings_are_a_table_on_a_terminal_and_a_sentence_elsewhere():
+    terminal, pipe, quiet = io.StringIO(), io.StringIO(), io.StringIO()
+    bars = LiveBars(terminal, "zh")
+    bars(STANDINGS)
+    bars(Progress("compress", 1, 4, "trials"))
+    bars.close()
+    shown = terminal.getvalue()
+    assert "目前最好的" in shown and "+0.20" in shown and "是" in shown and "\x1b[2J" not in shown
+    Lines(pipe, quiet=False)(STANDINGS)
+    Lines(quiet, quiet=True)(STANDINGS)
+    assert (pipe.getvalue(), quiet.getvalue()) == ("compress: best so far: a\n", "")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,71 @@
+"""How models that differ in a few rows are told apart: labels, and what the model before thought of the answers."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from penjing.compress.cascade import choose_threshold
+from penjing.compress.measured import expected_loss
+from penjing.core.task import Metric, Prediction
+
+LABELS = ("a", "b", "c")
+
+
+class OfClasses:
+    """What is asked of a task here."""
+
+    calibration, primary, labels = "softmax", "accuracy", LABELS
+    metrics = {"accuracy": Metric(share=True)}  # noqa: RUF012
+
+    def score(self, rows, predictions):
+        return [row["label"] == prediction.value for row, prediction in zip(rows, predictions, strict=True)]
+
+    def aggregate(self, hits):
+        return {"accuracy": float(np.mean(hits))}
+
+
+def said(*probs):
+    rows = np.array(probs)
+    return [Prediction(LABELS[row.argmax()], float(row.max()), row) for row in rows]
+
+
+def test_where_answers_agree_nothing_is_expected_to_be_lost():
+    before = said([0.9, 0.1, 0.0], [0.2, 0.5, 0.3])
+    assert expected_loss(OfClasses(), before, said([0.4, 0.3, 0.3], [0.0, 0.9, 0.1])) == 0
+
+
+def test_what_is_lost_is_what_the_model_before_thought_of_either_answer():
+    before = said([0.9, 0.1, 0.0], [0.2, 0.5, 0.3])
+    after = said([0.1, 0.8, 0.1], [0.1, 0.2, 0.7])  # b for a, c for b
+    assert expected_loss(OfClasses(), before, after) == pytest.approx(100 * ((0.9 - 0.1) + (0.5 - 0.3)) / 2)
+
+
+def test_without_probabilities_only_labels_count():
+    numbers = [Prediction(1.5)]
+    assert expected_loss(SimpleNamespace(calibration=None), numbers, numbers) is None
+    assert expected_loss(OfClasses(), [], []) is None
+
+
+def test_expected_losses_come_true_where_probabilities_are_calibrated():
+    generator = np.random.default_rng(0)
+    probs = generator.dirichlet([0.6, 0.4, 0.3], size=40_000)
+    truth = np.array([generator.choice(3, p=row) for row in probs])
+    other = probs + generator.normal(0, 0.2, probs.shape)
+    before, after = said(*probs), said(*other)
+    lost = 100 * (np.mean(probs.argmax(1) == truth) - np.mean(other.argmax(1) == truth))
+    assert expected_loss(OfClasses(), before, after) == pytest.approx(lost, abs=0.7)
+
+
+def test_a_threshold_lets_through_what_both_labels_and_the_second_model_allow():
+    rows = [{"label": "a"}] * 10
+    rest = said(*[[0.9, 0.05, 0.05]] * 10)
+    # The two that the first stage is least sure of are wrong.
+    first = said(*[[0.8, 0.1, 0.1]] * 8, *[[0.3, 0.4, 0.3]] * 2)
+    sure = np.array([0.8] * 8 + [0.4] * 2)
+    threshold, share, lost = choose_threshold(OfClasses(), rows, first, rest, sure, 0.5)
+    assert 0.4 < threshold <= 0.8 and share == 0.8 and lost == 0
+    # What the labels win here is more than what the second model expects to lose.
+    lenient = [*rows[:8], {"label": "b"}, {"label": "b"}]
+    assert choose_threshold(OfClasses(), lenient, first, rest, sure, 0.5)[1] == 1.0
+    assert choose_threshold(OfClasses(), rows, first, rest, sure, 100)[1] == 1.0
