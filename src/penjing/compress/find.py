@@ -9,13 +9,14 @@ that was killed goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 
 from penjing.compress.cascade import CascadeConfig
 from penjing.compress.chain import encoder_config
 from penjing.compress.int4 import Int4Config
 from penjing.compress.low_rank import LowRankConfig
-from penjing.compress.measured import Candidate, chain_name, has_cost_limits, shape_name
+from penjing.compress.measured import Candidate, chain_name, excess, has_cost_limits, shape_name
 from penjing.compress.prune_structure import PruneStructureConfig
 from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.quantization_aware import QuantizationAwareConfig
@@ -131,6 +132,12 @@ def _shapes_that_fit(
 ) -> Generator[Event, None, list[Shape]]:
     """Students that can fit, by what they cost untaught: the dearest that do are few steps of halving away."""
     shapes = all_shapes(config)
+    first_mb = 0.0
+    if found.allowed("cascade") and found.config.goal != "accuracy":
+        # A first stage in front of it is a byte for each token and class, and it is to fit as well.
+        small = found.result(head)
+        tokens = config.vocab_size if small is None else encoder_config(small.artifact).vocab_size
+        first_mb = tokens * len(found.task.labels) / 1e6
     until = time.monotonic() + PRICE_SHARE * found.left()
     fits: dict[Shape, bool] = {}
 
@@ -140,25 +147,20 @@ def _shapes_that_fit(
         ok = False
         for setup in found.setups:
             cost = found.measurer.cost(artifact, setup)
-            over = Candidate("", (), artifact, cost, 0.0, 0.0, 0.0, True).excess(found.budget)
+            over = excess(found.budget, replace(cost, size_mb=cost.size_mb + first_mb))
             rate = over.pop("rows_per_s", 1.0)
             ok = ok or (not over and rate <= (CASCADE_RATE if found.allowed("cascade") else 1.0))
         fits[shape] = ok
         return ok
 
-    low, high = 0, len(shapes)  # shapes before `low` do not fit, those from `high` on do
-    while low < high and time.monotonic() < until:
-        middle = (low + high) // 2
-        if (yield from price(shapes[middle])):
-            high = middle
-        else:
-            low = middle + 1
-    fitting = shapes[high:] if high < len(shapes) else shapes[low:]
+    # As wide as the teacher a student begins with its vectors, narrower ones with a blurred copy.
+    wide = [shape for shape in shapes if shape.hidden == config.hidden_size]
+    fitting = yield from _from_the_first_that_fits(wide, price, until)
+    if not fitting:
+        fitting = yield from _from_the_first_that_fits([one for one in shapes if one not in wide], price, until)
     if not fitting:
         fitting = shapes[-1:]  # nothing fits, and this comes nearest
     size = config.head_size
-    # As wide as the teacher a student begins with its vectors, narrower ones with a blurred copy.
-    fitting = [shape for shape in fitting if shape.hidden == config.hidden_size] or fitting
     dearest = products(fitting[0], size)
     if has_cost_limits(found.budget):
         near = [shape for shape in fitting if products(shape, size) >= dearest / 4]
@@ -169,6 +171,20 @@ def _shapes_that_fit(
     names = ", ".join(shape_name(vars(shape)) for shape in chosen)
     yield Notice("compress", f"{len(fits)} shapes measured, {len(fitting)} of {len(shapes)} can fit; teaching {names}")
     return chosen
+
+
+def _from_the_first_that_fits(
+    shapes: list[Shape], price: Callable[[Shape], Generator[Event, None, bool]], until: float
+) -> Generator[Event, None, list[Shape]]:
+    """Of shapes that cost less and less, those from the first on that fits; after that time as far as it is known."""
+    low, high = 0, len(shapes)  # shapes before `low` do not fit, those from `high` on do
+    while low < high and time.monotonic() < until:
+        middle = (low + high) // 2
+        if (yield from price(shapes[middle])):
+            high = middle
+        else:
+            low = middle + 1
+    return shapes[high:] if high < len(shapes) else shapes[low:]
 
 
 def _student(shape: Shape, epochs: float) -> DistilConfig:
