@@ -20,7 +20,7 @@ import numpy as np
 from compress_build import build_onnx, build_openvino, write_encoder
 from compress_chart import write_chart
 from compress_rows import auroc, out_of_scope, unseen_words, with_typos
-from compress_sides import ENCODER, FP32, HEAD, INT8, IR
+from compress_sides import CALIBRATION_ROWS, ENCODER, FP32, HEAD, INT8, IR
 from evaluation_data import LOADERS, MODELS, Parts, Rows, sample, shrunk, write_parts
 from frame import SMOKE, Benchmark, Figure, TableOf, option_parser
 from int8_ceiling import int8_ceiling
@@ -131,7 +131,8 @@ class Work:
         (folder / ENCODER).mkdir(parents=True, exist_ok=True)
         write_encoder(self.folder / "full", folder)
         build_onnx(folder, vnni="avx512_vnni" in Path("/proc/cpuinfo").read_text())
-        build_openvino(folder, [row["text"] for row in self.parts["train"]])
+        drawn = sample(self.parts["train"], CALIBRATION_ROWS, seed=0)  # the file is ordered by class
+        build_openvino(folder, [row["text"] for row in drawn])
         texts, labels = ([str(row[key]) for row in self.parts["train"]] for key in ("text", "label"))
         script = Path(__file__).with_name("compress_build.py")
         given = json.dumps({"texts": texts, "labels": labels})

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from compress_sides import CALIBRATION_ROWS, ENCODER, FP32, HEAD, INT8, IR, MAX_TOKENS, Batched, torch_model
+from compress_sides import ENCODER, FP32, HEAD, INT8, IR, MAX_TOKENS, Batched, torch_model
 
 OPSET = 17
 
@@ -113,11 +113,7 @@ def build_openvino(folder: Path, texts: list[str]) -> None:
     import openvino
 
     batched = Batched(folder, lambda ids, mask: np.zeros((len(ids), 1)))
-    rows = [
-        {"input_ids": ids, "attention_mask": mask}
-        for text in texts[:CALIBRATION_ROWS]
-        for _, ids, mask in batched.batches([text])
-    ]
+    rows = [{"input_ids": ids, "attention_mask": mask} for text in texts for _, ids, mask in batched.batches([text])]
     model = openvino.convert_model(folder / FP32)
     quantized = nncf.quantize(model, nncf.Dataset(rows), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(rows))
     openvino.save_model(quantized, folder / IR)

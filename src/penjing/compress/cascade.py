@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,9 @@ from penjing.compress.teach import DistilConfig
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
-from penjing.core.task import Prediction, Task
+from penjing.core.task import Prediction, Table, Task
+from penjing.evaluate.calibration import rescale
+from penjing.evaluate.evaluate import temperature_for
 from penjing.predict.cascade import CASCADE_FILE, FIRST_FILE, CascadeRule, confidence
 from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.predictor import Predictor
@@ -84,7 +87,7 @@ def apply(
     made = yield from material.make_of_teacher([bag])  # one bag for all models behind it
     shutil.copyfile(made.file(MODEL_FILE), stage / FIRST_FILE)
     _in_8_bits(stage / FIRST_FILE)
-    rest = Predictor(parent).predict(valid.rows)
+    rest = _calibrated(task, valid, Predictor(parent).predict(valid.rows))
     first, sure = _first_answers(task, stage, valid.rows)
     threshold, share, lost = choose_threshold(task, valid.rows, first, rest, sure, config.loss)
     rule = CascadeRule(calibration=task.calibration, threshold=threshold)  # type: ignore[arg-type]
@@ -92,6 +95,15 @@ def apply(
     yield Notice("compress", f"cascade: {share:.0%} of the validation rows are answered by the first stage")
     alone = task.aggregate(task.score(valid.rows, first))[task.primary]
     return {"threshold": threshold, "early": share, "lost": lost, "alone": alone}
+
+
+def _calibrated(task: Task, valid: Table, predictions: list[Prediction]) -> list[Prediction]:
+    """With probabilities as the temperature makes them that suits these validation rows best."""
+    if task.calibration != "softmax":
+        return predictions
+    temperature = temperature_for(task, valid, predictions) / task.temperature
+    probs_NC = rescale(np.stack([one.probs for one in predictions if one.probs is not None]), temperature, "softmax")
+    return [replace(one, probs=probs) for one, probs in zip(predictions, probs_NC, strict=True)]
 
 
 def _in_8_bits(path: Path) -> None:

@@ -12,36 +12,31 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
+from penjing.compress.arms import student_step, taught
 from penjing.compress.cascade import CascadeConfig
 from penjing.compress.chain import encoder_config
 from penjing.compress.int4 import Int4Config
 from penjing.compress.low_rank import LowRankConfig
-from penjing.compress.measured import Candidate, chain_name, excess, has_cost_limits, shape_name
+from penjing.compress.measured import Candidate, chain_name, excess, shape_name
 from penjing.compress.prune_structure import PruneStructureConfig
 from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.quantization_aware import QuantizationAwareConfig
-from penjing.compress.shapes import all_shapes, products, spread
+from penjing.compress.shapes import all_shapes, products, spread, whole_shape
 from penjing.compress.standing import Search, standings
 from penjing.compress.static_int8 import StaticInt8Config
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
-from penjing.compress.teach import DistilConfig, epochs_of
 from penjing.core.artifact import Artifact
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
 from penjing.models.encoder import EncoderConfig
-from penjing.search.halving import halve
 
 MAX_ARMS = 4
-# Steps of teaching: of all arms, and of the finalists at most.
-FIRST_STEPS, MOST_STEPS = 500, 8_000
 # A first stage that answers three rows of four makes about this much of the rate of the model behind it.
 CASCADE_RATE = 3.0
-# Of the time, what measuring untaught students may take, and what the last round of teaching has to leave.
-PRICE_SHARE, TAIL_SHARE = 0.15, 0.15
+PRICE_SHARE = 0.15  # of the time, for measuring untaught students
 READ_SHARE = 0.12  # for the teacher to read what students learn from
 ROUNDING = 0.2  # points lost by int8 from which on it is worth training with it
-LEARNING_RATE = 8e-4  # of what has lost heads and neurons, and has much to learn again
 
 
 def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
@@ -70,7 +65,7 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
     shapes = yield from _shapes_that_fit(found, encoder, head, blank)
     if not shapes:
         return
-    students = yield from _taught(found, shapes, head)
+    students = yield from taught(found, shapes, head)
     for chain in students:
         yield from _finished(found, chain, tail)
     for chain in _rest(found, students, head, tail):
@@ -84,10 +79,12 @@ def _finished(found: Search, chain: list[StepConfig], tail: list[StepConfig]) ->
     for before in ([], [QuantizationAwareConfig()]):
         if before and not (found.allowed("quantization-aware") and tail and _rounding_costs(found, chain, tail)):
             return
-        for more in filter(None, _tails(found, tail)):
-            if found.left() <= 0:
-                return
-            yield from _try(found, [*chain, *before, *more])
+        made = [*chain, *before, *tail]
+        if tail and found.left() > 0:
+            yield from _try(found, made)
+        for whole in {tuple(made): made, tuple(chain): chain}.values():
+            if found.allowed("cascade") and found.left() > 0:
+                yield from _try(found, _staged(found, whole))
 
 
 def _rounding_costs(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> bool:
@@ -95,12 +92,12 @@ def _rounding_costs(found: Search, chain: list[StepConfig], tail: list[StepConfi
     return whole is not None and rounded is not None and rounded.judged > whole.judged + ROUNDING
 
 
-def _tails(found: Search, tail: list[StepConfig]) -> list[list[StepConfig]]:
-    """What may follow a student."""
-    first: list[list[StepConfig]] = []
-    if found.allowed("cascade"):
-        first = [[CascadeConfig()]]
-    return [tail, *([*tail, *stage] for stage in first), *(first if tail else [])]
+def _staged(found: Search, chain: Sequence[StepConfig]) -> list[StepConfig]:
+    """A chain with a first stage in front, which may lose what the budget leaves."""
+    behind, loss = found.result(chain), CascadeConfig().loss
+    if behind is not None and found.budget.drop is not None and found.goal != "accuracy":
+        loss = round(max(loss / 2, found.budget.drop - behind.judged), 2)
+    return [*chain, CascadeConfig(loss=min(loss, 100.0))]
 
 
 def _rest(
@@ -133,7 +130,7 @@ def _shapes_that_fit(
     """Students that can fit, by what they cost untaught: the dearest that do are few steps of halving away."""
     shapes = all_shapes(config)
     first_mb = 0.0
-    if found.allowed("cascade") and found.config.goal != "accuracy":
+    if found.allowed("cascade") and found.goal != "accuracy":
         # A first stage in front of it is a byte for each token and class, and it is to fit as well.
         small = found.result(head)
         tokens = config.vocab_size if small is None else encoder_config(small.artifact).vocab_size
@@ -143,7 +140,7 @@ def _shapes_that_fit(
 
     def price(shape: Shape) -> Generator[Event, None, bool]:
         # A bag of words is priced as it is: there may be nothing in it that 8 bits would change.
-        artifact = yield from found.shop.make([*head, _student(shape, 0.0), *(tail if shape.layers else ())])
+        artifact = yield from found.shop.make([*head, student_step(shape, 0.0), *(tail if shape.layers else ())])
         ok = False
         for setup in found.setups:
             cost = found.measurer.cost(artifact, setup)
@@ -161,11 +158,11 @@ def _shapes_that_fit(
     if not fitting:
         fitting = shapes[-1:]  # nothing fits, and this comes nearest
     size = config.head_size
-    dearest = products(fitting[0], size)
-    if has_cost_limits(found.budget):
+    dearest, whole = products(fitting[0], size), products(whole_shape(config), size)
+    if found.goal == "accuracy":
         near = [shape for shape in fitting if products(shape, size) >= dearest / 4]
     else:
-        near = [shape for shape in fitting if products(shape, size) <= dearest / 2] or fitting
+        near = [shape for shape in fitting if products(shape, size) <= whole / 2] or fitting
     chosen = spread(near, MAX_ARMS, size)
     chosen = [Shape(*sizes) for sizes in found.decided("shapes", [list(vars(shape).values()) for shape in chosen])]
     names = ", ".join(shape_name(vars(shape)) for shape in chosen)
@@ -185,52 +182,3 @@ def _from_the_first_that_fits(
         else:
             low = middle + 1
     return shapes[high:] if high < len(shapes) else shapes[low:]
-
-
-def _student(shape: Shape, epochs: float) -> DistilConfig:
-    return DistilConfig(
-        layers=shape.layers,
-        hidden=shape.hidden,
-        feed_forward=shape.feed_forward,
-        heads=shape.heads,
-        epochs=epochs,
-        learning_rate=LEARNING_RATE,
-    )
-
-
-def _taught(
-    found: Search, shapes: list[Shape], head: list[StepConfig]
-) -> Generator[Event, None, list[list[StepConfig]]]:
-    """Teach the shapes a little, and the best of them as long as there is time; their chains, the best first."""
-    rates: dict[Shape, float] = {}
-    chains: dict[Shape, list[StepConfig]] = {}
-    finalists = 2 if len(shapes) > 1 else 1
-    head_size = encoder_config(found.shop.root).head_size
-    texts = found.shop.num_lessons
-
-    def advance(shape: Shape, rung: int) -> Generator[Event, None, float | None]:
-        if found.left() <= 0:
-            return None
-        epochs = epochs_of(FIRST_STEPS, texts)
-        if rung:
-            affordable = found.left() * (1 - TAIL_SHARE) / (finalists - len(done)) / rates[shape]
-            wanted = max(epochs, min(epochs_of(MOST_STEPS, texts), affordable))
-            epochs = found.decided(f"epochs {shape}", round(wanted, 1))
-            done.add(shape)
-        chain = [*head, _student(shape, epochs)]
-        artifact = yield from found.shop.make(chain, max_minutes=max(found.left(), 1.0) / 60)
-        facts = artifact.manifest["steps"][-1]["facts"]
-        rates[shape] = max(60 * facts["minutes"] / epochs, 1e-3)  # seconds an epoch
-        chains[shape] = chain
-        candidates = found.judge(chain, artifact)
-        yield standings(found)
-        lost = candidates[0].judged
-        # Without limits of cost the smallest that holds is wanted, so what holds comes by its size.
-        if has_cost_limits(found.budget) or found.budget.drop is None:
-            return -lost
-        over = lost - found.budget.drop - (1.0 if not rung else 0.0)
-        return -max(0.0, over) - 1e-12 * products(shape, head_size)
-
-    done: set[Shape] = set()
-    ranked = yield from halve(shapes, advance, [finalists], "compress")
-    return [chains[shape] for shape, _ in ranked]

@@ -22,8 +22,12 @@ def all_shapes(config: EncoderConfig) -> list[Shape]:
         inner = {max(8, round(part * share * config.intermediate_size / 8) * 8) for part in _INNER}
         found |= {Shape(layers, hidden, f, n) for layers in depths for f in inner for n in heads}
         found.add(Shape(0, hidden, 1, 1))  # a bag of words
-    whole = (config.num_hidden_layers, config.hidden_size, config.intermediate_size, config.num_attention_heads)
-    return sorted(found - {Shape(*whole)}, key=lambda shape: (-products(shape, size), shape.layers))
+    return sorted(found - {whole_shape(config)}, key=lambda shape: (-products(shape, size), shape.layers))
+
+
+def whole_shape(config: EncoderConfig) -> Shape:
+    """The encoder itself."""
+    return Shape(config.num_hidden_layers, config.hidden_size, config.intermediate_size, config.num_attention_heads)
 
 
 def products(shape: Shape, head_size: int) -> int:

@@ -133,14 +133,18 @@ class Search:
         fitting = [candidate for candidate in self.eligible() if self.holds(candidate)]
         return min(fitting, key=self.goal_key(), default=None)
 
+    @property
+    def goal(self) -> str:
+        """accuracy, speed or size: where none was asked for, what the budget leaves open."""
+        if self.config.goal != "auto":
+            return self.config.goal
+        return "accuracy" if has_cost_limits(self.budget) else "speed"
+
     def goal_key(self) -> Callable[[Candidate], tuple[float, ...]]:
         """What is best among those that fit, the least first."""
-        goal = self.config.goal
-        if goal == "auto":
-            goal = "accuracy" if has_cost_limits(self.budget) else "speed"
-        if goal == "accuracy":
+        if self.goal == "accuracy":
             return lambda candidate: (candidate.judged, -candidate.cost.rows_per_s)
-        if goal == "size":
+        if self.goal == "size":
             return lambda candidate: (candidate.cost.size_mb, candidate.judged)
         return lambda candidate: (candidate.cost.p50_ms / candidate.cost.rows_per_s, candidate.judged)
 
