@@ -99,7 +99,7 @@ def build_onnx(folder: Path, *, vnni: bool) -> None:
 
     ids = torch.randint(5, 100, (2, 9))
     torch.onnx.export(
-        torch_model(folder), (ids, torch.ones_like(ids)), folder / FP32, dynamo=False, opset_version=OPSET,
+        torch_model(folder, "eager"), (ids, torch.ones_like(ids)), folder / FP32, dynamo=False, opset_version=OPSET,
         input_names=["input_ids", "attention_mask"], output_names=["logits"],
         dynamic_axes={name: {0: "rows", 1: "tokens"} for name in ("input_ids", "attention_mask")},
     )  # fmt: skip

@@ -29,7 +29,7 @@ sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 import numpy as np  # noqa: E402 - as are the others, inside of functions
 
 THREADS = 2
-BATCH = 32
+BATCHES = (32, 128)  # the better of them counts, for each turn by itself
 MAX_TOKENS = 512
 CALIBRATION_ROWS = 300
 ENCODER, HEAD, FP32, INT8, IR = "encoder", "head.npz", "model.onnx", "model-int8.onnx", "model-int8.xml"
@@ -52,6 +52,7 @@ class Batched:
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.run = run
+        self.batch = BATCHES[0]
 
     def probs(self, texts: list[str]) -> np.ndarray:
         """As `Side.probs`."""
@@ -66,8 +67,8 @@ class Batched:
         """(places in `texts`, ids [B, L], mask [B, L]) of one batch after another."""
         encoded = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
         order = np.argsort([len(ids) for ids in encoded], kind="stable")
-        for start in range(0, len(order), BATCH):
-            places = order[start : start + BATCH]
+        for start in range(0, len(order), self.batch):
+            places = order[start : start + self.batch]
             longest = len(encoded[places[-1]])
             ids = np.zeros((len(places), longest), np.int64)
             mask = np.zeros((len(places), longest), np.int64)
@@ -83,7 +84,7 @@ def softmax(logits_NC: np.ndarray) -> np.ndarray:
     return exponents_NC / exponents_NC.sum(1, keepdims=True)
 
 
-def torch_model(folder: Path) -> Any:
+def torch_model(folder: Path, attention: str = "sdpa") -> Any:
     """Encoder of transformers → mean over tokens → linear head, as a module of (ids, mask)."""
     import torch
     from torch import nn
@@ -95,7 +96,7 @@ def torch_model(folder: Path) -> Any:
     class Classifier(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.encoder = AutoModel.from_pretrained(folder / ENCODER, attn_implementation="eager")
+            self.encoder = AutoModel.from_pretrained(folder / ENCODER, attn_implementation=attention)
             self.head = nn.Linear(head["weight"].shape[1], head["weight"].shape[0])
             self.head.load_state_dict({name: torch.from_numpy(head[name]) for name in ("weight", "bias")})
 
@@ -150,10 +151,11 @@ class SentenceSide:
         options = {} if file is None else {"model_kwargs": {"file_name": file}}
         self.model = SentenceTransformer(str(folder / "sentence"), backend=backend, device="cpu", **options)
         self.head = np.load(folder / HEAD)
+        self.batch = BATCHES[0]
 
     def probs(self, texts: list[str]) -> np.ndarray:
         """As `Side.probs`."""
-        vectors_NH = self.model.encode(texts, batch_size=BATCH, show_progress_bar=False)
+        vectors_NH = self.model.encode(texts, batch_size=self.batch, show_progress_bar=False)
         return softmax(vectors_NH @ self.head["weight"].T + self.head["bias"])
 
 
@@ -205,12 +207,17 @@ def measured(job: dict[str, Any]) -> dict[str, Any]:
     side = SIDES[job["side"]](Path(job["path"]))
     texts: list[str] = job["texts"]
     load_ms = 1000 * (time.perf_counter() - begun)
-    side.probs(texts)
-    passes: list[float] = []
-    while sum(passes) < job["seconds"] or len(passes) < 3:
-        begun = time.perf_counter()
+    rates: dict[int, float] = {}
+    for batch in BATCHES if hasattr(side, "batch") else (0,):  # penjing's is certified, model2vec has none to set
+        if batch:
+            side.batch = batch  # type: ignore[attr-defined]
         side.probs(texts)
-        passes.append(time.perf_counter() - begun)
+        passes: list[float] = []
+        while sum(passes) < job["seconds"] or len(passes) < 3:
+            begun = time.perf_counter()
+            side.probs(texts)
+            passes.append(time.perf_counter() - begun)
+        rates[batch] = len(texts) / median(passes)
     singles: list[float] = []
     for text in cycle(texts):
         if len(singles) >= 100 and sum(singles) >= job["seconds"]:
@@ -219,7 +226,8 @@ def measured(job: dict[str, Any]) -> dict[str, Any]:
         side.probs([text])
         singles.append(time.perf_counter() - begun)
     found = {
-        "rows_per_s": len(texts) / median(passes),
+        "rows_per_s": max(rates.values()),
+        "batch": max(rates, key=lambda batch: rates[batch]),
         "p50_ms": 1000 * float(np.percentile(singles, 50)),
         "p95_ms": 1000 * float(np.percentile(singles, 95)),
         "load_ms": load_ms,
