@@ -42,7 +42,8 @@ def explain(error: BaseException, *, place: str | None = None) -> Failure | None
         place: what was interrupted, where the exception itself does not say what it left, and where.
     """
     left = left_by(error)
-    again = "run the same command again" + ("; it goes on where it was" if left and left.resumes else "")
+    again = f"run {left.go_on}" if left and left.go_on else "run the same command again"
+    again += "; it goes on where it was" if left and left.resumes else ""
     if isinstance(error, PenjingError):
         return _failure(error, type(error).__name__, error.exit_code)
     if isinstance(error, KeyboardInterrupt | Terminated):

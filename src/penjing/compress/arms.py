@@ -48,9 +48,11 @@ def taught(
         ranked = yield from halve(shapes, teacher.advance, [teacher.finalists], "compress")
         return [teacher.chains[shape] for shape, _ in ranked]
     affordable = [shape for shape in shapes if teacher.enough(shape) <= teacher.left()] or shapes[-1:]
+    affordable = [Shape(*sizes) for sizes in found.decided("affordable", [[*vars(one).values()] for one in affordable])]
     for shape, *smaller in (affordable[i : i + 2] for i in range(len(affordable))):
         both = teacher.enough(shape) + sum(teacher.enough(other) for other in smaller)
         another = bool(smaller) and found.goal != "accuracy" and both <= teacher.left()
+        another = bool(found.decided(f"another after {shape}", another))
         yield from teacher.teach(shape, teacher.enough(shape) if another else teacher.left())
         result = found.result(teacher.chains[shape])
         if not another or result is None or found.quality_gap(result) > 0:

@@ -19,7 +19,7 @@ from torch import nn
 from penjing.compress.lessons import Lessons, read_lessons
 from penjing.compress.step import Material, Method, StepConfig
 from penjing.core import registry
-from penjing.core.artifact import MANIFEST, Artifact, library_versions, open_artifact, seal
+from penjing.core.artifact import MANIFEST, Artifact, library_versions, open_artifact, seal, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
 from penjing.core.memory import release_freed
@@ -37,6 +37,8 @@ from penjing.train.restore import ENCODER_CONFIG, restore_model, write_config
 from penjing.train.weights_file import save_tensors
 
 LINKS = "links"
+ALLOWED = "allowed.json"  # minutes, beside the checkpoint of a step
+MORE_TIME = 1.5  # times what a step that was cut short took, from which on it is worth making again
 _LOSSES = {"softmax": "cross_entropy", "sigmoid": "bce", None: "mse"}
 
 
@@ -82,12 +84,27 @@ class Workshop:
         require_order(chain, self.root)
         return (yield from self._onward(self.root, self.root, chain, max_minutes))
 
+    def make_as_far_as_possible(self, chain: Sequence[StepConfig]) -> Generator[Event, None, Artifact]:
+        """As `make`, without the steps that have nothing to change: the 8 bits of a bag of three classes, say."""
+        made = self.root
+        possible: list[StepConfig] = []
+        for step in chain:
+            try:
+                made = yield from self.make([*possible, step])
+            except CapabilityError:
+                continue
+            possible.append(step)
+        return made
+
     def _onward(
         self, current: Artifact, teacher: Artifact, steps: Sequence[StepConfig], max_minutes: float | None
     ) -> Generator[Event, None, Artifact]:
         """Take further steps; the teacher is the root as the present tokenizer reads."""
         for step in steps:
             made = self.kept(current, step)
+            if made is not None and _was_cut_short(made, max_minutes):
+                shutil.rmtree(made.path)
+                made = None
             if made is None:
                 made = yield from self._link(current, teacher, step, max_minutes)
             if step.method == "vocabulary":
@@ -126,6 +143,7 @@ class Workshop:
             shutil.rmtree(stage)
         stage.mkdir(parents=True)
         task = read_task(parent.path)
+        max_minutes = _allowed(work / ALLOWED, max_minutes)
         material = Material(
             task=task,
             splits=self.splits,
@@ -193,6 +211,22 @@ class Workshop:
                     yield event
             release_freed()
         return self._lessons[teacher.digest]
+
+
+def _allowed(path: Path, max_minutes: float | None) -> float | None:
+    """The minutes that a step may take, as it began with them: those that an attempt before this took count in them."""
+    if path.is_file():
+        found = json.loads(path.read_text(encoding="utf-8"))["minutes"]
+        return None if found is None else float(found)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, json.dumps({"minutes": max_minutes}) + "\n")
+    return max_minutes
+
+
+def _was_cut_short(link: Artifact, max_minutes: float | None) -> bool:
+    """Whether a student was taught less than asked for because its time was up, and there is much more of it now."""
+    facts = link.manifest["steps"][-1]["facts"]
+    return facts.get("cut_short", False) and (max_minutes is None or max_minutes > MORE_TIME * facts["minutes"])
 
 
 def encoder_config(artifact: Artifact) -> EncoderConfig:

@@ -49,7 +49,7 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
     Yields:
         Progress and notices.
     """
-    rate = max(candidate.cost.rows_per_s for candidate in found.judge((), root))
+    rate = max(candidate.cost.rows_per_s for candidate in found.judge_root(root))
     yield from (Notice("compress", text) for text in found.refusals.values())
     affordable = READ_SHARE * found.left() * rate / max(1, len(found.shop.splits.train)) - 1
     altered = min(found.config.altered, max(0, int(affordable)))
@@ -57,8 +57,10 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
     head: list[StepConfig] = [VocabularyConfig()] if found.allowed("vocabulary") else []
     tail: list[StepConfig] = [StaticInt8Config()] if found.allowed("static-int8") else []
     blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if tail else []  # whose answers do not matter
-    for chain in filter(None, (head, [*head, *tail] if tail else [])):
-        yield from _try(found, chain)
+    if head and not (yield from _try(found, head)):
+        head = []  # a tokenizer that cannot be cut
+    if tail:
+        yield from _try(found, [*head, *tail])
     if not found.allowed("distil"):
         return
     encoder = encoder_config(root)
@@ -116,10 +118,10 @@ def _rest(
 def _try(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, list[Candidate]]:
     try:
         artifact = yield from found.shop.make(chain, max_minutes=max(found.left(), 1.0) / 60)
+        candidates = found.judge(chain, artifact)
     except CapabilityError as error:  # a step with nothing to change: the 8 bits of a bag of three classes, say
         yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
         return []
-    candidates = found.judge(chain, artifact)
     yield standings(found)
     return candidates
 
@@ -139,8 +141,7 @@ def _shapes_that_fit(
     fits: dict[Shape, bool] = {}
 
     def price(shape: Shape) -> Generator[Event, None, bool]:
-        # A bag of words is priced as it is: there may be nothing in it that 8 bits would change.
-        artifact = yield from found.shop.make([*head, student_step(shape, 0.0), *(tail if shape.layers else ())])
+        artifact = yield from found.shop.make_as_far_as_possible([*head, student_step(shape, 0.0), *tail])
         ok = False
         for setup in found.setups:
             cost = found.measurer.cost(artifact, setup)
@@ -166,7 +167,8 @@ def _shapes_that_fit(
     chosen = spread(near, MAX_ARMS, size)
     chosen = [Shape(*sizes) for sizes in found.decided("shapes", [list(vars(shape).values()) for shape in chosen])]
     names = ", ".join(shape_name(vars(shape)) for shape in chosen)
-    yield Notice("compress", f"{len(fits)} shapes measured, {len(fitting)} of {len(shapes)} can fit; teaching {names}")
+    can = sum(fits.values())
+    yield Notice("compress", f"{len(fits)} of {len(shapes)} shapes measured, {can} of them can fit; students: {names}")
     return chosen
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from penjing.compress.chain import encoder_config
 from penjing.compress.measured import LIMITS, excess, has_cost_limits
 from penjing.compress.prune_vocabulary import VocabularyConfig
+from penjing.compress.static_int8 import StaticInt8Config
 from penjing.compress.step import StepConfig
 from penjing.compress.teach import DistilConfig
 from penjing.core.errors import BudgetError
@@ -42,7 +43,8 @@ def require_possible(found: Search) -> Generator[Event, None, None]:
         return
     head: list[StepConfig] = [VocabularyConfig()] if found.allowed("vocabulary") else []
     smallest = DistilConfig(layers=0, hidden=encoder_config(found.shop.root).head_size, feed_forward=1, epochs=0)
-    artifact = yield from found.shop.make([*head, smallest])
+    blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if found.allowed("static-int8") else []
+    artifact = yield from found.shop.make_as_far_as_possible([*head, smallest, *blank])
     costs = [found.measurer.cost(artifact, setup) for setup in found.setups]
     missed = set.intersection(*({*_clearly(excess(found.budget, cost))} for cost in costs))
     if missed:

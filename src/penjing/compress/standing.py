@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from penjing.compress.chain import Workshop, has_layers
@@ -58,7 +59,12 @@ class Search:
     given: tuple[StepConfig, ...] | None = None
 
     def decided(self, name: str, value: Any) -> Any:
-        """A choice that depends on the clock, as it was made the first time: a search that goes on makes the same."""
+        """A choice that depends on the clock, as it was made the first time: a search that goes on makes the same.
+
+        One that asks for something else makes its own.
+        """
+        asked = [self.budget.model_dump(), self.goal, self.config.model_dump(mode="json", exclude={"minutes", "goal"})]
+        name = f"{name} @ {hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]}"
         path = self.shop.directory / PLAN
         plan = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         if name not in plan:
@@ -77,18 +83,33 @@ class Search:
         """Seconds."""
         return self.deadline - time.monotonic()
 
+    def judge_root(self, root: Artifact) -> list[Candidate]:
+        """Measure what is to be compressed.
+
+        Raises:
+            CapabilityError: none of the backends that were asked for can run it.
+        """
+        found = self.judge((), root)
+        if not found:
+            raise CapabilityError(
+                "; ".join(self.refusals.values()),
+                where="compress.backends",
+                next_step="leave compress.backends out, or name onnxruntime among them",
+            )
+        return found
+
     def judge(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
         """Measure an artifact under every setup that can run it, and note what was found."""
         found = []
         for setup in self.setups:
             try:
                 now = quality(artifact, setup, self.shop.splits.valid)
+                cost = self.measurer.cost(artifact, setup)
             except CapabilityError as error:
                 if setup.backend == DEFAULT_BACKEND:
                     raise
                 self.refusals[setup.backend] = f"{setup.backend} is left out for some: {error.finding}"
                 continue
-            cost = self.measurer.cost(artifact, setup)
             lost = self._lost(now.value)
             expected = expected_loss(self.task, self.root.predictions, now.predictions) if self._of_answers else None
             judged = lost if expected is None else (lost + expected) / 2
@@ -153,7 +174,8 @@ class Search:
 
         def distance(candidate: Candidate) -> float:
             factors = candidate.excess(self.budget).values()
-            return sum(factor - 1 for factor in factors) + max(0.0, self.quality_gap(candidate)) / 10
+            points = 10.0 if self.task.metrics[self.task.primary].percent else 0.1
+            return sum(factor - 1 for factor in factors) + max(0.0, self.quality_gap(candidate)) / points
 
         usable = [one for one in self.eligible() if one.invariant or self.config.allow_batch_variant]
         return min(usable or self.eligible(), key=distance)
@@ -161,6 +183,12 @@ class Search:
     def eligible(self) -> list[Candidate]:
         """Candidates that may be chosen: all, or those of the chain that was given."""
         return [one for one in self.tried if self.given is None or one.chain == self.given]
+
+
+def on_front(tried: Sequence[Candidate]) -> list[Candidate]:
+    """Those that no other beats in quality and in all costs."""
+    points = [replace(one.point(), name=str(i)) for i, one in enumerate(tried)]
+    return [tried[int(point.name)] for point in front(points)]
 
 
 def standings(found: Search) -> Standings:
@@ -172,8 +200,8 @@ def standings(found: Search) -> Standings:
         f"best so far: {best.name}, {best.lost:+.2f} lost, {cost.p95_ms:.2f} ms, {cost.rows_per_s:,.0f} rows/s, "
         f"{cost.size_mb:.1f} MB; {fits}"
     )
-    names = {point.name for point in front([one.point() for one in found.tried])}
-    shown = sorted((one for one in found.tried if one.name in names or one is best), key=lambda one: one.judged)
+    undominated = on_front(found.tried)
+    shown = sorted((one for one in found.tried if one in undominated or one is best), key=lambda one: one.judged)
     shown = shown[:SHOWN] if best in shown[:SHOWN] else [*shown[: SHOWN - 1], best]
     return Standings("compress", said, COLUMNS, tuple(_cells(found, one) for one in shown), shown.index(best))
 

@@ -79,13 +79,14 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
     guide = None
     if config.hidden_weight or config.relation_weight:
         guide = Guide(model.to(material.runtime.device), basis_HK, config.hidden_weight, config.relation_weight)
+    settings = config.settings(len(lessons))
     result = yield from distil(
         material.task,
         material.splits,
         student,
         lessons,
         material.objective,
-        config.settings(len(lessons)),
+        settings,
         material.work,
         material.runtime,
         identity=material.identity,
@@ -98,6 +99,7 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
         "texts": len(lessons),
         "minutes": round(result.minutes, 3),
         "samples_per_s": round(result.samples_per_s, 1),
+        "cut_short": result.history[-1]["epoch"] < 0.98 * settings.epochs,
     }
     return Changed(result.model, material.task, facts)
 

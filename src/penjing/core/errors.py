@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class PenjingError(Exception):
@@ -126,11 +126,13 @@ class Left:
         where: the directory.
         what: half a sentence for the user.
         resumes: whether the same call goes on with it.
+        go_on: the command that goes on instead; empty: the same call again.
     """
 
     where: str
     what: str
     resumes: bool
+    go_on: str = ""
 
 
 def note_left(error: BaseException, left: Left) -> None:
@@ -141,6 +143,13 @@ def note_left(error: BaseException, left: Left) -> None:
     if left_by(error) is None:
         vars(error)["left"] = left
         error.add_note(f"{left.where}: {left.what}")  # in the traceback of a Python program
+
+
+def go_on_with(error: BaseException, command: str) -> None:
+    """Say which command goes on with what was left, where the same call would not."""
+    left = left_by(error)
+    if left is not None:
+        vars(error)["left"] = replace(left, go_on=command)
 
 
 def left_by(error: BaseException) -> Left | None:

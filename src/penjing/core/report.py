@@ -220,6 +220,11 @@ class Tried(_Part):
     name: str
     value: float = Field(description="The primary metric.")
     lost: float = Field(description="How much less that is than the uncompressed model's, on the budget's scale.")
+    judged: float | None = Field(
+        None,
+        description="The loss that the choice went by: the mean of `lost` and of what the calibrated model before "
+        "expected to be lost, which varies less.",
+    )
     p50_ms: float
     p95_ms: float
     rows_per_s: float

@@ -142,7 +142,7 @@ def _source(artifact: Artifact, name: str, task: Task) -> tuple[Runner, str]:
     if name == MODEL_FILE and WEIGHTS in artifact.manifest["files"]:
         backend: Any = registry.resolve("backends", "torch")
         return backend.open(artifact, task.signature, None), "the torch model"
-    return OnnxBackend.open_file(artifact.file(name), task.signature, None), "the artifact on onnxruntime"
+    return OnnxBackend.open_file(artifact.file(name), task.signature, None), "the artifact's own file on onnxruntime"
 
 
 def _opened(name: str, to: str, directory: Path, task: Task) -> Runner:

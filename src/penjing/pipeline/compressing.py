@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from penjing.compress.config import CompressConfig
 from penjing.compress.measured import Measurer, has_cost_limits, quality
 from penjing.compress.step import StepConfig
-from penjing.core.artifact import Artifact, library_versions, open_artifact
+from penjing.core.artifact import Artifact, library_versions, open_artifact, write_atomic
 from penjing.core.budget import Budget
-from penjing.core.errors import BudgetError, DataError, MissingExtraError
+from penjing.core.errors import ArtifactError, BudgetError, DataError, MissingExtraError
 from penjing.core.events import Event, Listener, Notice, ignore
 from penjing.core.memory import existing_objects_kept
 from penjing.core.recipe import RECIPE, Recipe
@@ -90,7 +90,7 @@ def compress(
     from penjing.compress.chain import require_order
 
     root = open_artifact(artifact, public_key)
-    recipe = recipe_of(root, overrides)
+    recipe = recipe_of(root, {"compress.chain": None, **(overrides or {})})  # one that made the root is not asked for
     config: CompressConfig = recipe.stage("compress")
     chain = config.steps()
     key = None if sign_key is None else read_private_key(Path(sign_key))
@@ -188,7 +188,7 @@ def _found(
     config: CompressConfig = recipe.stage("compress")
     begun = time.monotonic()
     kept = work.training / SPENT
-    before = float(json.loads(kept.read_text(encoding="utf-8"))["seconds"]) if kept.is_file() else 0.0
+    before = _spent(kept)
     task = read_task(root.path)
     inputs = inputs_of(splits.valid if len(splits.valid) else splits.train, task)
     work.training.mkdir(parents=True, exist_ok=True)
@@ -216,15 +216,28 @@ def _found(
 
     def noted(event: Event) -> None:
         spent = before + time.monotonic() - begun
-        kept.write_text(json.dumps({"seconds": spent}) + "\n", encoding="utf-8")
+        write_atomic(kept, json.dumps({"seconds": spent}) + "\n")
         listener(event)
 
     try:
         exhaust(_attempt(found, root, chain), noted)
-    except BudgetError:  # nothing of it is worth going on with
-        shutil.rmtree(work.training)
+    except BudgetError:
+        if not work.resumed:  # nothing of it is worth going on with
+            shutil.rmtree(work.training)
         raise
     return found, (before + time.monotonic() - begun) / 60
+
+
+def _spent(kept: Path) -> float:
+    """Seconds that an interrupted search took."""
+    if not kept.is_file():
+        return 0.0
+    try:
+        return float(json.loads(kept.read_text(encoding="utf-8"))["seconds"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"is damaged ({error!r})", where=str(kept), next_step="delete it, and the search counts its time anew"
+        ) from None
 
 
 def _is_installed(backend: str) -> bool:
@@ -239,7 +252,7 @@ def _attempt(found: Search, root: Artifact, chain: Sequence[StepConfig] | None) 
         yield from require_possible(found)
         yield from search(found, root)
         return
-    found.judge((), root)  # to be compared with; a given chain is what is taken
+    found.judge_root(root)  # to be compared with; a given chain is what is taken
     artifact = yield from found.shop.make(chain)
     found.judge(chain, artifact)
     found.given = tuple(chain)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penjing.compress.measured import LIMITS, Candidate, chain_name
+from penjing.compress.standing import on_front
 from penjing.core.artifact import MANIFEST, Artifact, seal, write_atomic
 from penjing.core.budget import Budget
 from penjing.core.events import Listener, Notice
 from penjing.core.recipe import RECIPE, Recipe
-from penjing.core.report import Compression, DataSummary, ModelSummary, Relaxation, Report, Tried
+from penjing.core.report import Compression, DataSummary, ModelSummary, Relaxation, Report, Tried, Verdict
 from penjing.core.task import Table, Task
 from penjing.data.prepare import Prepared
 from penjing.evaluate.assemble import cost_of, files_digest, write_report_files
@@ -36,7 +37,6 @@ from penjing.predict.measure import Measurement, measure
 from penjing.predict.predictor import Predictor
 from penjing.predict.setup import Setup
 from penjing.predict.task_file import CERTIFICATE_FILE, ENCODER_CONFIG, TASK_FILE, WEIGHTS, read_task, write_task
-from penjing.search.pareto import front
 
 if TYPE_CHECKING:
     from penjing.compress.standing import Search
@@ -91,10 +91,16 @@ def prove_compressed(
         concurrency=recipe.budget.concurrency,
         listener=listener,
     )
-    write_certificate(certificate, stage)
-    listener(Notice("compress", f"runs best here as {certificate.chosen}"))
     artifact = made.seal(task)
     made.invariant = is_batch_invariant(Predictor(artifact, setup=certificate.chosen), valid.rows)
+    if not made.invariant and chosen.invariant and not recipe.stage("compress").allow_batch_variant:
+        listener(
+            Notice("compress", f"{certificate.chosen} is quicker, but answers would depend on the rows beside them")
+        )
+        certificate = certificate.model_copy(update={"chosen": setup})
+        made.invariant = True
+    write_certificate(certificate, stage)
+    listener(Notice("compress", f"runs best here as {certificate.chosen}"))
     artifact = made.seal(task)
     report = _report(root, recipe, prepared, found, chosen, made, artifact, certificate.chosen, work.out.name, listener)
     write_report_files(report, stage, artifact=work.out.name)
@@ -214,6 +220,8 @@ def _report(
     of_root = measure(root, inputs, concurrency=concurrency, setup=before.setup, num_processes=1, listener=listener)
     splits = prepared.splits
     training = made.training
+    said = verdicts(recipe.budget, evaluation, cost, comparison)
+    failed = [one for one in said if one.state == "FAIL" and one.value is not None]
     return Report(
         name=name,
         task=after.task.kind,
@@ -234,9 +242,9 @@ def _report(
         evaluation=evaluation,
         cost=cost,
         hardware=describe_hardware(),
-        verdicts=verdicts(recipe.budget, evaluation, cost, comparison),
+        verdicts=said,
         comparison=comparison,
-        compression=_compression(root, found, chosen, after, test, of_root, training["minutes"]),
+        compression=_compression(root, found, chosen, after, test, of_root, training["minutes"], failed),
     )
 
 
@@ -248,10 +256,16 @@ def _compression(
     test: Table,
     of_root: Measurement,
     minutes: float,
+    failed: Sequence[Verdict],
 ) -> Compression:
-    points = [candidate.point() for candidate in found.tried]
-    best = {point.name for point in front(points)}
-    fitting = found.holds(chosen)
+    best = on_front(found.tried)
+    relax = [] if found.holds(chosen) else _relaxations(found, chosen)
+    known = {one.constraint for one in relax}
+    relax += [
+        Relaxation(constraint=one.constraint, limit=one.limit, reached=round(float(one.value or 0.0), 4))
+        for one in failed
+        if one.constraint not in known
+    ]
     return Compression(
         parent=root.path.name,
         parent_digest=root.digest,
@@ -265,16 +279,17 @@ def _compression(
                 name=candidate.name,
                 value=candidate.value,
                 lost=round(candidate.lost, 4),
+                judged=round(candidate.judged, 4),
                 **{key: getattr(candidate.cost, key) for key in ("p50_ms", "p95_ms", "rows_per_s", "size_mb")},
                 ram_mb=candidate.cost.peak_ram_mb,
-                on_front=candidate.name in best,
+                on_front=candidate in best,
                 fits=found.holds(candidate),
                 chosen=candidate is chosen,
                 uncompressed=not candidate.chain,
             )
             for candidate in found.tried
         ],
-        relax=[] if fitting else _relaxations(found, chosen),
+        relax=relax,
     )
 
 

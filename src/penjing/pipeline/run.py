@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from penjing.core import registry
 from penjing.core.artifact import MANIFEST, Artifact, library_versions, seal, write_atomic
-from penjing.core.errors import BudgetError
+from penjing.core.errors import BudgetError, go_on_with
 from penjing.core.events import Listener, Notice, ignore
 from penjing.core.memory import existing_objects_kept, release_freed
 from penjing.core.recipe import RECIPE, Recipe, read_recipe
@@ -98,6 +99,10 @@ def run(
     except BudgetError as error:  # the trained model stands, and so does the verdict on it
         listener(Notice("compress", error.message, "warning"))
         return result
+    except BaseException as error:
+        if not isinstance(error, Exception):  # interrupted: the run itself is finished, and would be refused
+            go_on_with(error, shlex.join(["penjing", "compress", str(result.out), "--out", str(small)]))
+        raise
     return replace(result, compressed=made)
 
 

@@ -267,7 +267,7 @@ def _row(tried: Tried, place: str, reference: bool, percent: bool, words: Words)
         kind=kind,
         cells=(
             metric(tried.value, percent),
-            lost_text(tried.lost, percent),
+            lost_text(tried.lost if tried.judged is None else tried.judged, percent),
             *(cost_number(getattr(tried, name)) for name in _FIGURES),
         ),
         fits=words("tried.yes" if tried.fits else "tried.no"),
