@@ -112,6 +112,13 @@ class Workshop:
             current = made
         return current
 
+    def take_unlabelled(self, most: int) -> None:
+        """Use so many of the unlabelled rows, evenly spread: to read all of a million takes longer than there is."""
+        if most < len(self.unlabelled):
+            step = len(self.unlabelled) / max(1, most)
+            self.unlabelled = [self.unlabelled[int(i * step)] for i in range(most)]
+            self._unlabelled = None
+
     @property
     def num_lessons(self) -> int:
         """Texts that students learn from, but for what windows long ones are cut into."""
@@ -160,7 +167,8 @@ class Workshop:
         )
         if method.torch is not None:
             changed = yield from method.torch(step, restore_model(parent, task), material)
-            facts = changed.facts | self._write_model(changed.model, changed.task, stage)
+            rows = (self.splits.valid.rows or self.splits.train.rows)[: self.export.parity_rows]
+            facts = changed.facts | write_model(changed.model, changed.task, rows, self.export, stage)
             task = changed.task
             del changed
             release_freed()
@@ -175,19 +183,6 @@ class Workshop:
         shutil.rmtree(work, ignore_errors=True)
         yield Notice("compress", f"{step.method}: made")
         return Artifact(place, artifact.manifest)
-
-    def _write_model(self, model: nn.Module, task: Task, stage: Path) -> dict[str, Any]:
-        """Export, compare, and keep the weights for the next step."""
-        rows = (self.splits.valid.rows or self.splits.train.rows)[: self.export.parity_rows]
-        export_onnx(model, task, rows, stage / MODEL_FILE, opset=self.export.opset)
-        parity = check_parity(model, task, rows, stage / MODEL_FILE, self.export.tolerance)
-        save_tensors(stage / WEIGHTS, model.state_dict())
-        write_config(model.encoder, stage)
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        return {
-            "parameters": parameters,
-            "parity": {"rows": parity.rows, "max_difference": parity.max_difference},
-        }
 
     def _read_lessons(self, teacher: Artifact, task: Task) -> Generator[Event, None, Lessons]:
         """What the teacher says, read once for all steps that learn from it."""
@@ -211,6 +206,30 @@ class Workshop:
                     yield event
             release_freed()
         return self._lessons[teacher.digest]
+
+
+def write_model(model: nn.Module, task: Task, rows: Sequence[Row], export: ExportConfig, stage: Path) -> dict[str, Any]:
+    """Export, compare, and keep the weights for a step to come.
+
+    Args:
+        model: in evaluation mode.
+        task: its task.
+        rows: to compare on.
+        export: how.
+        stage: the directory.
+
+    Returns:
+        Number of parameters, and how near the export is.
+    """
+    export_onnx(model, task, rows, stage / MODEL_FILE, opset=export.opset)
+    parity = check_parity(model, task, rows, stage / MODEL_FILE, export.tolerance)
+    save_tensors(stage / WEIGHTS, model.state_dict())
+    write_config(model.encoder, stage)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {
+        "parameters": parameters,
+        "parity": {"rows": parity.rows, "max_difference": parity.max_difference},
+    }
 
 
 def _allowed(path: Path, max_minutes: float | None) -> float | None:

@@ -51,9 +51,10 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
     """
     rate = max(candidate.cost.rows_per_s for candidate in found.judge_root(root))
     yield from (Notice("compress", text) for text in found.refusals.values())
-    affordable = READ_SHARE * found.left() * rate / max(1, len(found.shop.splits.train)) - 1
-    altered = min(found.config.altered, max(0, int(affordable)))
-    found.shop.altered = found.decided("altered", altered)
+    texts = READ_SHARE * found.left() * rate
+    found.shop.take_unlabelled(found.decided("unlabelled", min(len(found.shop.unlabelled), int(texts / 2))))
+    affordable = (texts - len(found.shop.unlabelled)) / max(1, len(found.shop.splits.train)) - 1
+    found.shop.altered = found.decided("altered", min(found.config.altered, max(0, int(affordable))))
     head: list[StepConfig] = [VocabularyConfig()] if found.allowed("vocabulary") else []
     tail: list[StepConfig] = [StaticInt8Config()] if found.allowed("static-int8") else []
     blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if tail else []  # whose answers do not matter

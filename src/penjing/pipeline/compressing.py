@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penjing.compress.config import CompressConfig
-from penjing.compress.measured import Measurer, has_cost_limits, quality
+from penjing.compress.measured import Measurer, Quality, has_cost_limits, quality
 from penjing.compress.step import StepConfig
 from penjing.core.artifact import Artifact, library_versions, open_artifact, write_atomic
 from penjing.core.budget import Budget
@@ -182,37 +182,13 @@ def _found(
     listener: Listener,
 ) -> tuple[Search, float]:
     """Everything that was tried, and the minutes it took, all attempts together."""
-    from penjing.compress.chain import Workshop
-    from penjing.compress.standing import Search
-
     config: CompressConfig = recipe.stage("compress")
     begun = time.monotonic()
     kept = work.training / SPENT
     before = _spent(kept)
-    task = read_task(root.path)
-    inputs = inputs_of(splits.valid if len(splits.valid) else splits.train, task)
-    work.training.mkdir(parents=True, exist_ok=True)
-    shop = Workshop(
-        root,
-        splits,
-        list(unlabelled),
-        work.training,
-        Runtime.detect(),
-        recipe.seed,
-        altered=config.altered,
-        export=recipe.stage("export"),
-    )
-    measurer = Measurer(inputs, recipe.budget.concurrency, work.training / "costs")
-    found = Search(
-        shop=shop,
-        budget=recipe.budget,
-        config=config,
-        measurer=measurer,
-        setups=[Setup(name) for name in config.backends or filter(_is_installed, BACKENDS)],
-        task=task,
-        root=quality(root, Setup(), splits.valid),
-        deadline=begun + 60 * config.minutes - before,
-    )
+    deadline = begun + 60 * config.minutes - before
+    known = quality(root, Setup(), splits.valid)
+    found = new_search(root, recipe, splits, unlabelled, work.training, known, deadline)
 
     def noted(event: Event) -> None:
         spent = before + time.monotonic() - begun
@@ -226,6 +202,55 @@ def _found(
             shutil.rmtree(work.training)
         raise
     return found, (before + time.monotonic() - begun) / 60
+
+
+def new_search(
+    root: Artifact,
+    recipe: Recipe,
+    splits: Splits,
+    unlabelled: Sequence[Mapping[str, Any]],
+    directory: Path,
+    known: Quality,
+    deadline: float,
+) -> Search:
+    """A search that has tried nothing.
+
+    Args:
+        root: what is to be compressed.
+        recipe: with the budget.
+        splits: train and valid are used.
+        unlabelled: rows with a text and no label.
+        directory: where everything is made and kept.
+        known: what the root answers on the validation rows.
+        deadline: on the clock of `time.monotonic`.
+    """
+    from penjing.compress.chain import Workshop
+    from penjing.compress.standing import Search
+
+    config: CompressConfig = recipe.stage("compress")
+    task = read_task(root.path)
+    inputs = inputs_of(splits.valid if len(splits.valid) else splits.train, task)
+    directory.mkdir(parents=True, exist_ok=True)
+    shop = Workshop(
+        root,
+        splits,
+        list(unlabelled),
+        directory,
+        Runtime.detect(),
+        recipe.seed,
+        altered=config.altered,
+        export=recipe.stage("export"),
+    )
+    return Search(
+        shop=shop,
+        budget=recipe.budget,
+        config=config,
+        measurer=Measurer(inputs, recipe.budget.concurrency, directory / "costs"),
+        setups=[Setup(name) for name in config.backends or filter(_is_installed, BACKENDS)],
+        task=task,
+        root=known,
+        deadline=deadline,
+    )
 
 
 def _spent(kept: Path) -> float:

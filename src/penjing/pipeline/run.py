@@ -172,6 +172,10 @@ def _run(
             recipe = recipe.model_copy(update={"model": pretrained.name})
             work.started_from(pretrained.digests(), overwrite=overwrite)
         quote = quote_run(recipe, prepared, pretrained, work.partial, listener) if prove else None
+        if prove and not work.resumed:
+            from penjing.pipeline.possible import require_possible_budget  # which builds on what builds on this module
+
+            require_possible_budget(recipe, prepared, pretrained, quote, listener)
         release_freed()
         artifact, report = _make(recipe, prepared, pretrained, work, quote, listener, prove=prove)
         if key is not None:
