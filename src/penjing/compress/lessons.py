@@ -96,7 +96,7 @@ def read_lessons(
             values = tensor.float().cpu().numpy()
             for i, value in zip(places, values, strict=True):
                 kept = _cut_to(value, of_tokens[name], everything[i][IDS].shape[-1])
-                # A score for each two tokens is most of the memory, and what a student is to come near needs no 32 bits.
+                # A score for each two tokens is most of the memory, and to come near them needs no 32 bits.
                 said[i][name] = kept.clip(-6e4, 6e4).astype(np.float16) if len(of_tokens[name]) > 1 else kept
         done += len(places)
         yield Progress("distil", done, len(everything), "texts", "read by the teacher")
