@@ -15,6 +15,8 @@ from dataclasses import replace
 from penjing.compress.arms import student_step, taught
 from penjing.compress.cascade import CascadeConfig
 from penjing.compress.chain import encoder_config
+from penjing.compress.dynamic_int8 import DynamicInt8Config
+from penjing.compress.half import HalfConfig
 from penjing.compress.int4 import Int4Config
 from penjing.compress.low_rank import LowRankConfig
 from penjing.compress.measured import Candidate, chain_name, excess, shape_name
@@ -34,6 +36,7 @@ from penjing.models.encoder import EncoderConfig
 MAX_ARMS = 4
 # A first stage that answers three rows of four makes about this much of the rate of the model behind it.
 CASCADE_RATE = 3.0
+OF_CHAINS = ("prune-weights",)  # neither smaller on disk nor faster, as files are stored here
 PRICE_SHARE = 0.15  # of the time, for measuring untaught students
 READ_SHARE = 0.12  # for the teacher to read what students learn from
 ROUNDING = 0.2  # points lost by int8 from which on it is worth training with it
@@ -51,6 +54,10 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
     """
     rate = max(candidate.cost.rows_per_s for candidate in found.judge_root(root))
     yield from (Notice("compress", text) for text in found.refusals.values())
+    unused = [name for name in found.config.methods or () if name in OF_CHAINS]
+    if unused:
+        text = f"a search does not use {', '.join(unused)}; it is for a chain of your own: --chain"
+        yield Notice("compress", text, "warning")
     texts = READ_SHARE * found.left() * rate
     found.shop.take_unlabelled(found.decided("unlabelled", min(len(found.shop.unlabelled), int(texts / 2))))
     affordable = (texts - len(found.shop.unlabelled)) / max(1, len(found.shop.splits.train)) - 1
@@ -63,6 +70,7 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
     if tail:
         yield from _try(found, [*head, *tail])
     if not found.allowed("distil"):
+        yield from _on_the_file(found, head)
         return
     encoder = encoder_config(root)
     shapes = yield from _shapes_that_fit(found, encoder, head, blank)
@@ -75,6 +83,16 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
         if found.left() <= 0 or found.best() is not None:
             return
         yield from _try(found, chain)
+
+
+def _on_the_file(found: Search, head: list[StepConfig]) -> Generator[Event, None, None]:
+    """What can be done where no student can be made: other bits for the numbers in the file."""
+    steps: list[StepConfig] = [HalfConfig(), Int4Config()]
+    if found.config.allow_batch_variant:
+        steps.append(DynamicInt8Config())
+    for step in steps:
+        if found.allowed(step.method) and found.left() > 0:
+            yield from _try(found, [*head, step])
 
 
 def _finished(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> Generator[Event, None, None]:

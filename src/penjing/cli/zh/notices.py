@@ -204,6 +204,10 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"runs best here as {…}", r"在这台机器上最好的运行方式是 {1}"),
     (r"{…} is quicker, but answers would depend on the rows beside them", r"{1} 更快，但答案会受同批其他数据影响"),
     (r"{…}: made", r"{1}：已完成"),
+    (
+        r"a search does not use {…}; it is for a chain of your own: --chain",
+        r"搜索不使用 {1}；它供自定步骤使用：--chain",
+    ),
     (r"counting the pieces in use", r"统计用到的词元"),
     (r"read by the teacher", r"由教师模型读取"),
     (r"students", r"学生模型"),
