@@ -19,7 +19,7 @@ import numpy as np
 
 from compress_build import build_onnx, build_openvino, write_encoder
 from compress_chart import write_chart
-from compress_rows import auroc, out_of_scope, unseen_words, with_typos
+from compress_rows import auroc, auroc_lost, out_of_scope, unseen_words, with_typos
 from compress_sides import CALIBRATION_ROWS, ENCODER, FP32, HEAD, INT8, IR
 from evaluation_data import LOADERS, MODELS, Parts, Rows, sample, shrunk, write_parts
 from frame import SMOKE, Benchmark, Figure, TableOf, option_parser
@@ -178,7 +178,10 @@ class Work:
         if banking:
             sure = probs_NC.max(1)
             unseen = unseen_words(self.folder / "rivals" / ENCODER / "tokenizer.json", self.parts["train"], test)
-            found["auroc"] = auroc(sure[: len(texts)], sure[len(texts) : len(texts) + len(outside)])
+            inside, beyond = sure[: len(texts)], sure[len(texts) : len(texts) + len(outside)]
+            found["auroc"] = auroc(inside, beyond)
+            if side in (UNCOMPRESSED, SMALL):  # for the interval of what is lost
+                found["sure"] = [inside.round(5).tolist(), beyond.round(5).tolist()]
             found["unseen"] = "".join("1" if one else "0" for one in unseen)
             found["typos"] = _bits(probs_NC[len(texts) + len(outside) :], classes, test)
         return found
@@ -250,7 +253,8 @@ def summary(turns: list[dict[str, Any]], answers: dict[str, Any], set_of: str) -
         unseen = _right(answers[SMALL]["unseen"])
         figures += [
             Figure(
-                "AUROC of in scope against out of scope lost, points", before - after, target=1.0, at_least=False,
+                "AUROC of in scope against out of scope lost, points",
+                *auroc_lost(answers[UNCOMPRESSED]["sure"], answers[SMALL]["sure"]), target=1.0, at_least=False,
                 reference=f"{before:.2f} before, {after:.2f} after",
             ),
             drop(f"accuracy lost on {unseen.sum()} rows with a piece new to them, points", "right", None, unseen),

@@ -81,3 +81,25 @@ def auroc(inside: np.ndarray, outside: np.ndarray) -> float:
     below = np.searchsorted(order, inside, "left")
     upto = np.searchsorted(order, inside, "right")
     return 100 * float(np.mean(below + (upto - below) / 2) / len(outside))
+
+
+def auroc_lost(
+    before: list[list[float]], after: list[list[float]], *, resamples: int = 1_000, seed: int = 0
+) -> tuple[float, float, float]:
+    """(lost, low, high) in points: paired bootstrap over rows in scope and rows out of scope.
+
+    Args:
+        before: confidences of one model, in scope and out of scope.
+        after: of the other, on the same rows.
+        resamples: drawn.
+        seed: of the draw.
+    """
+    sides = [[np.array(part) for part in side] for side in (before, after)]
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(resamples):
+        places = [generator.integers(0, len(part), len(part)) for part in sides[0]]
+        first, second = (auroc(side[0][places[0]], side[1][places[1]]) for side in sides)
+        drawn.append(first - second)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return auroc(*sides[0]) - auroc(*sides[1]), float(low), float(high)
