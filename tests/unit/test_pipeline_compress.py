@@ -5,20 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
 from conftest import rows_for
 from penjing.cli import main
+from penjing.cli.failure import explain
 from penjing.core.artifact import open_artifact
-from penjing.core.errors import BudgetError, CapabilityError, DataError, RecipeError
+from penjing.core.errors import BudgetError, CapabilityError, DataError, Left, RecipeError, note_left
 from penjing.core.events import Notice, Progress
 from penjing.core.report import REPORT, read_report
 from penjing.evaluate.verify import verify
 from penjing.pipeline import proof
+from penjing.pipeline import run as run_module
 from penjing.pipeline.benching import bench, export
 from penjing.pipeline.compressing import compress
-from penjing.pipeline.run import train
+from penjing.pipeline.run import run, train
 from penjing.predict.load import load
 
 QUICK = {
@@ -144,6 +147,36 @@ def test_what_nothing_can_fit_is_said_before_anything_is_taught(trained, capsys)
     words = ["compress", str(trained), "--budget", "size_mb=0.001", "--out", str(trained.with_name("none")), "--quiet"]
     assert main(words) == 3
     assert "nothing can fit" in capsys.readouterr().err
+
+
+def test_a_run_says_before_it_trains_that_nothing_can_fit(trained, tmp_path, tiny_pretrained):
+    heard = []
+    overrides = {**QUICK, "model": str(tiny_pretrained.directory), "select.quote_seconds": 5, "budget.size_mb": 0.001}
+    with pytest.raises(BudgetError, match=r"nothing can fit: .* size_mb"):
+        run(trained.parent / "messages.csv", out=tmp_path / "run", overrides=overrides, listener=heard.append)
+    assert not any(isinstance(event, Progress) and event.stage == "train" for event in heard)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_interrupted_while_it_compresses_says_how_to_go_on(trained, monkeypatch):
+    def stopped(*_, **__):
+        error = KeyboardInterrupt()
+        note_left(error, Left(str(trained) + "-small.partial", "a search", resumes=True))
+        raise error
+
+    monkeypatch.setattr(run_module, "_run", lambda *_, **__: SimpleNamespace(out=trained))
+    monkeypatch.setattr(run_module, "asks_to_compress", lambda _: True)
+    monkeypatch.setattr("penjing.pipeline.compressing.compress", stopped)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run("messages.csv")
+    said = explain(caught.value)
+    assert said is not None and f"run penjing compress {trained} --out {trained}-small" in said.message
+
+
+def test_a_compressed_model_is_not_compressed_by_the_chain_that_made_it(chained):
+    made, _ = chained
+    with pytest.raises(BudgetError):  # a search, which begins by asking what is possible
+        compress(made.out, out=made.out.with_name("again"), overrides={"budget.size_mb": 0.0001})
 
 
 @pytest.mark.slow

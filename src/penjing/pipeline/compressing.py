@@ -90,7 +90,9 @@ def compress(
     from penjing.compress.chain import require_order
 
     root = open_artifact(artifact, public_key)
-    recipe = recipe_of(root, {"compress.chain": None, **(overrides or {})})  # one that made the root is not asked for
+    # The chain that made the root is not asked for again.
+    made_by = {"compress.chain": None} if root.manifest.get("steps") else {}
+    recipe = recipe_of(root, {**made_by, **(overrides or {})})
     config: CompressConfig = recipe.stage("compress")
     chain = config.steps()
     key = None if sign_key is None else read_private_key(Path(sign_key))
