@@ -28,7 +28,7 @@ def write_encoder(artifact: Path, folder: Path) -> None:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     from penjing.core.artifact import open_artifact
-    from penjing.predict.task_file import TOKENIZER_FILE, read_task
+    from penjing.predict.task_file import read_task
     from penjing.train.restore import restore_model
 
     opened = open_artifact(artifact)
@@ -50,12 +50,12 @@ def write_encoder(artifact: Path, folder: Path) -> None:
     theirs.load_state_dict(transformers_state(ours.encoder.state_dict(), sizes.num_hidden_layers))
     theirs.save_pretrained(folder / ENCODER)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(opened.file(TOKENIZER_FILE)), pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
+        tokenizer_file=str(opened.file("tokenizer.json")), pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
         sep_token="[SEP]", mask_token="[MASK]", model_max_length=MAX_TOKENS,
     )  # fmt: skip
     tokenizer.save_pretrained(folder / ENCODER)
     np.savez(folder / HEAD, **{name: tensor.numpy() for name, tensor in ours.head.state_dict().items()})
-    (folder / "classes.json").write_text(json.dumps(task.config.labels))
+    (folder / "classes.json").write_text(json.dumps(list(task.labels)))
     batch = {"input_ids": torch.randint(5, sizes.vocab_size, (4, 12)), "attention_mask": torch.ones(4, 12).long()}
     batch["attention_mask"][0, 7:] = 0
     with torch.inference_mode():
