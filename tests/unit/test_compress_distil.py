@@ -12,7 +12,7 @@ from penjing.compress.distil import DistilSettings, distil
 from penjing.compress.guide import Guide
 from penjing.compress.lessons import IDS, MASK, Lessons, read_lessons
 from penjing.compress.student import Shape, make_student
-from penjing.compress.teach import hidden_states
+from penjing.compress.teach import hidden_states, keep_ngrams
 from penjing.core.events import Progress
 from penjing.core.memory import existing_objects_kept
 from penjing.core.runtime import Runtime
@@ -125,6 +125,20 @@ def test_inner_states_are_learned_from_batches_with_and_without_padding(teacher,
         found.append(guide.losses(inner, batch).detach())
     assert float(found[0].min()) > 0
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_the_strongest_ngrams_stay_beside_a_student(teacher, tiny_task, tiny_splits, tmp_path):
+    assert teacher.ngrams is not None
+    lessons = lessons_of(teacher, tiny_task, tiny_splits.train.rows)
+    student = student_of(teacher)
+    keep_ngrams(student, teacher, 30)
+    kept = student.ngrams.table.clone()
+    result = taught(tiny_task, tiny_splits, student, lessons, tmp_path / "student")
+    assert len(kept) <= 31 and torch.equal(result.model.ngrams.table, kept), "they are not taught"
+    assert torch.equal(teacher.ngrams.table[0], kept[0]) and len(teacher.ngrams.table) > 31
+    alone = student_of(teacher)
+    keep_ngrams(alone, teacher, 0)
+    assert alone.ngrams is None
 
 
 def test_hidden_states_of_texts_with_and_without_padding(teacher, tiny_task, tiny_splits):

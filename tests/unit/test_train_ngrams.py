@@ -113,6 +113,27 @@ def test_padding_and_company_change_nothing(tiny_task, tiny_splits):
     assert np.abs(together - alone).max() < 1e-5
 
 
+def test_the_strongest_features_alone_say_what_they_said(tiny_task, tiny_splits, monkeypatch):
+    monkeypatch.setattr("penjing.models.ngrams.MIN_SLOTS", 2**16)  # no two features want the same one
+    rows = tiny_splits.train.rows
+    ngrams = fitted(tiny_task, rows)
+    whole = ngrams.strongest(10_000)
+    assert sorted(whole.hashes.tolist()) == sorted(ngrams.hashes.tolist())
+    assert np.abs(scores_of(whole, tiny_task, rows) - scores_of(ngrams, tiny_task, rows)).max() < 1e-5
+    part = ngrams.strongest(20)
+    assert len(part.hashes) == 21 and set(part.hashes.tolist()) < set(ngrams.hashes.tolist())
+    known = {int(value): i for i, value in enumerate(part.hashes.tolist())}
+    ids = torch.from_numpy(tiny_task.encode(rows[:1])["input_ids"])
+    single, pairs = (part_BL[0].tolist() for part_BL in token_hashes(ids))
+    met = [value for side in (single, pairs) for i, value in enumerate(side) if i == 0 or value != side[i - 1]]
+    found = sum((part.table[known[value]].float() for value in met if value in known), torch.zeros(4))
+    expected = found[:-1] / found[-1].clamp(min=1e-6).sqrt() + part.bias
+    assert torch.allclose(part(ids)[0], expected, atol=1e-4)
+    monkeypatch.setattr("penjing.models.ngrams.MIN_SLOTS", 4)
+    crowded = ngrams.strongest(20)
+    assert len(crowded.hashes) <= 21 and int(crowded.slots.max()) == len(crowded.hashes) - 1
+
+
 def test_two_classes_are_mirrored(task_rows, text_settings):
     rows, roles = task_rows("text-classification/binary")
     task = TextClassification.from_rows(rows, roles, text_settings)

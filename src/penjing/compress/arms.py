@@ -19,16 +19,21 @@ ROWS = 64  # of a step
 FIXED_SHARE = 0.15  # of the time of the dearest shape's step: what does not depend on the shape
 # Of the time, what has to be left when the students are taught.
 TAIL_SHARE = 0.15
+NGRAMS = 4_000
 LEARNING_RATE = 8e-4  # of what has lost heads and neurons, and has much to learn again
 
 
-def student_step(shape: Shape, epochs: float) -> DistilConfig:
-    """The step that teaches a student of a shape for so many passes."""
+def student_step(found: Search, shape: Shape, epochs: float) -> DistilConfig:
+    """The step that teaches a student of a shape for so many passes.
+
+    Where the model has a linear one over n-grams its strongest part stays: no layers say what it says at so few bytes.
+    """
     return DistilConfig(
         layers=shape.layers,
         hidden=shape.hidden,
         feed_forward=shape.feed_forward,
         heads=shape.heads,
+        ngrams=NGRAMS if shape.layers and found.has_ngrams else 0,
         epochs=epochs,
         learning_rate=LEARNING_RATE,
     )
@@ -88,7 +93,9 @@ class _Teacher:
     def pace(self) -> Generator[Event, None, None]:
         """Find out how long a pass takes the dearest."""
         epochs = min(1.0, round(PACE_STEPS * ROWS / max(1, self.texts), 3))
-        artifact = yield from self.found.shop.make([*self.head, student_step(self.shapes[0], epochs)], self.left() / 60)
+        artifact = yield from self.found.shop.make(
+            [*self.head, student_step(self.found, self.shapes[0], epochs)], self.left() / 60
+        )
         minutes = artifact.manifest["steps"][-1]["facts"]["minutes"]
         self.first_rate = self.found.decided("pace", max(60 * minutes / epochs, 1e-3))
 
@@ -134,7 +141,7 @@ class _Teacher:
         self, shape: Shape, epochs: float, seconds: float, *, settled: bool
     ) -> Generator[Event, None, float | None]:
         found = self.found
-        chain = [*self.head, student_step(shape, epochs)]
+        chain = [*self.head, student_step(found, shape, epochs)]
         artifact = yield from found.shop.make(chain, max_minutes=max(seconds, 1.0) / 60)
         self.rates[shape] = max(60 * artifact.manifest["steps"][-1]["facts"]["minutes"] / epochs, 1e-3)
         self.chains[shape] = chain

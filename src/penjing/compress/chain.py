@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from torch import nn
 
 from penjing.compress.lessons import Lessons, read_lessons
@@ -262,6 +263,14 @@ def encoder_config(artifact: Artifact) -> EncoderConfig:
             next_step="allow methods that leave layers as they are: --set compress.methods=[static-int8,half]",
         )
     return EncoderConfig.from_dict(values)
+
+
+def has_ngrams(artifact: Artifact) -> bool:
+    """Whether a linear model over n-grams stands beside the encoder of an artifact."""
+    if WEIGHTS not in artifact.manifest["files"]:
+        return False
+    with safe_open(artifact.file(WEIGHTS), framework="pt") as file:
+        return any(name.startswith("ngrams.") for name in file.keys())  # noqa: SIM118 - not a mapping
 
 
 def has_layers(artifact: Artifact) -> bool:

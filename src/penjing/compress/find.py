@@ -160,7 +160,7 @@ def _shapes_that_fit(
     fits: dict[Shape, bool] = {}
 
     def price(shape: Shape) -> Generator[Event, None, bool]:
-        artifact = yield from found.shop.make_as_far_as_possible([*head, student_step(shape, 0.0), *tail])
+        artifact = yield from found.shop.make_as_far_as_possible([*head, student_step(found, shape, 0.0), *tail])
         ok = False
         for setup in found.setups:
             cost = found.measurer.cost(artifact, setup)

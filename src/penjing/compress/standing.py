@@ -7,9 +7,10 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
-from penjing.compress.chain import Workshop, has_layers
+from penjing.compress.chain import Workshop, has_layers, has_ngrams
 from penjing.compress.config import CompressConfig
 from penjing.compress.measured import Candidate, Measurer, Quality, chain_name, expected_loss, has_cost_limits, quality
 from penjing.compress.step import Method, StepConfig
@@ -78,6 +79,11 @@ class Search:
         named = self.config.methods is None or method in self.config.methods
         learns = known.torch is not None or known.wrap is not None
         return named and known.supports(self.task) is None and not (learns and not has_layers(self.shop.root))
+
+    @cached_property
+    def has_ngrams(self) -> bool:
+        """Whether a linear model over n-grams stands beside the encoder."""
+        return has_ngrams(self.shop.root)
 
     def left(self) -> float:
         """Seconds."""

@@ -36,6 +36,12 @@ class DistilConfig(StepConfig):
     hidden: int | None = Field(None, ge=1, le=4096, description="Width of a token's vector; None: the teacher's.")
     feed_forward: int | None = Field(None, ge=1, le=16384, description="Inner width of a block; None: the teacher's.")
     heads: int | None = Field(None, ge=1, le=256, description="Of attention in a block; None: as the width has them.")
+    ngrams: int = Field(
+        0,
+        ge=0,
+        le=1_000_000,
+        description="Features of the teacher's linear model over n-grams that stay beside the student, the strongest.",
+    )
     epochs: float | None = Field(
         None,
         ge=0,
@@ -70,12 +76,14 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
     shape = Shape(config.layers, config.hidden or sizes.hidden_size, feed_forward, config.heads)
     if config.epochs == 0:
         untaught = make_student(model, shape, torch.eye(sizes.hidden_size)[:, : shape.hidden])
+        keep_ngrams(untaught, model, config.ngrams)
         return Changed(untaught.eval(), material.task, {"shape": vars(shape)})
     lessons = yield from material.read_lessons(material.task)
     basis_HK = None
     if shape.hidden < sizes.hidden_size:
         basis_HK = components(hidden_states(model, lessons), shape.hidden)
     student = make_student(model, shape, basis_HK)
+    keep_ngrams(student, model, config.ngrams)
     guide = None
     if config.hidden_weight or config.relation_weight:
         guide = Guide(model.to(material.runtime.device), basis_HK, config.hidden_weight, config.relation_weight)
@@ -102,6 +110,13 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
         "cut_short": result.history[-1]["epoch"] < 0.98 * settings.epochs,
     }
     return Changed(result.model, material.task, facts)
+
+
+def keep_ngrams(student: nn.Module, teacher: nn.Module, most: int) -> None:
+    """Put the strongest features of the teacher's linear model beside a student, which then learns to complete it."""
+    ngrams = getattr(teacher, "ngrams", None)
+    if most and ngrams is not None:
+        student.ngrams = ngrams.strongest(most)
 
 
 @torch.no_grad()

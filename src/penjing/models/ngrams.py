@@ -66,6 +66,27 @@ class NgramScores(nn.Module):
         self.register_buffer("bias", bias)
         self.register_buffer("old_ids", old_ids)
 
+    def strongest(self, most: int) -> NgramScores:
+        """One with the features alone that say most: weights squared, times how common the feature was.
+
+        What is left out counts nowhere, as if it had not been learned. Where two want the same of fewer slots the
+        weaker is left out, too.
+
+        Args:
+            most: features, at most.
+        """
+        rows, square = self.table[1:, :-1].float(), self.table[1:, -1].float()
+        worth_F = rows.square().sum(1) * torch.exp(-square.clamp(min=0).sqrt())  # idf is 1 - log of the share of texts
+        chosen = worth_F.argsort(descending=True, stable=True)[:most] + 1
+        slots = torch.zeros(num_slots(len(chosen)), dtype=torch.int32)
+        wanted = (self.hashes[chosen] % len(slots)).numpy()
+        _, first = np.unique(wanted, return_index=True)  # the strongest of each slot, for they are in that order
+        kept = chosen[torch.from_numpy(np.sort(first))]
+        slots[self.hashes[kept] % len(slots)] = torch.arange(1, len(kept) + 1, dtype=torch.int32)
+        places = torch.cat([torch.zeros(1, dtype=torch.long), kept])
+        old_ids = None if self.old_ids is None else self.old_ids.clone()
+        return NgramScores(slots, self.hashes[places], self.table[places], self.bias.clone(), old_ids)
+
     def _apply(self, function: Callable[[Tensor], Tensor], recurse: bool = True) -> NgramScores:
         """What `to`, `float` and the like do to each tensor: they change the device alone.
 
