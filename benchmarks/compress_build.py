@@ -7,6 +7,7 @@ transformers, so this file is also a program for their Python: `python compress_
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def write_encoder(artifact: Path, folder: Path) -> None:
         RuntimeError: they compute something else than the artifact's own model.
     """
     import torch
-    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertModel
 
     from penjing.core.artifact import open_artifact
     from penjing.predict.task_file import read_task
@@ -43,17 +44,17 @@ def write_encoder(artifact: Path, folder: Path) -> None:
         num_attention_heads=sizes.num_attention_heads,
         intermediate_size=sizes.intermediate_size,
         max_position_embeddings=sizes.max_position_embeddings,
-        type_vocab_size=1,
+        type_vocab_size=2,
         layer_norm_eps=sizes.layer_norm_eps,
     )
     theirs = BertModel(config, add_pooling_layer=False)
     theirs.load_state_dict(transformers_state(ours.encoder.state_dict(), sizes.num_hidden_layers))
     theirs.save_pretrained(folder / ENCODER)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(opened.file("tokenizer.json")), pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]",
-        sep_token="[SEP]", mask_token="[MASK]", model_max_length=MAX_TOKENS,
-    )  # fmt: skip
-    tokenizer.save_pretrained(folder / ENCODER)
+    # By hand: what transformers 5 writes, the peers' transformers 4 cannot read.
+    shutil.copyfile(opened.file("tokenizer.json"), folder / ENCODER / "tokenizer.json")
+    (folder / ENCODER / "tokenizer_config.json").write_text(
+        json.dumps(tokenizer_settings(opened.file("tokenizer.json")))
+    )
     np.savez(folder / HEAD, **{name: tensor.numpy() for name, tensor in ours.head.state_dict().items()})
     (folder / "classes.json").write_text(json.dumps(list(task.labels)))
     batch = {"input_ids": torch.randint(5, sizes.vocab_size, (4, 12)), "attention_mask": torch.ones(4, 12).long()}
@@ -64,12 +65,32 @@ def write_encoder(artifact: Path, folder: Path) -> None:
         raise RuntimeError(f"the encoder written for the other engines differs from the artifact's by {far:.2g}")
 
 
+def tokenizer_settings(path: Path) -> dict[str, Any]:
+    """What transformers wants to know beside a tokenizer's own file: of BERT's names or RoBERTa's, those it has."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    names = {
+        "pad_token": ("[PAD]", "<pad>"), "unk_token": ("[UNK]", "<unk>"), "cls_token": ("[CLS]", "<s>"),
+        "sep_token": ("[SEP]", "</s>"), "mask_token": ("[MASK]", "<mask>"),
+    }  # fmt: skip
+    known = {
+        key: next((name for name in two if tokenizer.token_to_id(name) is not None), None) for key, two in names.items()
+    }
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": MAX_TOKENS,
+        **{key: name for key, name in known.items() if name is not None},
+    }
+
+
 def transformers_state(state: dict[str, Any], num_layers: int) -> dict[str, Any]:
     """Our names → those of transformers, with query, key and value taken apart."""
     found = {
         "embeddings.word_embeddings.weight": state["words.weight"].float(),
         "embeddings.position_embeddings.weight": state["positions.weight"],
-        "embeddings.token_type_embeddings.weight": state["types.weight"][:1],
+        # Exporters try both types on the way; texts are of the first.
+        "embeddings.token_type_embeddings.weight": state["types.weight"][:1].expand(2, -1).clone(),
     }
     names = {
         "attention_out": "attention.output.dense",
