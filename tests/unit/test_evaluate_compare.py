@@ -140,6 +140,12 @@ def test_costs_are_held_to_their_limits_and_unmeasured_ones_stay_open(block):
     assert found == {"p95_ms": "PASS", "rows_per_s": "FAIL", "size_mb": "PASS", "ram_mb": "INCONCLUSIVE"}
     busy = Budget(p95_ms=5, concurrency=8)
     assert verdicts(busy, block, Cost(p95_ms=1.0, concurrency=1))[0].state == "INCONCLUSIVE"
+    for least, most, state in ((3.0, 4.0, "PASS"), (4.0, 6.0, "INCONCLUSIVE"), (5.5, 6.0, "FAIL")):
+        spread = Cost(p95_ms=(least + most) / 2, ranges={"p95_ms": (least, most)})
+        (verdict,) = verdicts(Budget(p95_ms=5), block, spread)
+        assert (verdict.state, verdict.low, verdict.high) == (state, least, most)
+    (verdict,) = verdicts(Budget(rows_per_s=100), block, Cost(rows_per_s=110, ranges={"rows_per_s": (90, 130)}))
+    assert verdict.state == "INCONCLUSIVE"
 
 
 def test_a_drop_is_judged_on_the_paired_difference(block):

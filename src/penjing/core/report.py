@@ -123,6 +123,12 @@ class Evaluation(_Part):
 class Cost(_Part):
     """What a prediction costs on this hardware; None was not measured."""
 
+    @property
+    def measured(self) -> list[str]:
+        """Names of the figures there are."""
+        named = type(self).model_fields.keys() - {"concurrency", "ranges"}
+        return [name for name in type(self).model_fields if name in named and getattr(self, name) is not None]
+
     p50_ms: float | None = None
     p95_ms: float | None = None
     concurrency: int = 1
@@ -131,6 +137,11 @@ class Cost(_Part):
     size_mb: float | None = None
     ram_mb: float | None = None
     train_minutes: float | None = None
+    ranges: dict[str, tuple[float, float]] = Field(
+        {},
+        description="Least and greatest of the processes that a figure is the median of, where there were enough of "
+        "them for the range to hold the true median in nineteen cases of twenty.",
+    )
 
 
 class Hardware(_Part):

@@ -72,8 +72,7 @@ def cost_figures(reported: Cost, found: Cost, same_machine: bool, prefix: str = 
         same_machine: whether timings may be judged.
         prefix: of the figures' names.
     """
-    names = [name for name in Cost.model_fields if name != "concurrency" and getattr(reported, name) is not None]
-    pairs = [(name, getattr(reported, name), getattr(found, name)) for name in names]
+    pairs = [(name, getattr(reported, name), getattr(found, name)) for name in reported.measured]
     return [_cost(name, prefix + name, *pair, same_machine=same_machine) for name, *pair in pairs]
 
 

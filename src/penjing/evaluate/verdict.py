@@ -34,9 +34,12 @@ def verdicts(budget: Budget, evaluation: Evaluation, cost: Cost, reference: Comp
         if limit is not None:
             # A latency under one load says nothing about another.
             comparable = name != "p95_ms" or cost.concurrency == budget.concurrency
-            found.append(_limit(name, limit, getattr(cost, name) if comparable else None, at_most=True))
+            value = getattr(cost, name) if comparable else None
+            found.append(_limit(name, limit, value, cost.ranges.get(name), at_most=True))
     if budget.rows_per_s is not None:
-        found.append(_limit("rows_per_s", budget.rows_per_s, cost.rows_per_s, at_most=False))
+        found.append(
+            _limit("rows_per_s", budget.rows_per_s, cost.rows_per_s, cost.ranges.get("rows_per_s"), at_most=False)
+        )
     return found
 
 
@@ -96,11 +99,16 @@ def _against(
     return Verdict(constraint=name, limit=limit, value=value, low=low, high=high, state=state, rows_to_settle=rows)
 
 
-def _limit(name: str, limit: float, value: float | None, *, at_most: bool) -> Verdict:
+def _limit(
+    name: str, limit: float, value: float | None, between: tuple[float, float] | None, *, at_most: bool
+) -> Verdict:
     if value is None:
         return Verdict(constraint=name, limit=limit, value=None, state="INCONCLUSIVE")
-    fits = value <= limit if at_most else value >= limit
-    return Verdict(constraint=name, limit=limit, value=value, state="PASS" if fits else "FAIL")
+    low, high = between or (value, value)
+    fits = [end <= limit if at_most else end >= limit for end in (low, high)]
+    state: State = "PASS" if all(fits) else "INCONCLUSIVE" if any(fits) else "FAIL"
+    bounds = {} if between is None else {"low": low, "high": high}
+    return Verdict(constraint=name, limit=limit, value=value, state=state, **bounds)
 
 
 def rows_to_settle(n: int, gap: float, half_width: float) -> int | None:

@@ -149,8 +149,7 @@ def cost_again(
         seconds: as of `measure`; 0: nothing is timed.
         num_processes: as of `measure`.
     """
-    names = {name for name in Cost.model_fields if getattr(reported, name) is not None}
-    if not seconds or not names - {"concurrency", "train_minutes", "size_mb"}:
+    if not seconds or not {*reported.measured} - {"train_minutes", "size_mb"}:
         return Cost(size_mb=size_bytes(predictor.artifact) / 1e6)
     found = measure(
         predictor.artifact,

@@ -17,7 +17,7 @@ from penjing.core.recipe import RECIPE, Recipe
 from penjing.core.report import Compression, DataSummary, ModelSummary, Relaxation, Report, Tried, Verdict
 from penjing.core.task import Table, Task
 from penjing.data.prepare import Prepared
-from penjing.evaluate.assemble import cost_of, files_digest, write_report_files
+from penjing.evaluate.assemble import MIN_PROCESSES, cost_of, files_digest, write_report_files
 from penjing.evaluate.compare import Contender, compare_predictions
 from penjing.evaluate.evaluate import evaluate, temperature_for
 from penjing.evaluate.hardware import describe_hardware
@@ -215,7 +215,8 @@ def _report(
     inputs = inputs_of(test, after.task)
     concurrency = recipe.budget.concurrency
     cost = cost_of(
-        measure(artifact, inputs, concurrency=concurrency, setup=setup, listener=listener), made.training["minutes"]
+        measure(artifact, inputs, concurrency=concurrency, setup=setup, num_processes=MIN_PROCESSES, listener=listener),
+        made.training["minutes"],
     )
     of_root = measure(root, inputs, concurrency=concurrency, setup=before.setup, num_processes=1, listener=listener)
     splits = prepared.splits

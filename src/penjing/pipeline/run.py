@@ -21,7 +21,7 @@ from penjing.core.signing import read_private_key, sign
 from penjing.core.task import Prediction, Table, Task
 from penjing.data.prepare import Prepared, prepare
 from penjing.data.textkey import fingerprint
-from penjing.evaluate.assemble import cost_of, write_report_files
+from penjing.evaluate.assemble import MIN_PROCESSES, cost_of, write_report_files
 from penjing.evaluate.evaluate import evaluate, temperature_for
 from penjing.evaluate.sealed_test import write_test
 from penjing.evaluate.slices import require_columns
@@ -290,7 +290,15 @@ def _prove(
     evaluation = evaluate(predictor.task, test, predictions, settings, listener)
     inputs = inputs_of(test, task)
     concurrency = recipe.budget.concurrency
-    measured = measure(artifact, inputs, concurrency=concurrency, setup=predictor.setup, listener=listener)
+    limited = any(getattr(recipe.budget, name) is not None for name in ("p95_ms", "rows_per_s", "ram_mb"))
+    measured = measure(
+        artifact,
+        inputs,
+        concurrency=concurrency,
+        setup=predictor.setup,
+        num_processes=MIN_PROCESSES if limited else 3,
+        listener=listener,
+    )
     report = build_report(
         name=work.out.name,
         recipe=recipe,

@@ -7,9 +7,9 @@ and its caches do not count. Figures are medians over those processes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import cycle, islice
 from statistics import median
 from threading import Barrier
@@ -64,6 +64,7 @@ class Measurement:
         num_threads: threads of one run of the model.
         num_processes: processes the medians are over.
         setup: how the model was run.
+        ranges: figure → the least and the greatest of the processes.
     """
 
     load_ms: float
@@ -76,6 +77,7 @@ class Measurement:
     num_threads: int
     num_processes: int
     setup: Setup
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able."""
@@ -121,8 +123,13 @@ def measure(
         name: round(float(median(run[name] for run in found)), 3)
         for name in ("load_ms", "p50_ms", "p95_ms", "rows_per_s", "peak_ram_mb")
     }
+    ranges = {
+        name: (round(min(run[name] for run in found), 3), round(max(run[name] for run in found), 3))
+        for name in ("p95_ms", "rows_per_s", "peak_ram_mb")
+    }
     return Measurement(
         **figures,
+        ranges=ranges,
         concurrency=concurrency,
         size_mb=size_bytes(artifact) / 1e6,
         num_threads=int(found[0]["num_threads"]),
