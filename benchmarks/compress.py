@@ -130,7 +130,7 @@ class Work:
         folder = self.folder / "rivals"
         (folder / ENCODER).mkdir(parents=True, exist_ok=True)
         write_encoder(self.folder / "full", folder)
-        build_onnx(folder, vnni="avx512_vnni" in Path("/proc/cpuinfo").read_text())
+        build_onnx(folder)
         drawn = sample(self.parts["train"], CALIBRATION_ROWS, seed=0)  # the file is ordered by class
         build_openvino(folder, [row["text"] for row in drawn])
         texts, labels = ([str(row[key]) for row in self.parts["train"]] for key in ("text", "label"))

@@ -109,14 +109,9 @@ def transformers_state(state: dict[str, Any], num_layers: int) -> dict[str, Any]
     return found
 
 
-def build_onnx(folder: Path, *, vnni: bool) -> None:
-    """The exported model, and the recipe of optimum's dynamic quantization.
-
-    That recipe (`AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=False)`, `.avx2` elsewhere) is
-    onnxruntime's `quantize_dynamic` with these arguments; optimum itself wants an older transformers.
-    """
+def build_onnx(folder: Path) -> None:
+    """The exported model, and the same in dynamic int8."""
     import torch
-    from onnxruntime.quantization import QuantType, quantize_dynamic
 
     ids = torch.randint(5, 100, (2, 9))
     torch.onnx.export(
@@ -124,20 +119,48 @@ def build_onnx(folder: Path, *, vnni: bool) -> None:
         input_names=["input_ids", "attention_mask"], output_names=["logits"],
         dynamic_axes={name: {0: "rows", 1: "tokens"} for name in ("input_ids", "attention_mask")},
     )  # fmt: skip
-    weights = QuantType.QInt8 if vnni else QuantType.QUInt8
-    quantize_dynamic(folder / FP32, folder / INT8, per_channel=False, reduce_range=not vnni, weight_type=weights)
+    dynamic_int8(folder / FP32, folder / INT8)
+
+
+def has_vnni() -> bool:
+    """Whether this processor adds up products of bytes without overflowing."""
+    return any(name in Path("/proc/cpuinfo").read_text() for name in ("avx512_vnni", "avx_vnni"))
+
+
+def dynamic_int8(source: Path, target: Path) -> None:
+    """Weights in 8 bits, inputs of products rounded batch by batch, as optimum's settings for this processor say.
+
+    They are `AutoQuantizationConfig.avx512_vnni(is_static=False)`, `.avx2` elsewhere; optimum itself wants an older
+    transformers.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    weights = QuantType.QInt8 if has_vnni() else QuantType.QUInt8
+    quantize_dynamic(source, target, per_channel=True, weight_type=weights, extra_options={"WeightSymmetric": True})
+
+
+def static_int8(model: Any, rows: list[dict[str, np.ndarray]]) -> Any:
+    """NNCF's recipe for transformers, with its fix for overflows where the processor needs it."""
+    import nncf
+    from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+
+    fix = OverflowFix.FIRST_LAYER if has_vnni() else OverflowFix.ENABLE
+    return nncf.quantize(
+        model,
+        nncf.Dataset(rows),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(rows),
+        advanced_parameters=AdvancedQuantizationParameters(overflow_fix=fix),
+    )
 
 
 def build_openvino(folder: Path, texts: list[str]) -> None:
     """NNCF's static quantization of a transformer, calibrated on some hundred texts."""
-    import nncf
     import openvino
 
     batched = Batched(folder, lambda ids, mask: np.zeros((len(ids), 1)))
     rows = [{"input_ids": ids, "attention_mask": mask} for text in texts for _, ids, mask in batched.batches([text])]
-    model = openvino.convert_model(folder / FP32)
-    quantized = nncf.quantize(model, nncf.Dataset(rows), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(rows))
-    openvino.save_model(quantized, folder / IR)
+    openvino.save_model(static_int8(openvino.convert_model(folder / FP32), rows), folder / IR)
 
 
 def build_peers(folder: Path, texts: list[str], labels: list[str]) -> dict[str, str]:

@@ -7,7 +7,6 @@ python benchmarks/compress_spans.py --smoke
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -17,16 +16,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from compress_build import dynamic_int8, static_int8
+from compress_sides import CALIBRATION_ROWS
 from evaluation_data import MULTILINGUAL, sample, write_parts
 from fewfc import read
 from frame import SMOKE, Benchmark, Figure, TableOf, option_parser
 from measured_run import measured_run
 from penjing.core.artifact import open_artifact, seal
 from penjing.predict.task_file import CERTIFICATE_FILE, MODEL_FILE, read_task
-
-# Before NNCF is imported: it sends events to its maker.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 
 ABOUT = """
 A default run of penjing learns FewFC's events as overlapping spans; `penjing compress` makes the fastest model of it
@@ -38,7 +35,6 @@ other two are scored by `penjing compare`. sentence-transformers and model2vec h
 """
 DROP = 1.0
 FULL, SMALL, DYNAMIC, STATIC = "full", "small", "dynamic", "static"
-CALIBRATION_ROWS = 300
 TORCH = "penjing, uncompressed, torch fp32"
 NAMES = {
     FULL: "penjing, uncompressed, onnxruntime",
@@ -60,7 +56,7 @@ def main() -> None:
     small = benchmark.step("compress", partial(compressed, arguments))
     others = {
         name: benchmark.step(NAMES[name], partial(rewritten, arguments, name, rewrite), rival=True)
-        for name, rewrite in ((DYNAMIC, dynamic_int8), (STATIC, static_int8))
+        for name, rewrite in ((DYNAMIC, dynamic_int8), (STATIC, static))
     }
     costs = benchmark.step("costs", partial(benched, arguments))
     benchmark.finish(*summary(run, small, others, costs))
@@ -119,18 +115,8 @@ def rewritten(arguments: Any, name: str, rewrite: Callable[[Path, Path], None]) 
     return {"comparison": penjing(arguments, "compare", FULL, name)}
 
 
-def dynamic_int8(source: Path, target: Path) -> None:
-    """What optimum does: weights in 8 bits, inputs of products rounded batch by batch."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    vnni = "avx512_vnni" in Path("/proc/cpuinfo").read_text()
-    weights = QuantType.QInt8 if vnni else QuantType.QUInt8
-    quantize_dynamic(source, target, per_channel=False, reduce_range=not vnni, weight_type=weights)
-
-
-def static_int8(source: Path, target: Path) -> None:
-    """NNCF's recipe for transformers, calibrated on some hundred sentences."""
-    import nncf
+def static(source: Path, target: Path) -> None:
+    """NNCF's recipe, calibrated on some hundred sentences."""
     import onnx
 
     task = read_task(source.parent)
@@ -140,10 +126,7 @@ def static_int8(source: Path, target: Path) -> None:
         {name: values for name, values in task.encode([row]).items() if name in names}
         for row in sample(rows, CALIBRATION_ROWS, seed=0)
     ]
-    quantized = nncf.quantize(
-        onnx.load(source), nncf.Dataset(batches), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(batches)
-    )
-    onnx.save(quantized, target)
+    onnx.save(static_int8(onnx.load(source), batches), target)
 
 
 def benched(arguments: Any) -> dict[str, list[dict[str, Any]]]:
