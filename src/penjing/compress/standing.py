@@ -98,7 +98,7 @@ class Search:
         found = self.judge((), root)
         if not found:
             raise CapabilityError(
-                "; ".join(self.refusals.values()),
+                f"none of the backends that were asked for can run it: {'; '.join(self.refusals.values())}",
                 where="compress.backends",
                 next_step="leave compress.backends out, or name onnxruntime among them",
             )

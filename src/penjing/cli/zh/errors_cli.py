@@ -73,8 +73,6 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"nothing half-made is left", r"没有留下未完成的内容"),
     (r"what was trained so far is kept there", r"已完成的训练保留在那里"),
     (r"run the same command again", r"再次运行同一命令"),
-    (r"run (penjing compress .+?); it goes on where it was", r"运行 {1}，将从中断处继续"),
-    (r"run (penjing compress .+)", r"运行 {1}"),
     (r"run the same command again; it goes on where it was", r"再次运行同一命令，将从中断处继续"),
     (r"free some space and run the same command(?: again)?", r"腾出一些空间，再次运行同一命令"),
     (
@@ -102,4 +100,8 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"check that its folder is there, may be written and has room, or give another path",
         r"检查所在目录是否存在、可写且有空间，或换一个路径",
     ),
+    (r"free some space and run {…}; it goes on where it was", r"腾出空间后运行 {1}，将从中断处继续"),
+    (r"free some space and run {…}", r"腾出空间后运行 {1}"),
+    (r"run {…}; it goes on where it was", r"运行 {1}，将从中断处继续"),
+    (r"run {…}", r"运行 {1}"),
 )

@@ -102,6 +102,12 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"用 onnx.save(model, path) 保存，权重便在文件之内",
     ),
     (r"is not an ONNX file", r"不是 ONNX 文件"),
+    (r"none of the backends that were asked for can run it: {…}", r"指定的后端都无法运行它：{1}"),
+    (
+        r"leave compress\.backends out, or name onnxruntime among them",
+        r"不要设置 compress.backends，或在其中列入 onnxruntime",
+    ),
+    (r"delete it, and the search counts its time anew", r"删除它，搜索会重新计时"),
     (r"the model has no weights that this step changes", r"模型中没有这一步要改变的权重"),
     (r"leave this step out for this model", r"对此模型去掉这一步"),
     (r"the compressed model's {…} has shape {…}, not {…}", r"压缩后模型的 {1} 形状为 {2}，而不是 {3}"),
