@@ -151,7 +151,7 @@ def test_what_nothing_can_fit_is_said_before_anything_is_taught(trained, capsys)
 
 def test_a_run_says_before_it_trains_that_nothing_can_fit(trained, tmp_path, tiny_pretrained):
     heard = []
-    overrides = {**QUICK, "model": str(tiny_pretrained.directory), "select.quote_seconds": 5, "budget.size_mb": 0.001}
+    overrides = {**QUICK, "model": str(tiny_pretrained.directory), "select.quote_seconds": 10, "budget.size_mb": 0.001}
     with pytest.raises(BudgetError, match=r"nothing can fit: .* size_mb"):
         run(trained.parent / "messages.csv", out=tmp_path / "run", overrides=overrides, listener=heard.append)
     assert not any(isinstance(event, Progress) and event.stage == "train" for event in heard)
@@ -173,10 +173,18 @@ def test_a_run_interrupted_while_it_compresses_says_how_to_go_on(trained, monkey
     assert said is not None and f"run penjing compress {trained} --out {trained}-small" in said.message
 
 
-def test_a_compressed_model_is_not_compressed_by_the_chain_that_made_it(chained):
-    made, _ = chained
-    with pytest.raises(BudgetError):  # a search, which begins by asking what is possible
-        compress(made.out, out=made.out.with_name("again"), overrides={"budget.size_mb": 0.0001})
+def test_a_compressed_model_is_not_compressed_by_the_chain_that_made_it(trained, chained, monkeypatch):
+    asked = []
+
+    def noted(root, recipe, listener):
+        asked.append(recipe.stage("compress").chain)
+        raise DataError("enough")
+
+    monkeypatch.setattr("penjing.pipeline.compressing.rows_of", noted)
+    for source, overrides in ((chained[0].out, {}), (chained[0].out, {"compress.chain": ["half"]}), (trained, {})):
+        with pytest.raises(DataError, match="enough"):
+            compress(source, out=trained.with_name("again"), overrides={"budget.size_mb": 1, **overrides})
+    assert asked == [None, ({"method": "half"},), None]
 
 
 @pytest.mark.slow

@@ -162,8 +162,7 @@ def _shapes_that_fit(
     def price(shape: Shape) -> Generator[Event, None, bool]:
         artifact = yield from found.shop.make_as_far_as_possible([*head, student_step(found, shape, 0.0), *tail])
         ok = False
-        for setup in found.setups:
-            cost = found.measurer.cost(artifact, setup)
+        for _, cost in found.costs(artifact):
             over = excess(found.budget, replace(cost, size_mb=cost.size_mb + first_mb))
             rate = over.pop("rows_per_s", 1.0)
             ok = ok or (not over and rate <= (CASCADE_RATE if found.allowed("cascade") else 1.0))

@@ -45,7 +45,7 @@ def require_possible(found: Search) -> Generator[Event, None, None]:
     smallest = DistilConfig(layers=0, hidden=encoder_config(found.shop.root).head_size, feed_forward=1, epochs=0)
     blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if found.allowed("static-int8") else []
     artifact = yield from found.shop.make_as_far_as_possible([*head, smallest, *blank])
-    costs = [found.measurer.cost(artifact, setup) for setup in found.setups]
+    costs = [cost for _, cost in found.costs(artifact)]
     missed = set.intersection(*({*_clearly(excess(found.budget, cost))} for cost in costs))
     if missed:
         needs = ", ".join(_best(name, costs) for name in sorted(missed))

@@ -20,6 +20,7 @@ from penjing.core.budget import Budget
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Standings
 from penjing.core.task import Task
+from penjing.predict.measure import Measurement
 from penjing.predict.setup import DEFAULT_BACKEND, Setup
 from penjing.search.pareto import front
 
@@ -104,18 +105,23 @@ class Search:
             )
         return found
 
-    def judge(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
-        """Measure an artifact under every setup that can run it, and note what was found."""
+    def costs(self, artifact: Artifact) -> list[tuple[Setup, Measurement]]:
+        """What an artifact costs under every setup that can run it; who cannot is noted among the refusals."""
         found = []
         for setup in self.setups:
             try:
-                now = quality(artifact, setup, self.shop.splits.valid)
-                cost = self.measurer.cost(artifact, setup)
+                found.append((setup, self.measurer.cost(artifact, setup)))
             except CapabilityError as error:
                 if setup.backend == DEFAULT_BACKEND:
                     raise
                 self.refusals[setup.backend] = f"{setup.backend} is left out for some: {error.finding}"
-                continue
+        return found
+
+    def judge(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
+        """Measure an artifact under every setup that can run it, and note what was found."""
+        found = []
+        for setup, cost in self.costs(artifact):
+            now = quality(artifact, setup, self.shop.splits.valid)
             lost = self._lost(now.value)
             expected = expected_loss(self.task, self.root.predictions, now.predictions) if self._of_answers else None
             judged = lost if expected is None else (lost + expected) / 2

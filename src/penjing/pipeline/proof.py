@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penjing.compress.measured import LIMITS, Candidate, chain_name
-from penjing.compress.standing import on_front
 from penjing.core.artifact import MANIFEST, Artifact, seal, write_atomic
 from penjing.core.budget import Budget
 from penjing.core.events import Listener, Notice
@@ -259,6 +258,8 @@ def _compression(
     minutes: float,
     failed: Sequence[Verdict],
 ) -> Compression:
+    from penjing.compress.standing import on_front  # torch, which is here as there was a search
+
     best = on_front(found.tried)
     relax = [] if found.holds(chosen) else _relaxations(found, chosen)
     known = {one.constraint for one in relax}

@@ -77,7 +77,7 @@ class Measurement:
     num_threads: int
     num_processes: int
     setup: Setup
-    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """JSON-able."""
@@ -124,7 +124,7 @@ def measure(
         for name in ("load_ms", "p50_ms", "p95_ms", "rows_per_s", "peak_ram_mb")
     }
     ranges = {
-        name: (round(min(run[name] for run in found), 3), round(max(run[name] for run in found), 3))
+        name: [round(min(run[name] for run in found), 3), round(max(run[name] for run in found), 3)]
         for name in ("p95_ms", "rows_per_s", "peak_ram_mb")
     }
     return Measurement(
