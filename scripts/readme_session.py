@@ -135,7 +135,10 @@ def _prose(line: str) -> Iterator[Stated]:
         elif not line[: found.start()].endswith(("–", " … ")):
             spread = 0.0
         kind = _kind(line, found.end())
-        bound = kind in OF_A_CLOCK or bool(_UNTIL_THE_CLOCK.match(line))
+        # Bytes and counted rows or features are the same everywhere; whether more labels are spoken of is not.
+        counted = kind in {"size", "memory"} or (kind == "equal" and "." not in found[0])
+        stays = counted and not line.startswith("quote:")
+        bound = kind in OF_A_CLOCK or (bool(_UNTIL_THE_CLOCK.match(line)) and not stays)
         yield Stated(f"{words} [{i + 1}]", value, kind, spread, depends_on_machine=bound)
 
 

@@ -315,7 +315,7 @@ def test_bars_on_a_terminal():
     assert "\x1b[2J" not in shown
 
 
-STANDINGS = Standings("compress", "best so far: a", ("chain", "lost", "fits"), (("a \x1b[2J", "+0.20", "yes"),), 0)
+STANDINGS = Standings("compress", "best so far: a", ("name", "lost", "fits"), (("a \x1b[2J", "+0.20", "yes"),), 0)
 
 
 def test_standings_are_a_table_on_a_terminal_and_a_sentence_elsewhere():
@@ -325,7 +325,7 @@ def test_standings_are_a_table_on_a_terminal_and_a_sentence_elsewhere():
     bars(Progress("compress", 1, 4, "trials"))
     bars.close()
     shown = terminal.getvalue()
-    assert "目前最好的" in shown and "+0.20" in shown and "是" in shown and "\x1b[2J" not in shown
+    assert "损失（估计）" in shown and "+0.20" in shown and "是" in shown and "\x1b[2J" not in shown
     Lines(pipe, quiet=False)(STANDINGS)
     Lines(quiet, quiet=True)(STANDINGS)
     assert (pipe.getvalue(), quiet.getvalue()) == ("compress: best so far: a\n", "")

@@ -137,7 +137,8 @@ def test_where_there_is_time_for_none_the_smallest_is_taught(searched):
 def test_for_speed_smaller_ones_follow_as_long_as_they_hold(searched):
     chains, found = searched(1.9 * ENOUGH)
     assert [one[:2] for one in steps_of(found)][:2] == [(2, 1536), (2, 384)]
-    assert chains[0] is not None and len(chains) <= 2
+    held = [one.chain[-1] for one in found.tried if one.lost <= 1.0]
+    assert len(held) >= 2 and chains[0][-1] == held[-1], "the smallest that holds comes first"
     _, failing = searched(1.9 * ENOUGH, drop=0.05)
     assert len(steps_of(failing)) == 1, "what a larger one cannot hold a smaller one is not asked for"
 

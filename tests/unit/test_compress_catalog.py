@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-
 import pytest
+from unit_compress import messages_csv
 
-from conftest import rows_for
 from penjing.core.artifact import open_artifact, size_bytes
 from penjing.evaluate.verify import verify
 from penjing.pipeline.compressing import compress
@@ -20,12 +18,7 @@ CHAIN = ["vocabulary", {"method": "distil", "layers": 2, "epochs": 4}, {"method"
 
 @pytest.mark.parametrize("model", ["minilm-l6-en", "e5-small-multilingual"])
 def test_a_chain_on_a_model_of_the_catalog(model, tmp_path):
-    source = tmp_path / "messages.csv"
-    with source.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["text", "label"])
-        for ending in ("", " Please answer.", " Thanks!", "！"):
-            writer.writerows((row["text"] + ending, row["label"]) for row in rows_for("text-classification")[0])
+    source = messages_csv(tmp_path / "messages.csv")
     quick = {"model": model, "train.epochs": 4, "evaluate.resamples": 200}
     full = train(source, out=tmp_path / "full", overrides=quick)
     made = compress(

@@ -80,10 +80,12 @@ def test_what_is_put_in_comes_out_again(trained):
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
 
 
-def test_after_training_rounding_costs_less(trained, tmp_path):
+def test_after_training_rounding_costs_less(trained, tmp_path, monkeypatch):
+    # Where bf16 is the quicker it is not taken: it rounds more coarsely than what is learned here.
+    monkeypatch.setattr("penjing.train.precision.faster_dtype", lambda *_, **__: "bf16")
     events, config = [], QuantizationAwareConfig(epochs=30, learning_rate=1e-4)
     changed = finish(train_rounded(config, trained.model(), trained.material(tmp_path)), events=events)
-    assert changed.facts["moved_after"] < changed.facts["moved_before"]
+    assert changed.facts["moved_after"] < 0.5 * changed.facts["moved_before"]
     assert can_write(changed.model) and registry.resolve("compressors", "quantization-aware") is METHOD
     before, after = (changed.facts[name] for name in ("moved_before", "moved_after"))
     said = f"rounding to int8 moved outputs by {before:.2g} on average, and by {after:.2g} after training"

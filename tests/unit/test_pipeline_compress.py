@@ -8,6 +8,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+from unit_compress import messages_csv
 
 from conftest import rows_for
 from penjing.cli import main
@@ -57,12 +58,7 @@ def _one_thread():
 def trained(tmp_path_factory, tiny_pretrained):
     """A run on the messages, several times over with other endings."""
     directory = tmp_path_factory.mktemp("trained")
-    source = directory / "messages.csv"
-    with source.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["text", "label"])
-        for ending in ("", " Please answer.", " Thanks!", "！"):
-            writer.writerows((row["text"] + ending, row["label"]) for row in rows_for("text-classification")[0])
+    source = messages_csv(directory / "messages.csv")
     return train(source, out=directory / "run", overrides={**QUICK, "model": str(tiny_pretrained.directory)}).path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import dataclasses
 import shutil
 from pathlib import Path
@@ -18,6 +19,18 @@ from penjing.core.task import Splits, Task
 from penjing.models.pretrained import Pretrained
 from penjing.predict.task_file import write_task
 from penjing.tasks.text_classification import TextClassification
+
+
+def messages_csv(path: Path) -> Path:
+    """Customers' messages with their intents, each four times with another ending, so that there are rows enough."""
+    from conftest import rows_for
+
+    with path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["text", "label"])
+        for ending in ("", " Please answer.", " Thanks!", "！"):
+            writer.writerows((row["text"] + ending, row["label"]) for row in rows_for("text-classification")[0])
+    return path
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,12 +21,6 @@ UNITS = {
     "processes": "个进程", "classes": "类", "texts": "条文本",
     "setups": "种运行方式",
 }  # fmt: skip
-# Columns of standings; other names are shown as they are.
-COLUMNS = {
-    "chain": ("best so far", "目前最好的"), "lost": ("lost", "损失"), "p50_ms": ("p50 ms", "p50 毫秒"),
-    "p95_ms": ("p95 ms", "p95 毫秒"), "rows_per_s": ("rows/s", "行/秒"), "size_mb": ("MB", "MB"),
-    "ram_mb": ("RAM MB", "内存 MB"), "fits": ("fits", "符合"), "yes": ("yes", "是"), "no": ("no", "否"),
-}  # fmt: skip
 _NAMES = {"samples_per_s": "samples/s", "rows_per_s": "rows/s", "learning_rate": "lr"}
 
 
@@ -145,14 +139,16 @@ def standings_table(event: Standings, language: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    chinese = language == "zh"
-    said = {name: pair[chinese] for name, pair in COLUMNS.items()}
+    from penjing.evaluate.page.words import Words
+
+    words = Words(language)  # of the report's table, which this becomes
     table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for i, name in enumerate(event.columns):
-        table.add_column(Text(said.get(name, name)), justify="right" if i else "left", overflow="fold")
+        table.add_column(Text(words(f"tried.{name}")), justify="right" if i else "left", overflow="fold")
     for i, row in enumerate(event.rows):
         style = "bold green" if i == event.chosen else ""
-        table.add_row(*(Text(printable(said.get(cell, cell))) for cell in row), style=style)
+        *figures, fits = row
+        table.add_row(*map(Text, map(printable, figures)), words(f"tried.{fits}"), style=style)
     return table
 
 

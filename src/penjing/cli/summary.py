@@ -107,6 +107,8 @@ def _verdicts(console: Console, report: Report, words: Words) -> None:
                 f"about {count(verdict.rows_to_settle)} test rows would settle it",
                 f"约需测试 {count(verdict.rows_to_settle)} 行方可断定",
             )
+        if verdict.state == "INCONCLUSIVE" and verdict.constraint in report.cost.ranges:
+            settle = words("budget.spread")
         name = verdict.constraint.replace("_", " ")
         between = "" if verdict.low is None else interval(verdict.low, verdict.high, percent=False)
         state = words(f"state.{verdict.state}")

@@ -59,15 +59,11 @@ def taught(
         another = bool(smaller) and found.goal != "accuracy" and both <= teacher.left()
         another = bool(found.decided(f"another after {shape}", another))
         yield from teacher.teach(shape, teacher.enough(shape) if another else teacher.left())
-        result = found.result(teacher.chains[shape])
-        if not another or result is None or found.quality_gap(result) > 0:
+        if not another or teacher.missed(shape) > 0:
             break
-    return sorted(teacher.chains.values(), key=lambda chain: (_missed(found, chain), len(chain)))[:2]
-
-
-def _missed(found: Search, chain: list[StepConfig]) -> float:
-    result = found.result(chain)
-    return float("inf") if result is None else max(0.0, found.quality_gap(result))
+    # What holds first, and of that for speed the smallest.
+    order = sorted(teacher.chains, key=lambda shape: (teacher.missed(shape), -shapes.index(shape)))
+    return [teacher.chains[shape] for shape in order[:2]]
 
 
 class _Teacher:
@@ -98,6 +94,11 @@ class _Teacher:
         )
         minutes = artifact.manifest["steps"][-1]["facts"]["minutes"]
         self.first_rate = self.found.decided("pace", max(60 * minutes / epochs, 1e-3))
+
+    def missed(self, shape: Shape) -> float:
+        """By how much what a taught shape reached is too little for the budget."""
+        result = self.found.result(self.chains[shape])
+        return float("inf") if result is None else max(0.0, self.found.quality_gap(result))
 
     def left(self) -> float:
         """Seconds that teaching may take, all that follows it left out."""

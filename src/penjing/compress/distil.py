@@ -11,6 +11,7 @@ import json
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,7 @@ class DistilSettings:
         temperature: softens both sides.
         hard_share: weight of the label, where a text has one, beside the teacher.
         checkpoint_seconds: least time between two checkpoints.
+        precision: of the passes, as in a recipe.
     """
 
     epochs: float
@@ -46,6 +48,7 @@ class DistilSettings:
     temperature: float = 2.0
     hard_share: float = 0.1
     checkpoint_seconds: float = 30.0
+    precision: Literal["auto", "fp32"] = "auto"
 
 
 def distil(
@@ -90,6 +93,7 @@ def distil(
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         batch_rows=settings.batch_rows,
+        precision=settings.precision,
         frozen_layers=0,
         train_embeddings=True,
         head_multiplier=1.0,

@@ -46,6 +46,8 @@ def require_possible(found: Search) -> Generator[Event, None, None]:
     blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if found.allowed("static-int8") else []
     artifact = yield from found.shop.make_as_far_as_possible([*head, smallest, *blank])
     costs = [cost for _, cost in found.costs(artifact)]
+    if not costs:
+        return  # none of the backends asked for runs it; whether any runs the model itself is said next
     missed = set.intersection(*({*_clearly(excess(found.budget, cost))} for cost in costs))
     if missed:
         needs = ", ".join(_best(name, costs) for name in sorted(missed))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -117,6 +117,7 @@ def recover(
     epochs: float,
     learning_rate: float,
     hard_share: float = DistilSettings.hard_share,
+    precision: Literal["auto", "fp32"] = DistilSettings.precision,
     part: int = 0,
     parts: int = 1,
 ) -> Generator[Event, None, nn.Module]:
@@ -131,6 +132,7 @@ def recover(
         epochs: passes over the lessons in all parts together.
         learning_rate: peak.
         hard_share: weight of the labels beside the teacher.
+        precision: of the passes.
         part: which of several trainings of one step this is, from 0.
         parts: how many there are.
 
@@ -148,7 +150,7 @@ def recover(
         model,
         lessons,
         material.objective,
-        DistilSettings(epochs / parts, learning_rate, hard_share=hard_share),
+        DistilSettings(epochs / parts, learning_rate, hard_share=hard_share, precision=precision),
         material.work / f"part-{part}",
         material.runtime,
         identity=f"{material.identity} {part} of {parts}",

@@ -26,7 +26,7 @@ from penjing.search.pareto import front
 
 PLAN = "plan.json"
 # Of the front while it grows.
-COLUMNS = ("chain", "lost", "p50_ms", "p95_ms", "rows_per_s", "size_mb", "ram_mb", "fits")
+COLUMNS = ("name", "lost", "p50_ms", "p95_ms", "rows_per_s", "size_mb", "ram_mb", "fits")
 SHOWN = 12
 
 
@@ -209,7 +209,7 @@ def standings(found: Search) -> Standings:
     fits = "fits" if found.holds(best) else "does not fit yet"
     cost = best.cost
     said = (
-        f"best so far: {best.name}, {best.lost:+.2f} lost, {cost.p95_ms:.2f} ms, {cost.rows_per_s:,.0f} rows/s, "
+        f"best so far: {best.name}, {best.judged:+.2f} lost, {cost.p95_ms:.2f} ms, {cost.rows_per_s:,.0f} rows/s, "
         f"{cost.size_mb:.1f} MB; {fits}"
     )
     undominated = on_front(found.tried)
@@ -222,7 +222,7 @@ def _cells(found: Search, one: Candidate) -> tuple[str, ...]:
     cost = one.cost
     return (
         one.name,
-        f"{one.lost:+.2f}",
+        f"{one.judged:+.2f}",
         f"{cost.p50_ms:.2f}",
         f"{cost.p95_ms:.2f}",
         f"{cost.rows_per_s:,.0f}",

@@ -54,7 +54,7 @@ class Standings:
         stage: the stage's name.
         text: the same in one sentence, for where a table would be too much.
         columns: name of each column, as reports know it.
-        rows: cells, the best first.
+        rows: cells, the best first; the last is yes or no.
         chosen: which row would be taken now; None: none.
     """
 

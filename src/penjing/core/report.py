@@ -123,12 +123,6 @@ class Evaluation(_Part):
 class Cost(_Part):
     """What a prediction costs on this hardware; None was not measured."""
 
-    @property
-    def measured(self) -> list[str]:
-        """Names of the figures there are."""
-        named = type(self).model_fields.keys() - {"concurrency", "ranges"}
-        return [name for name in type(self).model_fields if name in named and getattr(self, name) is not None]
-
     p50_ms: float | None = None
     p95_ms: float | None = None
     concurrency: int = 1
@@ -142,6 +136,12 @@ class Cost(_Part):
         description="Least and greatest of the processes that a figure is the median of, where there were enough of "
         "them for the range to hold the true median in nineteen cases of twenty.",
     )
+
+    @property
+    def measured(self) -> list[str]:
+        """Names of the figures there are."""
+        beside = {"concurrency", "ranges"}
+        return [name for name, value in self if name not in beside and value is not None]
 
 
 class Hardware(_Part):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from penjing.compress.measured import Quality, has_cost_limits
+from penjing.compress.measured import LIMITS, Quality, has_cost_limits
 from penjing.core import registry
 from penjing.core.artifact import Artifact, seal
 from penjing.core.events import Listener
@@ -17,8 +17,6 @@ from penjing.pipeline.compressing import new_search
 from penjing.pipeline.training import build_task, exhaust
 from penjing.predict.task_file import predict_files, write_task
 from penjing.select.quote import Quote
-
-_COSTS = {"p95_ms", "rows_per_s", "size_mb", "ram_mb"}
 
 
 def require_possible_budget(
@@ -36,9 +34,9 @@ def require_possible_budget(
     Raises:
         BudgetError: even that one misses a limit.
     """
-    if pretrained is None or not has_cost_limits(recipe.budget):
-        return
-    if quote is not None and not _COSTS & quote.over_budget.keys():
+    if pretrained is None or not has_cost_limits(recipe.budget) or recipe.stage("compress").chain is not None:
+        return  # a chain that was asked for is made whatever comes of it
+    if quote is not None and not LIMITS.keys() & quote.over_budget.keys():
         return
     task = build_task(prepared, pretrained, recipe.stage("train").max_length)
     if registry.resolve("compressors", "distil").supports(task) is not None:

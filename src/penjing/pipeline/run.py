@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penjing.compress.measured import LIMITS, has_cost_limits
 from penjing.core import registry
 from penjing.core.artifact import MANIFEST, Artifact, library_versions, seal, write_atomic
 from penjing.core.errors import BudgetError, go_on_with
@@ -34,7 +35,7 @@ from penjing.pipeline.training import Trained, build_task, is_direct, refuse_set
 from penjing.pipeline.workdir import WorkDir, disk_errors, interruptions_noted, open_workdir, refuse_occupied
 from penjing.predict.invariance import is_batch_invariant
 from penjing.predict.load import predictor_for
-from penjing.predict.measure import measure
+from penjing.predict.measure import NUM_PROCESSES, measure
 from penjing.predict.predictor import Predictor
 from penjing.predict.task_file import predict_files, read_task, write_task
 from penjing.select.quote import QUOTE_VERSION, Quote, came_true
@@ -111,7 +112,7 @@ def asks_to_compress(result: RunResult) -> bool:
     assert result.report is not None
     budget = read_recipe(result.artifact.file(RECIPE)).budget
     failed = {verdict.constraint for verdict in result.report.verdicts if verdict.state == "FAIL"}
-    if budget.drop is None and not failed & {"p95_ms", "rows_per_s", "size_mb", "ram_mb"}:
+    if budget.drop is None and not failed & LIMITS.keys():
         return False
     return registry.resolve("compressors", "distil").supports(read_task(result.out)) is None
 
@@ -290,13 +291,12 @@ def _prove(
     evaluation = evaluate(predictor.task, test, predictions, settings, listener)
     inputs = inputs_of(test, task)
     concurrency = recipe.budget.concurrency
-    limited = any(getattr(recipe.budget, name) is not None for name in ("p95_ms", "rows_per_s", "ram_mb"))
     measured = measure(
         artifact,
         inputs,
         concurrency=concurrency,
         setup=predictor.setup,
-        num_processes=MIN_PROCESSES if limited else 3,
+        num_processes=MIN_PROCESSES if has_cost_limits(recipe.budget) else NUM_PROCESSES,
         listener=listener,
     )
     report = build_report(

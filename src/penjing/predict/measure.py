@@ -29,6 +29,7 @@ WARM_UP_CALLS = 3
 MIN_CALLS = 20  # of fewer, the slowest in twenty is not known
 PILOT_ROWS = 16
 MAX_THROUGHPUT_ROWS = 50_000
+NUM_PROCESSES = 3  # fresh ones that medians are taken over
 SECONDS = 0.75  # for latency, and again for throughput, in each process
 
 
@@ -91,7 +92,7 @@ def measure(
     concurrency: int = 1,
     setup: Setup | None = None,
     seconds: float = SECONDS,
-    num_processes: int = 3,
+    num_processes: int = NUM_PROCESSES,
     listener: Listener = ignore,
 ) -> Measurement:
     """Measure an artifact on this machine.

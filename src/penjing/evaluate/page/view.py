@@ -203,6 +203,8 @@ def _budget_bar(verdict: Verdict, report: Report, words: Words) -> Bar:
 def _settle(verdict: Verdict, report: Report, words: Words) -> str:
     if verdict.state != "INCONCLUSIVE" or verdict.value is None:
         return ""
+    if verdict.constraint in report.cost.ranges:
+        return words("budget.spread")
     if verdict.rows_to_settle is None:
         return words("budget.no_rows") if verdict.value == verdict.limit else ""
     unit = words("units.texts" if "text" in report.data.roles else "units.rows")
