@@ -5,9 +5,12 @@ import pytest
 import torch
 from unit_training import train_tiny
 
+from penjing.compress.chain import write_model
 from penjing.compress.student import Shape, components, even_places, make_student
 from penjing.core.artifact import seal
 from penjing.core.errors import CapabilityError
+from penjing.export.config import ExportConfig
+from penjing.export.onnx import check_parity
 from penjing.predict.task_file import write_task
 from penjing.train.config import TrainConfig
 from penjing.train.fit import WEIGHTS
@@ -92,3 +95,31 @@ def test_a_bag_of_words_is_written_as_a_table(trained, tiny_task, tiny_splits, t
     export_onnx(bag, tiny_task, rows, tmp_path / "bag.onnx")
     assert check_parity(bag, tiny_task, rows, tmp_path / "bag.onnx", 1e-5).max_difference < 1e-5
     assert (tmp_path / "bag.onnx").stat().st_size < 5 * bag.encoder.config.vocab_size * len(tiny_task.labels) + 5_000
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_student_with_phrases_is_written_and_restored(trained, tiny_task, tiny_splits, tmp_path, layers):
+    torch.manual_seed(3)
+    student = make_student(trained[0], Shape(layers, 64, 8, phrases=24)).eval()
+    assert student.phrases.features == 24
+    torch.nn.init.normal_(student.phrases.back.weight)  # begins at zero: it would say nothing
+    rows = [row for row in tiny_splits.train.rows if row["text"]][:6]
+    write_model(student, tiny_task, rows, ExportConfig(), tmp_path)
+    assert check_parity(student, tiny_task, rows, tmp_path / "model.onnx", 1e-5).max_difference < 1e-5
+    write_task(tiny_task, tmp_path)
+    again = restore_model(
+        seal(tmp_path, kind=tiny_task.kind, capabilities={"predict_files": []}, batch_invariant=True), tiny_task
+    )
+    np.testing.assert_array_equal(logits(again, tiny_task, rows), logits(student, tiny_task, rows))
+    plain = make_student(trained[0], Shape(layers, 64, 8)).eval()
+    assert np.abs(logits(plain, tiny_task, rows) - logits(student, tiny_task, rows)).max() > 0.01
+
+
+def test_what_stands_beside_a_text_does_not_change_its_phrases(trained, tiny_task, tiny_splits):
+    torch.manual_seed(3)
+    student = make_student(trained[0], Shape(0, 64, 8, phrases=24)).eval()
+    torch.nn.init.normal_(student.phrases.back.weight)
+    rows = sorted(tiny_splits.train.rows, key=lambda row: len(row["text"]))
+    together = logits(student, tiny_task, rows)
+    alone = np.concatenate([logits(student, tiny_task, [row]) for row in rows])
+    np.testing.assert_allclose(together, alone, atol=1e-5)

@@ -196,7 +196,7 @@ def test_quotes_are_drawn_where_they_lie(report):
     quote = QuotedFigure(name="p95_ms", low=2, expected=3, high=5, actual=6, held=False)
     (bar,) = view.quote_bars(report.model_copy(update={"quote": [quote]}), Words("en"))
     assert bar.start < bar.start + bar.width < bar.dot
-    assert (bar.value, bar.range, bar.tag) == ("6.0 ms", "2.0 ms – 5.0 ms", "missed")
+    assert (bar.value, bar.range, bar.tag) == ("6.0 ms", "2.0 – 5.0 ms", "missed")
 
 
 @given(st.text(max_size=60))

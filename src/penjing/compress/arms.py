@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from penjing.compress.chain import encoder_config
-from penjing.compress.shapes import products
+from penjing.compress.shapes import first_stage_shape, phrase_shapes, products
 from penjing.compress.standing import Search, standings
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
-from penjing.compress.teach import DistilConfig, epochs_of
+from penjing.compress.teach import DistilConfig, epochs_of, phrase_step
 from penjing.core.events import Event
+from penjing.models.encoder import EncoderConfig
 from penjing.search.halving import halve
 
 # Steps of teaching: to see how long they take, of all arms, least of what is to be used, and at most.
@@ -19,6 +20,7 @@ ROWS = 64  # of a step
 FIXED_SHARE = 0.15  # of the time of the dearest shape's step: what does not depend on the shape
 # Of the time, what has to be left when the students are taught.
 TAIL_SHARE = 0.15
+PHRASES_SHARE = 0.3  # of the time, at most, for each student without layers
 NGRAMS = 4_000
 LEARNING_RATE = 8e-4  # of what has lost heads and neurons, and has much to learn again
 
@@ -28,6 +30,8 @@ def student_step(found: Search, shape: Shape, epochs: float) -> DistilConfig:
 
     Where the model has a linear one over n-grams its strongest part stays: no layers say what it says at so few bytes.
     """
+    if shape.phrases:
+        return phrase_step(shape.hidden, shape.phrases, epochs)
     return DistilConfig(
         layers=shape.layers,
         hidden=shape.hidden,
@@ -64,6 +68,30 @@ def taught(
     # What holds first, and of that for speed the smallest.
     order = sorted(teacher.chains, key=lambda shape: (teacher.missed(shape), -shapes.index(shape)))
     return [teacher.chains[shape] for shape in order[:2]]
+
+
+def taught_phrases(
+    found: Search, config: EncoderConfig, head: list[StepConfig]
+) -> Generator[Event, None, list[list[StepConfig]]]:
+    """Teach students without layers that know phrases; their chains, the smallest that holds first.
+
+    They cost a fraction of any with layers. One of middle size tells whether a smaller may do or a larger has to.
+    """
+    shapes = phrase_shapes(config)
+    gaps: dict[Shape, float] = {}
+    chains: dict[Shape, list[StepConfig]] = {}
+    waiting = [first_stage_shape(config)]
+    while waiting:
+        shape = waiting.pop()
+        wanted = PHRASES_SHARE * max(found.left(), 1.0)
+        chains[shape] = [*head, phrase_step(shape.hidden, shape.phrases, None)]
+        artifact = yield from found.shop.make(chains[shape], max_minutes=wanted / 60)
+        gaps[shape] = max(0.0, min(found.quality_gap(one) for one in found.judge(chains[shape], artifact)))
+        yield standings(found)
+        if len(gaps) == 1 and found.left() > 0:
+            place = shapes.index(shape) + (-1 if gaps[shape] else 1)
+            waiting = [shapes[place]] if 0 <= place < len(shapes) else []
+    return [chains[shape] for shape in sorted(gaps, key=lambda one: (gaps[one], -shapes.index(one)))]
 
 
 class _Teacher:

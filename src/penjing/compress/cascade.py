@@ -1,7 +1,8 @@
-"""The step that puts a bag of words in front: it answers the rows that it is sure of, the model behind it the rest.
+"""The step that puts a far smaller model in front: it answers the rows that it is sure of, the one behind it the rest.
 
-The first stage is a student without layers, taught like any other: static vectors of tokens, averaged, as model2vec's,
-but learned for this task. From which confidence on its answers stand is chosen on the validation rows.
+The first stage is a student without layers, taught like any other: static vectors of tokens, as model2vec's, but
+learned for this task, and what phrases of three of them say. From which confidence on its answers stand is chosen on
+the validation rows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import Field
 
 from penjing.compress.measured import expected_loss
 from penjing.compress.step import Material, Method, StepConfig, needs_layers
-from penjing.compress.teach import DistilConfig
+from penjing.compress.teach import phrase_step
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
@@ -37,12 +38,15 @@ class CascadeConfig(StepConfig):
     """The first stage, and what its answers may cost."""
 
     method: Literal["cascade"] = "cascade"
-    hidden: int | None = Field(None, ge=1, le=4096, description="Width of a token's vector; None: the teacher's.")
+    hidden: int | None = Field(
+        None, ge=1, le=4096, description="Width of a token's vector; None: 128, or what comes nearest."
+    )
+    phrases: int = Field(
+        256, ge=0, le=16384, description="Features of three neighbouring tokens; 0: a bag of words, which costs half."
+    )
     epochs: float | None = Field(
         None, gt=0, le=1000, description="Passes over the lessons; None: as many as make some thousand steps."
     )
-    learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak.")
-    batch_rows: int = Field(64, ge=1, le=4096, description="Texts of one step.")
     loss: float = Field(
         0.1, ge=0, le=100, description="Points of the primary metric that may be lost on the validation rows."
     )
@@ -77,14 +81,8 @@ def apply(
             "a cascade's threshold is chosen on validation rows, and there are none", where="compress"
         )
     assert material.make_of_teacher is not None, "a cascade is a step of a chain"
-    bag = DistilConfig(
-        layers=0,
-        hidden=config.hidden,
-        epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        batch_rows=config.batch_rows,
-    )
-    made = yield from material.make_of_teacher([bag])  # one bag for all models behind it
+    first_stage = phrase_step(config.hidden, config.phrases, config.epochs)
+    made = yield from material.make_of_teacher([first_stage])  # one for all models behind it
     shutil.copyfile(made.file(MODEL_FILE), stage / FIRST_FILE)
     _in_8_bits(stage / FIRST_FILE)
     rest = _calibrated(task, valid, Predictor(parent).predict(valid.rows))

@@ -17,7 +17,7 @@ from typing import Any
 from safetensors import safe_open
 from torch import nn
 
-from penjing.compress.lessons import Lessons, read_lessons
+from penjing.compress.lessons import Lessons, read_lessons, says_of_tokens
 from penjing.compress.step import Material, Method, StepConfig
 from penjing.core import registry
 from penjing.core.artifact import MANIFEST, Artifact, library_versions, open_artifact, seal, write_atomic
@@ -190,10 +190,14 @@ class Workshop:
         return Artifact(place, artifact.manifest)
 
     def _read_lessons(self, teacher: Artifact, task: Task) -> Generator[Event, None, Lessons]:
-        """What the teacher says, read once for all steps that learn from it."""
+        """What the teacher says, read once for all steps that learn from it.
+
+        Of whole texts it is the root that says it, with its own tokenizer: it knows the words that are pruned.
+        """
         if teacher.digest not in self._lessons:
             self._lessons.clear()  # one teacher's are enough of the memory
-            model = restore_model(teacher, task).to(self.runtime.device)
+            reader = task if says_of_tokens(task) else read_task(self.root.path)
+            model = restore_model(teacher if reader is task else self.root, reader).to(self.runtime.device)
             work = read_lessons(
                 model,
                 task,
@@ -203,6 +207,7 @@ class Workshop:
                 seed=self.seed,
                 device=self.runtime.device,
                 dtype=agree_dtype("auto", self.runtime),
+                reader=reader,
             )
             for event in work:
                 if isinstance(event, Lessons):

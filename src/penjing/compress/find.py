@@ -12,18 +12,19 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 
-from penjing.compress.arms import student_step, taught
+from penjing.compress.arms import student_step, taught, taught_phrases
 from penjing.compress.cascade import CascadeConfig
 from penjing.compress.chain import encoder_config
 from penjing.compress.dynamic_int8 import DynamicInt8Config
 from penjing.compress.half import HalfConfig
 from penjing.compress.int4 import Int4Config
+from penjing.compress.lessons import says_of_tokens
 from penjing.compress.low_rank import LowRankConfig
 from penjing.compress.measured import Candidate, chain_name, excess, shape_name
 from penjing.compress.prune_structure import PruneStructureConfig
 from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.quantization_aware import QuantizationAwareConfig
-from penjing.compress.shapes import all_shapes, products, spread, whole_shape
+from penjing.compress.shapes import all_shapes, first_stage_shape, products, spread, whole_shape
 from penjing.compress.standing import Search, standings
 from penjing.compress.static_int8 import StaticInt8Config
 from penjing.compress.step import StepConfig
@@ -58,13 +59,9 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
     if unused:
         text = f"a search does not use {', '.join(unused)}; it is for a chain of your own: --chain"
         yield Notice("compress", text, "warning")
-    texts = READ_SHARE * found.left() * rate
-    found.shop.take_unlabelled(found.decided("unlabelled", min(len(found.shop.unlabelled), int(texts / 2))))
-    affordable = (texts - len(found.shop.unlabelled)) / max(1, len(found.shop.splits.train)) - 1
-    found.shop.altered = found.decided("altered", min(found.config.altered, max(0, int(affordable))))
+    _choose_lessons(found, rate)
     head: list[StepConfig] = [VocabularyConfig()] if found.allowed("vocabulary") else []
     tail: list[StepConfig] = [StaticInt8Config()] if found.allowed("static-int8") else []
-    blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if tail else []  # whose answers do not matter
     if head and not (yield from _try(found, head)):
         head = []  # a tokenizer that cannot be cut
     if tail:
@@ -73,6 +70,33 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
         yield from _on_the_file(found, head)
         return
     encoder = encoder_config(root)
+    if found.goal != "accuracy" and not says_of_tokens(found.task):
+        for chain in (yield from taught_phrases(found, encoder, head)):
+            if tail and found.left() > 0:
+                yield from _try(found, [*chain, *tail])
+        if found.best() is not None and found.goal == "speed":
+            return  # whatever has layers is slower
+    yield from _with_layers(found, encoder, head, tail)
+
+
+def _choose_lessons(found: Search, rate: float) -> None:
+    """As many texts for students to learn from as the teacher can read in its share of the time.
+
+    Args:
+        found: the search.
+        rate: rows a second of the model that is compressed.
+    """
+    texts = READ_SHARE * found.left() * rate
+    found.shop.take_unlabelled(found.decided("unlabelled", min(len(found.shop.unlabelled), int(texts / 2))))
+    affordable = (texts - len(found.shop.unlabelled)) / max(1, len(found.shop.splits.train)) - 1
+    found.shop.altered = found.decided("altered", min(found.config.altered, max(0, int(affordable))))
+
+
+def _with_layers(
+    found: Search, encoder: EncoderConfig, head: list[StepConfig], tail: list[StepConfig]
+) -> Generator[Event, None, None]:
+    """Students with layers, and what may follow them; then, where nothing fits, what else there is."""
+    blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if tail else []  # whose answers do not matter
     shapes = yield from _shapes_that_fit(found, encoder, head, blank)
     if not shapes:
         return
@@ -118,7 +142,8 @@ def _staged(found: Search, chain: Sequence[StepConfig]) -> list[StepConfig]:
     behind, loss = found.result(chain), CascadeConfig().loss
     if behind is not None and found.budget.drop is not None and found.goal != "accuracy":
         loss = round(max(loss / 2, found.budget.drop - behind.judged), 2)
-    return [*chain, CascadeConfig(loss=min(loss, 100.0))]
+    first = first_stage_shape(encoder_config(found.shop.root))
+    return [*chain, CascadeConfig(hidden=first.hidden, phrases=first.phrases, loss=min(loss, 100.0))]
 
 
 def _rest(
@@ -149,13 +174,14 @@ def _shapes_that_fit(
     found: Search, config: EncoderConfig, head: list[StepConfig], tail: list[StepConfig]
 ) -> Generator[Event, None, list[Shape]]:
     """Students that can fit, by what they cost untaught: the dearest that do are few steps of halving away."""
-    shapes = all_shapes(config)
+    phrases = not says_of_tokens(found.task)
+    shapes = all_shapes(config, phrases=phrases)
     first_mb = 0.0
-    if found.allowed("cascade") and found.goal != "accuracy":
-        # A first stage in front of it is a byte for each token and class, and it is to fit as well.
-        small = found.result(head)
-        tokens = config.vocab_size if small is None else encoder_config(small.artifact).vocab_size
-        first_mb = tokens * len(found.task.labels) / 1e6
+    if found.goal != "accuracy":
+        if phrases:  # those without layers were taught already
+            shapes = [shape for shape in shapes if shape.layers]
+        if found.allowed("cascade"):
+            first_mb = _first_stage_mb(found, config, head)
     until = time.monotonic() + PRICE_SHARE * found.left()
     fits: dict[Shape, bool] = {}
 
@@ -188,6 +214,14 @@ def _shapes_that_fit(
     can = sum(fits.values())
     yield Notice("compress", f"{len(fits)} of {len(shapes)} shapes measured, {can} of them can fit; students: {names}")
     return chosen
+
+
+def _first_stage_mb(found: Search, config: EncoderConfig, head: list[StepConfig]) -> float:
+    """Bytes of a first stage, which is to fit as well: a table in 8 bits, and products in 32."""
+    small = found.result(head)
+    tokens = config.vocab_size if small is None else encoder_config(small.artifact).vocab_size
+    first = first_stage_shape(config)
+    return (tokens * first.hidden + 4 * (products(first, config.head_size) + 2 * first.phrases * first.hidden)) / 1e6
 
 
 def _from_the_first_that_fits(

@@ -1,8 +1,8 @@
 """What a student learns from: texts as tokens, and what the teacher says of each.
 
 The teacher reads every text once, before the student's first step. A student of one task's few words needs more texts
-than have labels: others come from the unlabelled rows, and from the training rows with tokens left out or taken from
-elsewhere (Tang et al. 2019), which only the teacher can label.
+than have labels: others come from the unlabelled rows, and from the training rows with words left out or taken from
+elsewhere (Tang et al. 2019; `disturb.py`), which only the teacher can label.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from penjing.compress.disturb import DROPPED, FOREIGN, Disturber
 from penjing.core.events import Progress
 from penjing.core.task import Batch, Row, Table, Task
 from penjing.train.batching import cut
@@ -22,8 +23,6 @@ from penjing.train.loop import to_tensors
 
 IDS, MASK, OFFSETS = "input_ids", "attention_mask", "offsets"
 TAUGHT = "teacher."  # before the name of an output, in a batch
-# Shares of the tokens of an altered text that are left out, and that come from another text.
-DROPPED, FOREIGN = 0.1, 0.1
 _ENCODED_ROWS = 512
 PLACE = "\0place"  # key of a row that stands for a text whose tokens are kept; no column has such a name
 # What stands past the end of a shorter array: a token that the mask hides, no characters, no target.
@@ -64,6 +63,7 @@ def read_lessons(
     seed: int,
     device: str,
     dtype: torch.dtype,
+    reader: Task | None = None,
 ) -> Iterator[Progress | Lessons]:
     """Yield progress, and last the lessons: the labelled rows, `altered` versions of each, and the unlabelled rows.
 
@@ -76,31 +76,45 @@ def read_lessons(
         seed: of what is made up.
         device: where the teacher is.
         dtype: of its passes.
+        reader: the task as the teacher reads it, where its tokenizer has more words than the students'; what is said of
+            each token takes the same tokens, so that no other is possible there.
     """
-    inputs, targets = _encoded(task, labelled, with_targets=True)
     generator = np.random.default_rng([seed, len(labelled), altered])
-    made = [_altered(one, inputs, generator) for _ in range(altered) for one in inputs]
-    more, _ = _encoded(task, unlabelled, with_targets=False)
-    everything = [*inputs, *made, *more]
-    said: list[Batch] = [{} for _ in everything]
-    lengths = np.array([one[IDS].size for one in everything])
+    inputs, targets = _encoded(task, labelled, with_targets=True)
+    if says_of_tokens(task):  # where the labels would be after words have changed is not known
+        made = [_altered(one, inputs, generator) for _ in range(altered) for one in inputs]
+        inputs += [*made, *_encoded(task, unlabelled, with_targets=False)[0]]
+        reads = inputs
+    else:
+        reader = reader or task
+        disturb = Disturber.of(reader, labelled)
+        rows = [*(disturb(row, generator) for _ in range(altered) for row in labelled), *unlabelled]
+        reads = [one for part in (labelled, rows) for one in _encoded(reader, part, with_targets=False)[0]]
+        inputs += _encoded(task, rows, with_targets=False)[0]
+    said: list[Batch] = [{} for _ in reads]
+    lengths = np.array([one[IDS].size for one in reads])
     done = 0
     of_tokens = {
         spec.name: [i - 1 for i, n in enumerate(spec.shape) if n == "length"] for spec in task.signature.outputs
     }
     for places in cut(np.argsort(lengths, kind="stable"), lengths, batch_rows=128, batch_tokens=8192):
-        batch = stacked([everything[i] for i in places])
+        batch = stacked([reads[i] for i in places])
         with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not torch.float32):
             found = teacher(to_tensors(batch, device))
         for name, tensor in found.items():
             values = tensor.float().cpu().numpy()
             for i, value in zip(places, values, strict=True):
-                kept = _cut_to(value, of_tokens[name], everything[i][IDS].shape[-1])
+                kept = _cut_to(value, of_tokens[name], reads[i][IDS].shape[-1])
                 # A score for each two tokens is most of the memory, and to come near them needs no 32 bits.
                 said[i][name] = kept.clip(-6e4, 6e4).astype(np.float16) if len(of_tokens[name]) > 1 else kept
         done += len(places)
-        yield Progress("distil", done, len(everything), "texts", "read by the teacher")
-    yield Lessons(everything, said, targets, _blank(targets))
+        yield Progress("distil", done, len(reads), "texts", "read by the teacher")
+    yield Lessons(inputs, said, targets, _blank(targets))
+
+
+def says_of_tokens(task: Task) -> bool:
+    """Whether a model says something of each token, and not of a text as a whole."""
+    return any("length" in spec.shape for spec in task.signature.outputs)
 
 
 def _cut_to(value: np.ndarray, axes: Sequence[int], length: int) -> np.ndarray:

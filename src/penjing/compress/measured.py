@@ -177,6 +177,8 @@ def shape_name(sizes: Mapping[str, Any]) -> str:
     named = [f"{sizes['layers']}x{sizes.get('hidden') or 'same'}"] if sizes.get("layers") is not None else []
     if not named and sizes.get("hidden"):
         named = [str(sizes["hidden"])]
+    if named and sizes.get("phrases"):
+        named += [f"{sizes['phrases']} phrases"]
     if sizes.get("layers"):
         named += [f"{sizes['heads']} heads"] if sizes.get("heads") else []
         named += [f"{sizes['feed_forward']} inside"] if sizes.get("feed_forward") else []

@@ -11,11 +11,38 @@ from penjing.models.encoder import EncoderConfig
 _WIDTHS, _HEADS, _INNER = (1, 1 / 2), (1, 2 / 3, 1 / 3, 1 / 6), (1, 3 / 4, 1 / 2, 1 / 4, 1 / 8)
 
 
-def all_shapes(config: EncoderConfig) -> list[Shape]:
-    """Students of an encoder that are smaller than it, by what they compute, the dearest first."""
+# Widths of a token's vector of students without layers that know phrases; each has twice as many features.
+_PHRASE_WIDTHS = (192, 128, 96)
+
+
+def near_width(config: EncoderConfig, width: int) -> int:
+    """The width of a token's vector that comes nearest and that an encoder's student can have."""
+    size = config.head_size
+    return min(config.hidden_size, max(1, round(width / size)) * size)
+
+
+def phrase_shapes(config: EncoderConfig) -> list[Shape]:
+    """Students without layers that know phrases, the dearest first."""
+    widths = [near_width(config, width) for width in _PHRASE_WIDTHS]
+    return [Shape(0, width, 1, 1, phrases=2 * width) for width in dict.fromkeys(widths)]
+
+
+def first_stage_shape(config: EncoderConfig) -> Shape:
+    """The one of them that stands in front of others."""
+    shapes = phrase_shapes(config)
+    return shapes[len(shapes) // 2]
+
+
+def all_shapes(config: EncoderConfig, *, phrases: bool) -> list[Shape]:
+    """Students of an encoder that are smaller than it, by what they compute, the dearest first.
+
+    Args:
+        config: of the encoder.
+        phrases: whether those without layers may know phrases.
+    """
     depths = [n for n in (1, 2, 3, 4, 6, 8, 12) if n <= config.num_hidden_layers]
     size = config.head_size
-    found = set()
+    found = set(phrase_shapes(config)) if phrases else set()
     for share in _WIDTHS:
         hidden = max(1, round(share * config.num_attention_heads)) * size
         heads = {max(1, round(part * hidden / size)) for part in _HEADS}
@@ -33,7 +60,8 @@ def whole_shape(config: EncoderConfig) -> Shape:
 def products(shape: Shape, head_size: int) -> int:
     """Multiplications a token, attention between tokens not counted; the vector itself counts as one each."""
     attended = shape.hidden if shape.heads is None else shape.heads * head_size
-    return shape.hidden + shape.layers * shape.hidden * (4 * attended + 2 * shape.feed_forward)
+    of_layers = shape.layers * shape.hidden * (4 * attended + 2 * shape.feed_forward)
+    return shape.hidden + of_layers + 3 * shape.hidden * shape.phrases
 
 
 def spread(shapes: Sequence[Shape], wanted: int, head_size: int) -> list[Shape]:

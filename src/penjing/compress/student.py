@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from penjing.core.errors import CapabilityError
 from penjing.models.encoder import Encoder, EncoderConfig, Layer
+from penjing.models.phrases import Phrases
+from penjing.train.gradient.sequence import SequenceModel
 from penjing.train.gradient.tokens import TokenModel
 
 
@@ -26,12 +28,14 @@ class Shape:
         hidden: width of a token's vector, a multiple of the teacher's width of a head.
         feed_forward: width between the two products of a block.
         heads: of attention in a block; None: as many as fill the hidden width.
+        phrases: features of three neighbouring tokens that are pooled beside their mean, see `models/phrases.py`.
     """
 
     layers: int
     hidden: int
     feed_forward: int
     heads: int | None = None
+    phrases: int = 0
 
 
 def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = None) -> nn.Module:
@@ -44,13 +48,17 @@ def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = Non
             wide.
 
     Raises:
-        CapabilityError: the shape does not fit the teacher.
+        CapabilityError: the shape does not fit the teacher, or its task has no vector of a text.
     """
     encoder = teacher.encoder
     if not isinstance(encoder, Encoder):
         raise CapabilityError("only BERT encoders can be made smaller", where="compress.distil")
     config = encoder.config
     _require_fit(shape, config)
+    if shape.phrases and not isinstance(teacher, SequenceModel):
+        raise CapabilityError(
+            "phrases are pooled into a text's vector, and this task has none", where="compress.distil"
+        )
     if basis_HK is None:
         basis_HK = torch.eye(config.hidden_size)
     assert basis_HK.shape == (config.hidden_size, shape.hidden), "the basis is of another width"
@@ -82,6 +90,8 @@ def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = Non
             _project_layer(layer, source, basis_HK)
         student = _under_head_of(teacher, small)
         _project_head(student.head, teacher.head, basis_HK)
+    if shape.phrases:
+        student.phrases = Phrases(shape.hidden, shape.phrases)
     return student
 
 

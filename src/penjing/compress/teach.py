@@ -12,14 +12,17 @@ from torch import Tensor, nn
 from penjing.compress.distil import DistilSettings, distil
 from penjing.compress.guide import Guide
 from penjing.compress.lessons import IDS, MASK, Lessons, stacked
+from penjing.compress.shapes import near_width
 from penjing.compress.step import Changed, Material, Method, StepConfig, needs_layers
 from penjing.compress.student import Shape, components, make_student
 from penjing.core.events import Event
+from penjing.models.encoder import EncoderConfig
 from penjing.train.loop import to_tensors
 
 _BASIS_TEXTS = 2_000  # by whose tokens the components of hidden states are found
 _AT_ONCE = 64
 STEPS = 3_000  # unless told otherwise
+PHRASE_STEPS, PHRASE_ROWS, PHRASE_WIDTH = 4_000, 128, 128  # of students without layers
 MOST_EPOCHS = 60.0  # of few texts, which are known by heart then
 
 
@@ -33,9 +36,17 @@ class DistilConfig(StepConfig):
 
     method: Literal["distil"] = "distil"
     layers: int = Field(2, ge=0, le=48, description="Transformer blocks; 0: a bag of words.")
-    hidden: int | None = Field(None, ge=1, le=4096, description="Width of a token's vector; None: the teacher's.")
+    hidden: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Width of a token's vector; None: the teacher's, or 128 of a student with phrases and no layers.",
+    )
     feed_forward: int | None = Field(None, ge=1, le=16384, description="Inner width of a block; None: the teacher's.")
     heads: int | None = Field(None, ge=1, le=256, description="Of attention in a block; None: as the width has them.")
+    phrases: int = Field(
+        0, ge=0, le=16384, description="Features of three neighbouring tokens that are pooled beside their mean."
+    )
     ngrams: int = Field(
         0,
         ge=0,
@@ -58,8 +69,35 @@ class DistilConfig(StepConfig):
 
     def settings(self, texts: int) -> DistilSettings:
         """How it is taught so many texts."""
-        epochs = epochs_of(STEPS, texts, self.batch_rows) if self.epochs is None else self.epochs
+        steps = STEPS if self.layers else PHRASE_STEPS
+        epochs = epochs_of(steps, texts, self.batch_rows) if self.epochs is None else self.epochs
         return DistilSettings(epochs, self.learning_rate, self.batch_rows, self.temperature, self.hard_share)
+
+
+def _width(config: DistilConfig, sizes: EncoderConfig) -> int:
+    """Of a token's vector, where none was asked for."""
+    narrow = config.phrases and not config.layers
+    return near_width(sizes, PHRASE_WIDTH) if narrow else sizes.hidden_size
+
+
+def phrase_step(hidden: int | None, phrases: int, epochs: float | None) -> DistilConfig:
+    """The step that teaches a student without layers: as many texts a step as make use of so small a model.
+
+    Args:
+        hidden: width of a token's vector; None: see `DistilConfig`.
+        phrases: features of three neighbours; 0: a bag of words.
+        epochs: passes over the lessons; None: as many as are enough.
+    """
+    return DistilConfig(
+        layers=0,
+        hidden=hidden,
+        feed_forward=1,
+        heads=1,
+        phrases=phrases,
+        epochs=epochs,
+        learning_rate=2e-3,
+        batch_rows=PHRASE_ROWS,
+    )
 
 
 def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
@@ -73,7 +111,7 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
     """
     sizes = model.encoder.config
     feed_forward = config.feed_forward or sizes.intermediate_size
-    shape = Shape(config.layers, config.hidden or sizes.hidden_size, feed_forward, config.heads)
+    shape = Shape(config.layers, config.hidden or _width(config, sizes), feed_forward, config.heads, config.phrases)
     if config.epochs == 0:
         untaught = make_student(model, shape, torch.eye(sizes.hidden_size)[:, : shape.hidden])
         keep_ngrams(untaught, model, config.ngrams)

@@ -53,15 +53,15 @@ def prune_vocabulary(tokenizer_file: Path, used: Iterable[int]) -> Pruned:
             where=str(tokenizer_file),
             expected="WordPiece, Unigram or BPE",
         )
-    pieces = _pieces(model)
+    pieces = pieces_of(model)
     special = {int(token["id"]): str(token["content"]) for token in values.get("added_tokens", [])}
     names = {**dict(enumerate(pieces)), **special}
     wanted = {int(token) for token in used} | special.keys()
-    scripts = {_script(char) for token in wanted - special.keys() for char in _spelled(names[token])}
+    scripts = {script_of(char) for token in wanted - special.keys() for char in _spelled(names[token])}
     for token, piece in enumerate(pieces):
         spelled = _spelled(piece)
         # A lone mark of a word's beginning is needed wherever the piece behind it is a single character.
-        if not spelled or (len(spelled) == 1 and _script(spelled) in scripts):
+        if not spelled or (len(spelled) == 1 and script_of(spelled) in scripts):
             wanted.add(token)
     if "unk_id" in model and model["unk_id"] is not None:
         wanted.add(int(model["unk_id"]))
@@ -71,7 +71,7 @@ def prune_vocabulary(tokenizer_file: Path, used: Iterable[int]) -> Pruned:
     return Pruned(_renumbered(values, names, kept), kept)
 
 
-def _pieces(model: dict[str, Any]) -> list[str]:
+def pieces_of(model: dict[str, Any]) -> list[str]:
     """[V] pieces by id."""
     if model["type"] == "Unigram":
         return [piece for piece, _ in model["vocab"]]
@@ -83,7 +83,7 @@ def _spelled(piece: str) -> str:
     return piece.removeprefix(_CONTINUES).replace(METASPACE, "")
 
 
-def _script(char: str) -> str:
+def script_of(char: str) -> str:
     """The first word of a character's name, which is its script (LATIN, CJK, CYRILLIC), or its category."""
     if not char.isalpha():
         return unicodedata.category(char)

@@ -16,11 +16,12 @@ from torch import nn
 from penjing.core.task import Signature
 from penjing.export.graph_writer import Graph
 from penjing.export.span_graph import write_spans
-from penjing.export.static_graph import is_static, write_static
+from penjing.export.static_graph import has_static_vectors, is_static, static_vectors, write_static
 from penjing.models.dropout import PooledDropout
 from penjing.models.encoder import Encoder, Layer, WordEmbedding
 from penjing.models.factored import Factored, FactoredWords
 from penjing.models.ngrams import FACTOR, LEAST_SQUARE, PRIME, NgramScores
+from penjing.models.phrases import Phrases
 from penjing.train.gradient.sequence import PairModel, SequenceModel
 from penjing.train.gradient.tokens import SpanHead, TokenModel
 
@@ -41,6 +42,7 @@ _KNOWN = {
     Factored,
     FactoredWords,
     NgramScores,
+    Phrases,
 }
 
 
@@ -73,7 +75,10 @@ def write_bert(model: SequenceModel | TokenModel, signature: Signature, path: Pa
         length = graph.add("Shape", ids, start=2, end=3)
         texts = graph.add("Concat", graph.ints(-1), length, axis=0)
         ids, mask = (graph.add("Reshape", name, texts) for name in (ids, mask))
-    hidden = _embeddings(graph, model.encoder, ids, "texts" if pairs else "batch")
+    if has_static_vectors(model.encoder):
+        hidden = graph.add("Gather", graph.tensor(static_vectors(model.encoder)), ids)
+    else:
+        hidden = _embeddings(graph, model.encoder, ids, "texts" if pairs else "batch")
     mask = graph.add("Cast", mask, to=TensorProto.FLOAT)
     hidden_mask = graph.add("Unsqueeze", mask, graph.ints(1))  # [B, 1, L]
     missing = graph.add("Sub", graph.scalar(1.0), graph.add("Unsqueeze", hidden_mask, graph.ints(1)))
@@ -88,6 +93,8 @@ def write_bert(model: SequenceModel | TokenModel, signature: Signature, path: Pa
     total = graph.add("Squeeze", graph.add("MatMul", hidden_mask, hidden), graph.ints(1))
     count = graph.add("ReduceSum", mask, graph.ints(1), keepdims=1)
     pooled = graph.add("Div", total, count)
+    if model.phrases is not None:
+        pooled = graph.add("Add", pooled, _phrases(graph, model.phrases, hidden, mask, count))
     if pairs:
         pooled = _compared(graph, pooled, model.encoder.hidden_size)
     output = signature.outputs[0]
@@ -98,6 +105,24 @@ def write_bert(model: SequenceModel | TokenModel, signature: Signature, path: Pa
         logits = graph.add("Gemm", pooled, *head, transB=1)
         graph.add("Add", logits, _ngram_scores(graph, model.ngrams, "input_ids", mask), output=output.name)
     graph.save(signature, path, opset=opset)
+
+
+def _phrases(graph: Graph, phrases: Phrases, hidden: str, mask: str, count: str) -> str:
+    """[B, L, H], a mask and its sums → [B, H], as `Phrases.forward`."""
+    real = graph.add("Unsqueeze", mask, graph.ints(2))
+    wide = graph.add("Pad", graph.add("Mul", hidden, real), graph.ints(0, 1, 0, 0, 1, 0))
+
+    def part(start: int, end: int) -> str:
+        return graph.add("Slice", wide, graph.ints(start), graph.ints(end), graph.ints(1))
+
+    three = graph.add("Concat", part(0, -2), part(1, -1), part(2, 2**31), axis=2)
+    found = graph.add("Mul", _gelu(graph, graph.linear(three, phrases.window)), real)
+    row = graph.add("Unsqueeze", mask, graph.ints(1))
+    total = graph.add("Squeeze", graph.add("MatMul", row, found), graph.ints(1))
+    hidden_by = graph.add("Sub", real, graph.scalar(1.0))
+    most = graph.add("ReduceMax", graph.add("Add", found, hidden_by), graph.ints(1), keepdims=0)
+    both = graph.add("Concat", graph.add("Div", total, count), most, axis=1)
+    return graph.linear(both, phrases.back)
 
 
 def _compared(graph: Graph, pooled: str, width: int) -> str:

@@ -20,8 +20,19 @@ def is_static(model: nn.Module) -> bool:
     """Whether a model is a mean of what its tokens say, each by itself."""
     if not isinstance(model, SequenceModel) or isinstance(model, PairModel) or model.ngrams is not None:
         return False
-    encoder = model.encoder
+    return model.phrases is None and has_static_vectors(model.encoder)
+
+
+def has_static_vectors(encoder: nn.Module) -> bool:
+    """Whether a token's vector is the same wherever it stands."""
     return isinstance(encoder, Encoder) and not len(encoder.layers) and not bool(encoder.positions.weight.any())
+
+
+@torch.no_grad()
+def static_vectors(encoder: Encoder) -> torch.Tensor:
+    """[V, H]: of each token of the vocabulary."""
+    words_VH = encoder.words(torch.arange(encoder.config.vocab_size)).float()
+    return encoder.embedding_norm(words_VH + encoder.types.weight[0])
 
 
 @torch.no_grad()
@@ -34,9 +45,7 @@ def write_static(graph: Graph, model: SequenceModel, signature: Signature) -> No
         signature: names of the output.
     """
     encoder, head = model.encoder, model.head
-    words_VH = encoder.words(torch.arange(encoder.config.vocab_size)).float()
-    vectors_VH = encoder.embedding_norm(words_VH + encoder.types.weight[0])
-    rows = graph.add("Gather", graph.tensor(vectors_VH @ head.weight.T), "input_ids")  # [B, L, C]
+    rows = graph.add("Gather", graph.tensor(static_vectors(encoder) @ head.weight.T), "input_ids")  # [B, L, C]
     mask = graph.add("Cast", "attention_mask", to=TensorProto.FLOAT)
     total = graph.add("MatMul", graph.add("Unsqueeze", mask, graph.ints(1)), rows)
     count = graph.add("ReduceSum", mask, graph.ints(1), keepdims=1)

@@ -15,9 +15,10 @@ from penjing.core.errors import ArtifactError, CapabilityError, MissingExtraErro
 from penjing.core.task import Task
 from penjing.models.encoder import Encoder, EncoderConfig, HubEncoder, is_bert
 from penjing.models.ngrams import NgramScores
+from penjing.models.phrases import Phrases
 from penjing.predict.task_file import ENCODER_CONFIG, WEIGHTS
 
-_NGRAMS = "ngrams."
+_NGRAMS, _PHRASES = "ngrams.", "phrases."
 
 
 def restore_model(artifact: Artifact, task: Task) -> nn.Module:
@@ -41,6 +42,7 @@ def restore_model(artifact: Artifact, task: Task) -> nn.Module:
         with torch.device("meta" if is_bert(values) else "cpu"):  # no memory for weights that are about to be replaced
             encoder = Encoder(EncoderConfig.from_dict(values)) if is_bert(values) else _hub_encoder(values)
             model: nn.Module = trainer.assemble(task, encoder)
+            model.phrases = _phrases(state)
         model.ngrams = _ngrams(state)
         model.load_state_dict(state, assign=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -55,6 +57,11 @@ def restore_model(artifact: Artifact, task: Task) -> nn.Module:
 def _ngrams(state: dict[str, Tensor]) -> NgramScores | None:
     parts = {name.removeprefix(_NGRAMS): tensor for name, tensor in state.items() if name.startswith(_NGRAMS)}
     return NgramScores(**parts) if parts else None
+
+
+def _phrases(state: dict[str, Tensor]) -> Phrases | None:
+    window_FW = state.get(f"{_PHRASES}window.weight")
+    return None if window_FW is None else Phrases(window_FW.shape[1] // 3, window_FW.shape[0])
 
 
 def _hub_encoder(values: dict[str, object]) -> HubEncoder:

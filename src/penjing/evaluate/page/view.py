@@ -188,7 +188,7 @@ def _budget_bar(verdict: Verdict, report: Report, words: Words) -> Bar:
     return Bar(
         label=limit_label(name, report, words),
         value=words("budget.unmeasured") if verdict.value is None else shown(verdict.value),
-        range=f"{shown(verdict.low)} – {shown(verdict.high)}" if verdict.low is not None else "",
+        range=_spanned(shown(verdict.low), shown(verdict.high)) if verdict.low is not None else "",
         note=_settle(verdict, report, words),
         dot=None if verdict.value is None else axis.at(verdict.value),
         start=start,
@@ -198,6 +198,12 @@ def _budget_bar(verdict: Verdict, report: Report, words: Words) -> Bar:
         tag=words(f"state.{verdict.state}"),
         extra=(limit_text(name, verdict.limit, report, words),),
     )
+
+
+def _spanned(low: str, high: str) -> str:
+    """From one figure to another; a unit that both have stands once."""
+    figure, space, unit = low.partition(" ")
+    return f"{figure} – {high}" if unit and high.endswith(space + unit) else f"{low} – {high}"
 
 
 def _settle(verdict: Verdict, report: Report, words: Words) -> str:
@@ -261,7 +267,7 @@ def quote_bars(report: Report, words: Words) -> list[Bar]:
             Bar(
                 label=label,
                 value=shown(figure.actual),
-                range=f"{shown(figure.low)} – {shown(figure.high)}",
+                range=_spanned(shown(figure.low), shown(figure.high)),
                 note=words("quote.expected", value=shown(figure.expected)),
                 dot=None if figure.actual is None else axis.at(figure.actual),
                 start=axis.span(figure.low, figure.high)[0],

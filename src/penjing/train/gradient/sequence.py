@@ -15,6 +15,7 @@ from penjing.core.events import Event, Notice
 from penjing.core.task import Row, Splits, Table, Task
 from penjing.models.encoder import load_encoder
 from penjing.models.ngrams import NgramScores, blank_ngrams
+from penjing.models.phrases import Phrases
 from penjing.models.pretrained import Pretrained
 from penjing.train.batching import cut
 from penjing.train.config import TrainConfig
@@ -38,7 +39,7 @@ _Mix = tuple[float, Tensor]
 
 
 class SequenceModel(nn.Module):
-    """Encoder → mean over tokens → linear head.
+    """Encoder → mean over tokens, with what its phrases add in small students → linear head.
 
     Mean pooling is what the sentence encoders of the catalog were pretrained with, so a linear probe already works.
     """
@@ -50,16 +51,19 @@ class SequenceModel(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.ngrams: NgramScores | None = None
+        self.phrases: Phrases | None = None
 
     def pool(self, batch: dict[str, Tensor]) -> Tensor:
-        """[B, H]: mean of the token vectors that are not padding."""
+        """[B, H]: mean of the token vectors that are not padding, and what phrases add."""
         mask = batch.get("attention_mask")
         known = {"lower_BLH": batch["lower"]} if "lower" in batch else {}
         hidden_BLH = self.encoder(batch["input_ids"], mask, **known)
         if mask is None:
-            return hidden_BLH.mean(1)
-        mask_BL1 = mask.unsqueeze(-1).to(hidden_BLH.dtype)
-        return (hidden_BLH * mask_BL1).sum(1) / mask_BL1.sum(1)
+            mask_BL1, pooled_BH = None, hidden_BLH.mean(1)
+        else:
+            mask_BL1 = mask.unsqueeze(-1).to(hidden_BLH.dtype)
+            pooled_BH = (hidden_BLH * mask_BL1).sum(1) / mask_BL1.sum(1)
+        return pooled_BH if self.phrases is None else pooled_BH + self.phrases(hidden_BLH, mask_BL1)
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """{"logits": [B, C]}."""
