@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from penjing.compress import arms
-from penjing.compress.arms import ENOUGH_STEPS, FIRST_STEPS, MOST_STEPS, PACE_STEPS, ROWS, taught
+from penjing.compress.arms import ENOUGH_STEPS, FIRST_STEPS, MOST_STEPS, PACE_STEPS, ROWS, taught, taught_phrases
 from penjing.compress.config import CompressConfig
 from penjing.compress.measured import Candidate, Quality, chain_name
 from penjing.compress.shapes import products
@@ -19,12 +19,14 @@ from penjing.compress.standing import Search
 from penjing.compress.student import Shape
 from penjing.core.budget import Budget
 from penjing.core.task import Metric
+from penjing.models.encoder import EncoderConfig
 from penjing.predict.measure import Measurement
 from penjing.predict.setup import Setup
 
 TEXTS, SIZE = 6_400, 32
 SHAPES = [Shape(2, 384, 1536, 12), Shape(2, 384, 384, 4), Shape(1, 384, 384, 4), Shape(0, 384, 1, 1)]
 TASK = SimpleNamespace(primary="accuracy", metrics={"accuracy": Metric(share=True)})
+CONFIG = EncoderConfig(vocab_size=10, hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=9)
 SECONDS = 100.0  # that a pass over the lessons takes the dearest
 
 
@@ -44,7 +46,7 @@ class Shop:
     def make(self, chain: Any, max_minutes: float | None = None) -> Any:
         step = chain[-1]
         shape = Shape(step.layers, step.hidden, step.feed_forward, step.heads)
-        minutes = step.epochs * SECONDS * products(shape, SIZE) / products(SHAPES[0], SIZE) / 60
+        minutes = (step.epochs or 1.0) * SECONDS * products(shape, SIZE) / products(SHAPES[0], SIZE) / 60
         assert max_minutes is None or minutes <= 1.2 * max_minutes, "more than there was time for"
         self.clock.now += 60 * minutes
         yield from ()
@@ -57,7 +59,7 @@ class Fake(Search):
 
     def judge(self, chain: Any, artifact: Any) -> list[Candidate]:
         cost = Measurement(1, 1, 1, 1, 1, 1, 1, 1, 1, Setup())
-        lost = self.lost[chain[-1].layers]
+        lost = self.lost[chain[-1].phrases or chain[-1].layers]
         found = Candidate(chain_name(chain), tuple(chain), artifact, cost, 0.9, lost, lost, True)
         self.tried.append(found)
         return [found]
@@ -68,7 +70,7 @@ def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
     """Teach under a limit of time; the chains that came of it, and the search."""
     monkeypatch.setattr(arms, "encoder_config", lambda root: SimpleNamespace(head_size=SIZE))
 
-    def run(seconds: float, shapes=SHAPES, drop=1.0, goal="speed", lost=None) -> tuple[list[Any], Fake]:
+    def run(seconds: float, shapes=SHAPES, drop=1.0, goal="speed", lost=None, phrases=False) -> tuple[list[Any], Fake]:
         clock = Clock()
         monkeypatch.setattr(time, "monotonic", lambda: clock.now)
         found = Fake(
@@ -82,7 +84,7 @@ def searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., t
             deadline=seconds,
         )
         found.lost = lost or {2: 0.1, 1: 0.5, 0: 3.0}
-        work = taught(found, list(shapes), [])
+        work = taught_phrases(found, CONFIG, []) if phrases else taught(found, list(shapes), [])
         while True:
             try:
                 next(work)
@@ -153,3 +155,23 @@ def test_another_budget_has_decisions_of_its_own(searched):
     _, first = searched(1.3 * ENOUGH, goal="accuracy")
     _, other = searched(1.1 * ENOUGH, goal="accuracy", drop=2.0)
     assert steps_of(other) != steps_of(first)
+
+
+@pytest.mark.parametrize(
+    ("lost", "taught_sizes", "best"),
+    [
+        ({384: 0.1, 256: 0.5, 192: 0.9}, [256, 192], 192),  # the middle one holds: a smaller one may, too
+        ({384: 0.1, 256: 0.5, 192: 1.9}, [256, 192], 256),
+        ({384: 0.1, 256: 1.5, 192: 1.9}, [256, 384], 384),  # it does not: a larger one may
+        ({384: 1.6, 256: 1.7, 192: 1.9}, [256, 384], 384),  # none does, and this one misses by least
+    ],
+)
+def test_of_students_without_layers_the_smallest_that_holds_comes_first(searched, lost, taught_sizes, best):
+    chains, found = searched(100 * SECONDS, lost=lost, phrases=True)
+    assert [one.chain[-1].phrases for one in found.tried] == taught_sizes
+    assert chains[0][-1].phrases == best and len(chains) == 2
+
+
+def test_a_second_one_without_layers_is_taught_only_while_there_is_time(searched):
+    chains, found = searched(0.0, lost={256: 1.5}, phrases=True)
+    assert len(chains) == len(found.tried) == 1

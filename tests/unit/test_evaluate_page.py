@@ -23,6 +23,7 @@ from penjing.evaluate.compare import Contender, compare_predictions
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.page import charts, scatter, view
 from penjing.evaluate.page.compressed import compressed as section
+from penjing.evaluate.page.compressed import sizes_in_words
 from penjing.evaluate.page.headline import headline, infeasible, loss, smaller
 from penjing.evaluate.page.render import breakable, escape_markdown, render_card, render_page
 from penjing.evaluate.page.words import LANGUAGES, Words, bound, catalogue, interval, metric, number
@@ -252,6 +253,14 @@ def test_a_compressed_model_has_its_section_in_both_languages(report):
     assert "57.0% of the test rows, by the first stage alone" in page
     assert "2 layers, 384 wide, 4 heads, 768 neurons" in page
     assert "2 层、宽 384、4 个注意力头、768 个神经元" in render_page(made, "zh")
+
+
+def test_sizes_of_students_in_words():
+    words = Words("en")
+    assert sizes_in_words("0x128, 256 phrases", words) == "no layers, 128 wide, 256 features of three words each"
+    assert sizes_in_words("1xsame, 4 heads", words) == "1 layer, 4 heads"
+    assert sizes_in_words("neither", words) == "neither"
+    assert sizes_in_words("128, 256 phrases", Words("zh")) == "宽 128、256 个三词短语特征"
 
 
 def test_a_chain_alone_needs_no_chart(report):

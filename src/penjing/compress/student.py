@@ -83,16 +83,42 @@ def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = Non
         for name in ("words", "positions", "types"):
             getattr(small, name).weight.copy_(getattr(encoder, name).weight.float() @ basis_HK)
         _project_norm(small.embedding_norm, encoder.embedding_norm, basis_HK)
-        if not shape.layers:  # where a word stands means nothing to a mean, and without it vectors are looked up alone
-            small.positions.weight.zero_()
-            small.positions.requires_grad_(False)
+        if not shape.layers:
+            _leave_places_out(small)
         for layer, source in zip(small.layers, kept, strict=True):
             _project_layer(layer, source, basis_HK)
         student = _under_head_of(teacher, small)
-        _project_head(student.head, teacher.head, basis_HK)
+        # A mean of words is not the vector that the teacher's head reads: on it that head is sure of nonsense, and most
+        # of the lessons would go into forgetting that. There the new head stays at zero.
+        if shape.layers:
+            _project_head(student.head, teacher.head, basis_HK)
     if shape.phrases:
-        student.phrases = Phrases(shape.hidden, shape.phrases)
+        student.phrases = _begin_phrases(shape)
     return student
+
+
+def _begin_phrases(shape: Shape) -> Phrases:
+    """Drawn alike each time, so that what is taught from it can be taught again."""
+    phrases = Phrases(shape.hidden, shape.phrases)
+    bound = (3 * shape.hidden) ** -0.5
+    nn.init.uniform_(phrases.window.weight, -bound, bound, generator=torch.Generator().manual_seed(0))
+    nn.init.zeros_(phrases.window.bias)
+    return phrases
+
+
+def _leave_places_out(encoder: Encoder) -> None:
+    """Where a word stands means nothing to a mean, and without it vectors are looked up alone.
+
+    They are normalised behind the table, so their length is free: at a deviation of one a step of the optimizer moves
+    them by no more than other weights, where those of an encoder, ten times as short, would be thrown about.
+    """
+    for table in (encoder.positions, encoder.types):
+        table.requires_grad_(False)
+    words_VH = encoder.words.weight + encoder.types.weight[0]
+    words_VH -= words_VH.mean(1, keepdim=True)
+    encoder.words.weight.copy_(words_VH / words_VH.std(1, keepdim=True).clamp(min=1e-6))
+    encoder.positions.weight.zero_()
+    encoder.types.weight.zero_()
 
 
 def _fewer(pruned: tuple[int, ...] | None, there: list[int], wanted: int) -> tuple[int, ...] | None:

@@ -21,11 +21,10 @@ from penjing.models.dropout import PooledDropout
 from penjing.models.encoder import Encoder, Layer, WordEmbedding
 from penjing.models.factored import Factored, FactoredWords
 from penjing.models.ngrams import FACTOR, LEAST_SQUARE, PRIME, NgramScores
-from penjing.models.phrases import Phrases
+from penjing.models.phrases import MASKED, Phrases
 from penjing.train.gradient.sequence import PairModel, SequenceModel
 from penjing.train.gradient.tokens import SpanHead, TokenModel
 
-_MASKED = -30000.0  # as `penjing.models.encoder.attention_bias`
 _KNOWN = {
     SequenceModel,
     PairModel,
@@ -82,7 +81,7 @@ def write_bert(model: SequenceModel | TokenModel, signature: Signature, path: Pa
     mask = graph.add("Cast", mask, to=TensorProto.FLOAT)
     hidden_mask = graph.add("Unsqueeze", mask, graph.ints(1))  # [B, 1, L]
     missing = graph.add("Sub", graph.scalar(1.0), graph.add("Unsqueeze", hidden_mask, graph.ints(1)))
-    bias = graph.add("Mul", missing, graph.scalar(_MASKED))  # [B, 1, 1, L]
+    bias = graph.add("Mul", missing, graph.scalar(MASKED))  # [B, 1, 1, L]
     for layer in model.encoder.layers:
         hidden = _layer(graph, layer, hidden, bias)
     if isinstance(model, TokenModel):
@@ -116,11 +115,11 @@ def _phrases(graph: Graph, phrases: Phrases, hidden: str, mask: str, count: str)
         return graph.add("Slice", wide, graph.ints(start), graph.ints(end), graph.ints(1))
 
     three = graph.add("Concat", part(0, -2), part(1, -1), part(2, 2**31), axis=2)
-    found = graph.add("Mul", _gelu(graph, graph.linear(three, phrases.window)), real)
+    found = _gelu(graph, graph.linear(three, phrases.window))
     row = graph.add("Unsqueeze", mask, graph.ints(1))
     total = graph.add("Squeeze", graph.add("MatMul", row, found), graph.ints(1))
-    hidden_by = graph.add("Sub", real, graph.scalar(1.0))
-    most = graph.add("ReduceMax", graph.add("Add", found, hidden_by), graph.ints(1), keepdims=0)
+    missing = graph.add("Mul", graph.add("Sub", real, graph.scalar(1.0)), graph.scalar(-MASKED))
+    most = graph.add("ReduceMax", graph.add("Add", found, missing), graph.ints(1), keepdims=0)
     both = graph.add("Concat", graph.add("Div", total, count), most, axis=1)
     return graph.linear(both, phrases.back)
 

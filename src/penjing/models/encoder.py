@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 from penjing.core.errors import ArtifactError, CapabilityError, MissingExtraError
 from penjing.models.dropout import PooledDropout
 from penjing.models.factored import Factored, FactoredWords
+from penjing.models.phrases import MASKED
 
 if TYPE_CHECKING:
     from penjing.models.pretrained import Pretrained
@@ -219,7 +220,7 @@ def attention_bias(attention_mask: Tensor | None, dtype: torch.dtype) -> Tensor 
     """[B, L] mask → [B, 1, 1, L]: 0 for tokens, a large negative number for padding."""
     if attention_mask is None:
         return None
-    return (1.0 - attention_mask[:, None, None, :].to(dtype)) * -30000.0  # fits bf16 and fp16
+    return (1.0 - attention_mask[:, None, None, :].to(dtype)) * MASKED
 
 
 def load_bert(directory: Path, dropout: float = 0.0) -> Encoder:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+MASKED = -30000.0  # fits bf16 and fp16
+
 
 class Phrases(nn.Module):
     """Vectors of tokens → one vector of the text, to be added to their mean; zero before it has learned anything.
@@ -47,7 +49,6 @@ class Phrases(nn.Module):
         if mask_BL1 is None:
             mean_BF, most_BF = found_BLF.mean(1), found_BLF.amax(1)
         else:
-            found_BLF = found_BLF * mask_BL1
-            mean_BF = found_BLF.sum(1) / mask_BL1.sum(1)
-            most_BF = (found_BLF + (mask_BL1 - 1)).amax(1)  # what is padded is -1, less than gelu ever is
+            mean_BF = (found_BLF * mask_BL1).sum(1) / mask_BL1.sum(1)
+            most_BF = (found_BLF + (mask_BL1 - 1) * -MASKED).amax(1)
         return self.back(torch.cat([mean_BF, most_BF], 1))

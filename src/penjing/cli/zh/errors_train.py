@@ -99,6 +99,10 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     ),
     # compressing
     (r"a student with {…} {…} of a teacher with {…}", r"学生模型的 {1} 为 {2}，而教师模型只有 {3}"),
+    (
+        r"phrases are pooled into a text's vector, and this task has none",
+        r"短语特征要汇入整条文本的向量，而此任务没有这样的向量",
+    ),
     (r"a width of {…} is no number of heads of {…}", r"宽度 {1} 不是注意力头宽 {2} 的整数倍"),
     (r"a multiple of {…}", r"{1} 的整数倍"),
     (r"layers of other architectures than BERT cannot be changed", r"BERT 以外的架构，其网络层无法更改"),

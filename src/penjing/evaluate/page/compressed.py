@@ -30,7 +30,10 @@ _LOSSES = {
     "p95_ms": "gain.time.longer",
 }
 _FIGURES = ("p50_ms", "p95_ms", "rows_per_s", "size_mb", "ram_mb")
-_SIZES = re.compile(r"(?P<layers>\d+)x(?P<hidden>\d+|same)(?:, (?P<heads>\d+) heads)?(?:, (?P<inside>\d+) inside)?$")
+_SIZES = re.compile(
+    r"(?:(?P<layers>\d+)x)?(?P<hidden>\d+|same)(?:, (?P<phrases>\d+) phrases)?"
+    r"(?:, (?P<heads>\d+) heads)?(?:, (?P<inside>\d+) inside)?$"
+)
 
 
 @dataclass(frozen=True)
@@ -185,10 +188,15 @@ def sizes_in_words(text: str, words: Words) -> str:
     found = _SIZES.match(text)
     if found is None:
         return text
-    parts = [words("shape.layers.one") if found["layers"] == "1" else words("shape.layers", n=found["layers"])]
+    parts = []
+    if found["layers"]:
+        one, none = found["layers"] == "1", found["layers"] == "0"
+        parts.append(
+            words("shape.layers.one" if one else "shape.layers.none" if none else "shape.layers", n=found["layers"])
+        )
     if found["hidden"] != "same":
         parts.append(words("shape.hidden", n=found["hidden"]))
-    parts += [words(f"shape.{name}", n=found[name]) for name in ("heads", "inside") if found[name]]
+    parts += [words(f"shape.{name}", n=found[name]) for name in ("phrases", "heads", "inside") if found[name]]
     return words.comma.join(parts)
 
 
