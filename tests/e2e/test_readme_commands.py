@@ -56,6 +56,7 @@ def shop(tmp_path: Path, task_rows: Callable[[str], Any], monkeypatch: pytest.Mo
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_runs(shop, tiny_pretrained, capsys):
     found = commands()
     assert {words[0] for words in found} >= {"run", "check", "quote", "predict", "compare", "verify", "init"}

@@ -63,6 +63,7 @@ def test_killed_anywhere(case, tmp_path, kill):
     assert_same_end(whole, interrupted)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(case, tmp_path):
     whole = with_everything(case, precision="fp32")
     run_fit(whole)

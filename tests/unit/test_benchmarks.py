@@ -386,6 +386,7 @@ def test_settings_are_never_chosen_on_rows_that_are_tested(modules: dict[str, Mo
     assert len(sizes) >= 5
 
 
+@pytest.mark.slow
 def test_a_measured_run_is_a_fresh_process(
     modules: dict[str, ModuleType], tiny_pretrained: Pretrained, tmp_path: Path
 ) -> None:

@@ -290,6 +290,7 @@ def test_an_artifact_without_its_rows_asks_for_them(trained, tmp_path):
         moved.rename(source)
 
 
+@pytest.mark.slow
 def test_trees_are_certified_and_nothing_else(tmp_path):
     rows, _ = rows_for("tabular-classification")
     source = tmp_path / "loans.csv"

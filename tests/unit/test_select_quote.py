@@ -261,6 +261,7 @@ def test_a_stopwatch_counts_down_and_never_below_nothing():
     assert watch.left == 0.0
 
 
+@pytest.mark.slow
 def test_a_table_is_quoted_by_fitting_it(loans, monkeypatch, tmp_path):
     pytest.importorskip("lightgbm")
     monkeypatch.setenv("PENJING_CACHE", str(tmp_path / "cache"))

@@ -20,6 +20,7 @@ ROWS = 64  # of a step
 FIXED_SHARE = 0.15  # of the time of the dearest shape's step: what does not depend on the shape
 # Of the time, what has to be left when the students are taught.
 TAIL_SHARE = 0.15
+LARGER_SAVES = 0.3  # of the loss, at most, by half as many numbers more
 PHRASES_SHARE = 0.3  # of the time, at most, for each student without layers
 NGRAMS = 4_000
 LEARNING_RATE = 8e-4  # of what has lost heads and neurons, and has much to learn again
@@ -75,7 +76,8 @@ def taught_phrases(
 ) -> Generator[Event, None, list[list[StepConfig]]]:
     """Teach students without layers that know phrases; their chains, the smallest that holds first.
 
-    They cost a fraction of any with layers. One of middle size tells whether a smaller may do or a larger has to.
+    They cost a fraction of any with layers. One of middle size tells whether a smaller may do, a larger has to, or none
+    will: then it serves as a first stage, and the time is for what stands behind it.
     """
     shapes = phrase_shapes(config)
     gaps: dict[Shape, float] = {}
@@ -86,9 +88,11 @@ def taught_phrases(
         wanted = PHRASES_SHARE * max(found.left(), 1.0)
         chains[shape] = [*head, phrase_step(shape.hidden, shape.phrases, None)]
         artifact = yield from found.shop.make(chains[shape], max_minutes=wanted / 60)
-        gaps[shape] = max(0.0, min(found.quality_gap(one) for one in found.judge(chains[shape], artifact)))
+        candidate = found.judge(chains[shape], artifact)[0]
+        gaps[shape] = max(0.0, found.quality_gap(candidate))
         yield standings(found)
-        if len(gaps) == 1 and found.left() > 0:
+        hopeless = gaps[shape] > LARGER_SAVES * candidate.judged
+        if len(gaps) == 1 and not hopeless and found.left() > 0:
             place = shapes.index(shape) + (-1 if gaps[shape] else 1)
             waiting = [shapes[place]] if 0 <= place < len(shapes) else []
     return [chains[shape] for shape in sorted(gaps, key=lambda one: (gaps[one], -shapes.index(one)))]
