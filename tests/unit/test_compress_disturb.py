@@ -80,3 +80,10 @@ def test_words_of_a_vocabulary(tmp_path, kind, pieces, expected):
     vocab = [[piece, 0.0] for piece in pieces] if kind == "Unigram" else {piece: i for i, piece in enumerate(pieces)}
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": kind, "vocab": vocab}}), encoding="utf-8")
     assert whole_words(tmp_path / "tokenizer.json", {"LATIN", "CJK"}) == expected
+
+
+def test_cells_are_read_as_tasks_read_them(disturb):
+    generator = np.random.default_rng(0)
+    for value in (None, float("nan"), ""):
+        assert any(disturb({"text": value}, generator)["text"] == "" for _ in range(20))
+    assert any(disturb({"text": 2024}, generator)["text"] == "2024" for _ in range(20))

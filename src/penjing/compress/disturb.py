@@ -28,6 +28,7 @@ _ALL_STRANGE, _MIXED = 1 / 12, 1 / 10
 _IDEOGRAPHS = "\u3400-\u9fff\uf900-\ufaff"  # each a word of its own
 _UNIT = re.compile(rf"[{_IDEOGRAPHS}]|[^\W\d_{_IDEOGRAPHS}]+|\d+|[\W_]+")
 _LEAST_MISTYPED = 4  # letters
+_MOST_CHARS = 20_000  # more than any encoder here reads
 _SPACED = "Ġ"  # how BPE over bytes marks a word's beginning
 
 
@@ -54,13 +55,13 @@ class Disturber:
             rows: at least one, which are what texts get words of each other from.
         """
         columns = [column for column in (task.roles.text, task.roles.text_pair) if column is not None]
-        texts = [_UNIT.findall(str(row[column])) for row in rows for column in columns]
+        texts = [_UNIT.findall(_text(row.get(column))) for row in rows for column in columns]
         scripts = {script_of(char) for text in texts for unit in text for char in unit if char.isalpha()}
         return cls(texts, whole_words(task.files()["tokenizer.json"], scripts), columns)
 
     def __call__(self, row: Row, generator: np.random.Generator) -> Row:
         """A version of a row; its label is not to be believed any more."""
-        return {**row, **{column: self._altered(str(row[column]), generator) for column in self.columns}}
+        return {**row, **{column: self._altered(_text(row.get(column)), generator) for column in self.columns}}
 
     def _altered(self, text: str, generator: np.random.Generator) -> str:
         units = _UNIT.findall(text)
@@ -91,6 +92,12 @@ class Disturber:
 
     def _any_text(self, generator: np.random.Generator) -> list[str]:
         return self.texts[generator.integers(len(self.texts))]
+
+
+def _text(value: object) -> str:
+    """A cell as tasks read it: nothing is an empty text, and a number its digits; the end of a long one is not read."""
+    missing = value is None or value != value  # NaN alone differs from itself
+    return "" if missing else str(value)[:_MOST_CHARS]
 
 
 def whole_words(tokenizer_file: Path, scripts: set[str]) -> list[str]:
