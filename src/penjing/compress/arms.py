@@ -91,8 +91,9 @@ def taught_phrases(
         candidate = found.judge(chains[shape], artifact)[0]
         gaps[shape] = max(0.0, found.quality_gap(candidate))
         yield standings(found)
-        hopeless = gaps[shape] > LARGER_SAVES * candidate.judged
-        if len(gaps) == 1 and not hopeless and found.left() > 0:
+        hopeless = gaps[shape] > LARGER_SAVES * max(0.0, candidate.judged)
+        another = found.decided(f"another after {shape}", not hopeless and found.left() > 0)
+        if len(gaps) == 1 and another:
             place = shapes.index(shape) + (-1 if gaps[shape] else 1)
             waiting = [shapes[place]] if 0 <= place < len(shapes) else []
     return [chains[shape] for shape in sorted(gaps, key=lambda one: (gaps[one], -shapes.index(one)))]

@@ -39,7 +39,10 @@ class CascadeConfig(StepConfig):
 
     method: Literal["cascade"] = "cascade"
     hidden: int | None = Field(
-        None, ge=1, le=4096, description="Width of a token's vector; None: 128, or what comes nearest."
+        None,
+        ge=1,
+        le=4096,
+        description="Width of a token's vector; None: 128, or what comes nearest; the teacher's, of a bag of words.",
     )
     phrases: int = Field(
         256, ge=0, le=16384, description="Features of three neighbouring tokens; 0: a bag of words, which costs half."
@@ -84,7 +87,7 @@ def apply(
     first_stage = phrase_step(config.hidden, config.phrases, config.epochs)
     made = yield from material.make_of_teacher([first_stage])  # one for all models behind it
     shutil.copyfile(made.file(MODEL_FILE), stage / FIRST_FILE)
-    _in_8_bits(stage / FIRST_FILE)
+    _narrowed(stage / FIRST_FILE)
     rest = _calibrated(task, valid, Predictor(parent).predict(valid.rows))
     first, sure = _first_answers(task, stage, valid.rows)
     threshold, share, lost = choose_threshold(task, valid.rows, first, rest, sure, config.loss)
@@ -104,13 +107,15 @@ def _calibrated(task: Task, valid: Table, predictions: list[Prediction]) -> list
     return [replace(one, probs=probs) for one, probs in zip(predictions, probs_NC, strict=True)]
 
 
-def _in_8_bits(path: Path) -> None:
-    """The first stage is little but vectors, and as good with fewer bits; its threshold is chosen after this."""
+def _narrowed(path: Path) -> None:
+    """Vectors in 8 bits and what they are multiplied by in 16, as good; the threshold is chosen after this."""
     from penjing.compress.graph_file import Graph
+    from penjing.compress.half_weights import halve
     from penjing.compress.int8_table import quantize_tables
 
     graph = Graph.read(path)
     quantize_tables(graph)
+    halve(graph, "fp16")
     graph.write(path)
 
 

@@ -102,12 +102,27 @@ class Workshop:
         return made
 
     def _onward(
-        self, current: Artifact, teacher: Artifact, steps: Sequence[StepConfig], max_minutes: float | None
+        self,
+        current: Artifact,
+        teacher: Artifact,
+        steps: Sequence[StepConfig],
+        max_minutes: float | None,
+        *,
+        again: bool = True,
     ) -> Generator[Event, None, Artifact]:
-        """Take further steps; the teacher is the root as the present tokenizer reads."""
-        for step in steps:
+        """Take further steps; the teacher is the root as the present tokenizer reads.
+
+        Args:
+            current: what the first of them is made of.
+            teacher: of those that learn.
+            steps: in order.
+            max_minutes: wall time allowed for each step that learns.
+            again: whether the last one, cut short when it was made, is made again where there is much more time.
+        """
+        for place, step in enumerate(steps, 1):
             made = self.kept(current, step)
-            if made is not None and _was_cut_short(made, max_minutes):
+            # The time is the last step's: with what is left for int8 a student that had its share is not taught again.
+            if made is not None and again and place == len(steps) and _was_cut_short(made, max_minutes):
                 shutil.rmtree(made.path)
                 made = None
             if made is None:
@@ -161,7 +176,7 @@ class Workshop:
             splits=self.splits,
             unlabelled=self.unlabelled,
             read_teacher=lambda: restore_model(teacher, task),
-            make_of_teacher=lambda steps: self._onward(teacher, teacher, steps, max_minutes),
+            make_of_teacher=lambda steps: self._onward(teacher, teacher, steps, max_minutes, again=False),
             read_lessons=lambda asked: self._read_lessons(teacher, asked),
             objective=Objective(_LOSSES[task.calibration]),
             runtime=self.runtime,

@@ -26,7 +26,10 @@ _MISTYPED = (0.0, 0.0, 0.15, 0.3)
 # Shares of the texts: of little but strange words, and those whose second half is another's.
 _ALL_STRANGE, _MIXED = 1 / 12, 1 / 10
 _IDEOGRAPHS = "\u3400-\u9fff\uf900-\ufaff"  # each a word of its own
-_UNIT = re.compile(rf"[{_IDEOGRAPHS}]|[^\W\d_{_IDEOGRAPHS}]+|\d+|[\W_]+")
+# Vowels of Devanagari or Thai, and accents that stand by themselves, belong to the letter before them.
+_MARKS = "".join(char for char in map(chr, range(0x300, 0xFB00)) if unicodedata.category(char)[0] == "M")
+_LETTERS = re.compile(rf"(?:[^\W\d_][{_MARKS}]*)+")
+_UNIT = re.compile(rf"[{_IDEOGRAPHS}]|(?:[^\W\d_{_IDEOGRAPHS}][{_MARKS}]*)+|\d+|(?:[^\w]|_)+")
 _LEAST_MISTYPED = 4  # letters
 _MOST_CHARS = 20_000  # more than any encoder here reads
 _SPACED = "Ġ"  # how BPE over bytes marks a word's beginning
@@ -74,12 +77,12 @@ class Disturber:
         mistyped = generator.choice(_MISTYPED)
         made = []
         for unit, draw in zip(units, generator.random((len(units), 3)), strict=True):
-            if not unit.isalnum():
+            if not unit[0].isalnum():
                 made.append(unit)
             elif draw[0] >= DROPPED:
                 word = self._replaced(unit, strange, draw[1], generator)
                 made.append(_mistyped(word, generator) if draw[2] < mistyped else word)
-        return "".join(made) if any(unit.isalnum() for unit in made) else text
+        return "".join(made) if any(unit[0].isalnum() for unit in made) else text
 
     def _replaced(self, unit: str, strange: float, draw: float, generator: np.random.Generator) -> str:
         if draw < strange and self.words:
@@ -87,7 +90,7 @@ class Disturber:
         if strange <= draw < strange + FOREIGN:
             other = self._any_text(generator)
             found = other[generator.integers(len(other))] if other else unit
-            return found if found.isalnum() else unit
+            return found if found[0].isalnum() else unit
         return unit
 
     def _any_text(self, generator: np.random.Generator) -> list[str]:
@@ -108,22 +111,27 @@ def whole_words(tokenizer_file: Path, scripts: set[str]) -> list[str]:
         scripts: as `vocabulary.script_of` names them.
     """
     model = json.loads(tokenizer_file.read_text(encoding="utf-8"))["model"]
-    marked = next((mark for mark in (METASPACE, _SPACED) if any(p.startswith(mark) for p in pieces_of(model))), "")
+    marked = METASPACE if isinstance(model["vocab"], list) else _SPACED if "merges" in model else ""
     found = []
     for piece in pieces_of(model):
         word = piece.removeprefix(marked)
         ideographs = re.fullmatch(f"[{_IDEOGRAPHS}]+", word) is not None
         begins = ideographs or (piece.startswith(marked) and len(word) > 2)  # "##ing" is not of letters alone
-        if begins and word.isalpha() and all(script_of(char) in scripts for char in word):
+        if marked == _SPACED and not word.isascii():
+            continue  # bytes, each shown as some letter
+        if begins and _LETTERS.fullmatch(word) and all(script_of(char) in scripts for char in word if char.isalpha()):
             found.append(word)
     return found
 
 
 def _mistyped(word: str, generator: np.random.Generator) -> str:
-    """With a letter left out, doubled, swapped with the next or taken for another; short ones and ideographs stay."""
+    """With a letter left out, doubled, swapped with the next or taken for another, but for the first one.
+
+    Short words and ideographs stay as they are.
+    """
     if len(word) < _LEAST_MISTYPED or unicodedata.name(word[0], "").startswith("CJK"):
         return word
-    place, kind = int(generator.integers(len(word) - 1)), generator.integers(4)
+    place, kind = int(generator.integers(1, len(word) - 1)), generator.integers(4)
     before, here, after, rest = word[:place], word[place], word[place + 1], word[place + 2 :]
     if kind == 0:
         return before + after + rest

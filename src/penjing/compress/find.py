@@ -71,10 +71,12 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
         return
     encoder = encoder_config(root)
     if found.goal != "accuracy" and not says_of_tokens(found.task):
-        for chain in (yield from taught_phrases(found, encoder, head)):
+        fast = yield from taught_phrases(found, encoder, head)
+        for chain in fast:
             if tail and found.left() > 0:
                 yield from _try(found, [*chain, *tail])
-        if found.best() is not None and found.goal == "speed":
+        made = [found.result([*chain, *rest]) for chain in fast for rest in ([], tail)]
+        if found.goal == "speed" and any(one is not None and found.holds(one) for one in made):
             return  # whatever has layers is slower
     yield from _with_layers(found, encoder, head, tail)
 
@@ -182,6 +184,8 @@ def _shapes_that_fit(
             shapes = [shape for shape in shapes if shape.layers]
         if found.allowed("cascade"):
             first_mb = _first_stage_mb(found, config, head)
+    if not shapes:
+        return []  # what is compressed has no layers itself
     until = time.monotonic() + PRICE_SHARE * found.left()
     fits: dict[Shape, bool] = {}
 
@@ -217,11 +221,12 @@ def _shapes_that_fit(
 
 
 def _first_stage_mb(found: Search, config: EncoderConfig, head: list[StepConfig]) -> float:
-    """Bytes of a first stage, which is to fit as well: a table in 8 bits, and products in 32."""
+    """Bytes of a first stage, which is to fit as well: a table in 8 bits with a scale a row, and products in 16."""
     small = found.result(head)
     tokens = config.vocab_size if small is None else encoder_config(small.artifact).vocab_size
     first = first_stage_shape(config)
-    return (tokens * first.hidden + 4 * (products(first, config.head_size) + 2 * first.phrases * first.hidden)) / 1e6
+    numbers = products(first, config.head_size) + (2 * first.phrases + len(found.task.labels)) * first.hidden
+    return (tokens * (first.hidden + 4) + 2 * numbers) / 1e6
 
 
 def _from_the_first_that_fits(

@@ -149,15 +149,9 @@ def _encoded(task: Task, rows: Sequence[Row], *, with_targets: bool) -> tuple[li
 
 def _altered(one: Batch, others: Sequence[Batch], generator: np.random.Generator) -> Batch:
     """A text with tokens left out and others put in; its first and last, which are the model's own, stay."""
-    if one[IDS].ndim > 1:  # the two texts of a pair
-        sides = [
-            _altered({IDS: ids[: mask.sum()], MASK: mask[: mask.sum()]}, others, generator)
-            for ids, mask in zip(one[IDS], one[MASK], strict=True)
-        ]
-        return stacked(sides)
     ids = one[IDS]
     inner = ids[1:-1].copy()
-    source = others[generator.integers(len(others))][IDS].reshape(-1)[1:-1]
+    source = others[generator.integers(len(others))][IDS][1:-1]
     if len(source):
         foreign = generator.random(len(inner)) < FOREIGN
         inner[foreign] = source[generator.integers(len(source), size=int(foreign.sum()))]

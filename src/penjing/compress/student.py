@@ -24,7 +24,7 @@ class Shape:
     """Sizes of a student.
 
     Args:
-        layers: transformer blocks; without any it is a bag of words, whose vectors are averaged.
+        layers: transformer blocks; without any it is a bag of words or of phrases.
         hidden: width of a token's vector, a multiple of the teacher's width of a head.
         feed_forward: width between the two products of a block.
         heads: of attention in a block; None: as many as fill the hidden width.
@@ -90,7 +90,7 @@ def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = Non
         student = _under_head_of(teacher, small)
         # A mean of words is not the vector that the teacher's head reads: on it that head is sure of nonsense, and most
         # of the lessons would go into forgetting that. There the new head stays at zero.
-        if shape.layers:
+        if shape.layers or isinstance(student, TokenModel):
             _project_head(student.head, teacher.head, basis_HK)
     if shape.phrases:
         student.phrases = _begin_phrases(shape)

@@ -35,7 +35,7 @@ class DistilConfig(StepConfig):
     """The student, and how it is taught."""
 
     method: Literal["distil"] = "distil"
-    layers: int = Field(2, ge=0, le=48, description="Transformer blocks; 0: a bag of words.")
+    layers: int = Field(2, ge=0, le=48, description="Transformer blocks; 0: a bag of words, or of phrases.")
     hidden: int | None = Field(
         None,
         ge=1,

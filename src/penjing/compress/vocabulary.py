@@ -73,7 +73,7 @@ def prune_vocabulary(tokenizer_file: Path, used: Iterable[int]) -> Pruned:
 
 def pieces_of(model: dict[str, Any]) -> list[str]:
     """[V] pieces by id."""
-    if model["type"] == "Unigram":
+    if isinstance(model["vocab"], list):  # Unigram; older files of WordPiece do not name their kind
         return [piece for piece, _ in model["vocab"]]
     places = {place: piece for piece, place in model["vocab"].items()}
     return [places.get(place, "") for place in range(max(places) + 1)]

@@ -23,12 +23,12 @@ from torch.utils.checkpoint import checkpoint
 from penjing.core.errors import ArtifactError, CapabilityError, MissingExtraError
 from penjing.models.dropout import PooledDropout
 from penjing.models.factored import Factored, FactoredWords
-from penjing.models.phrases import MASKED
 
 if TYPE_CHECKING:
     from penjing.models.pretrained import Pretrained
 
 
+MASKED = -30000.0  # fits bf16 and fp16
 PRODUCTS = ("qkv", "attention_out", "up", "down")  # of a layer, in the order it computes them
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-MASKED = -30000.0  # fits bf16 and fp16
+from penjing.models.encoder import MASKED
 
 
 class Phrases(nn.Module):
