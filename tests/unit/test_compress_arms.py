@@ -45,8 +45,10 @@ class Shop:
 
     def make(self, chain: Any, max_minutes: float | None = None) -> Any:
         step = chain[-1]
-        shape = Shape(step.layers, step.hidden, step.feed_forward, step.heads)
+        shape = Shape(step.layers, step.hidden, step.feed_forward, step.heads, step.phrases)
         minutes = (step.epochs or 1.0) * SECONDS * products(shape, SIZE) / products(SHAPES[0], SIZE) / 60
+        if step.phrases and max_minutes is not None:
+            minutes = min(minutes, max_minutes)  # their passes are not planned: they are cut short
         assert max_minutes is None or minutes <= 1.2 * max_minutes, "more than there was time for"
         self.clock.now += 60 * minutes
         yield from ()
@@ -176,3 +178,8 @@ def test_of_students_without_layers_the_smallest_that_holds_comes_first(searched
 def test_a_second_one_without_layers_is_taught_only_while_there_is_time(searched):
     chains, found = searched(0.0, lost={256: 1.5}, phrases=True)
     assert len(chains) == len(found.tried) == 1
+
+
+def test_one_that_gains_is_followed_by_a_smaller_one(searched):
+    _, found = searched(100 * SECONDS, lost={256: -0.4, 192: -0.1}, phrases=True)
+    assert [one.chain[-1].phrases for one in found.tried] == [256, 192]

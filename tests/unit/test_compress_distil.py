@@ -1,6 +1,7 @@
 """A student comes to say what its teacher says, of labelled texts, altered ones and others; killed, it goes on."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from torch.nn import functional as F
 from unit_training import SEED, train_tiny
 
 from penjing.compress.distil import DistilSettings, distil
+from penjing.compress.disturb import Disturber
 from penjing.compress.guide import Guide
 from penjing.compress.lessons import IDS, MASK, Lessons, read_lessons
 from penjing.compress.student import Shape, make_student
 from penjing.compress.teach import hidden_states, keep_ngrams
+from penjing.compress.vocabulary import prune_vocabulary
 from penjing.core.events import Progress
 from penjing.core.memory import existing_objects_kept
 from penjing.core.runtime import Runtime
@@ -68,6 +71,27 @@ def taught(task, splits, student, lessons, out, settings=SETTINGS, stop_at=None)
 def student_of(teacher):
     config = teacher.encoder.config
     return make_student(teacher, Shape(1, config.hidden_size, config.intermediate_size // 2))
+
+
+def test_the_teacher_reads_words_that_its_students_only_spell(teacher, tiny_task, tiny_splits, tmp_path):
+    rows = tiny_splits.train.rows
+    used = np.unique(np.concatenate([one[one > 0] for one in tiny_task.encode(rows)[IDS]]))
+    pruned = prune_vocabulary(tiny_task.files()["tokenizer.json"], used.tolist())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(pruned.values), encoding="utf-8")
+    task = dataclasses.replace(tiny_task, input=tiny_task.input.with_tokenizer(tmp_path / "tokenizer.json"))
+    *_, lessons = read_lessons(
+        teacher, task, rows, (), altered=2, seed=SEED, device="cpu", dtype=torch.float32, reader=tiny_task
+    )
+    generator, disturb = np.random.default_rng([SEED, len(rows), 2]), Disturber.of(tiny_task, rows)
+    read = [*rows, *(disturb(row, generator) for _ in range(2) for row in rows)]
+    spelled = 0
+    for row, one, said in zip(read, lessons.inputs, lessons.said, strict=True):
+        np.testing.assert_array_equal(one[IDS], task.encode([row])[IDS][0])
+        with torch.no_grad():
+            expected = teacher(to_tensors(tiny_task.encode([row]), "cpu"))["logits"][0]
+        np.testing.assert_allclose(said["logits"], expected, atol=1e-4)
+        spelled += one[IDS].size > tiny_task.encode([row])[IDS].size
+    assert spelled > len(rows) / 4 and max(one[IDS].max() for one in lessons.inputs) < len(pruned.kept)
 
 
 def test_lessons_hold_what_the_teacher_says(teacher, tiny_task, tiny_splits):
