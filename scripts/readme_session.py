@@ -38,9 +38,11 @@ COST_KINDS = {
 }
 # Of these lines some figures follow from the machine and from assumed prices.
 _PRICE = "quote: Serving"
+# And here the ends of an interval, which is the wider the fewer rows a probe got through.
+_EXPECTED = "quote: Expected "
 OF_A_CLOCK = {"time", "throughput"}
 # Judged on as many rows as a machine gets through in some seconds, or fitted to the last bits of its arithmetic.
-_UNTIL_THE_CLOCK = re.compile(r"select: |quote: Expected |quote: [\d,]+ more labels|train: n-grams: .* logits are")
+_UNTIL_THE_CLOCK = re.compile(r"select: |quote: [\d,]+ more labels|train: n-grams: .* logits are")
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ def _quoted(cells: list[str]) -> Iterator[Stated]:
     low, high = _ends(interval)
     kind = COST_KINDS.get(name, "expected")
     for part, value in (("expected", to_number(expected)), ("low", low), ("high", high), ("actual", to_number(actual))):
-        # What was quoted of a metric rests on as many rows as a probe got through in its seconds.
-        bound = kind in OF_A_CLOCK or (kind == "expected" and part != "actual")
+        # How wide an interval is rests on as many rows as a probe got through in its seconds.
+        bound = kind in OF_A_CLOCK or (kind == "expected" and part in ("low", "high"))
         yield Stated(f"{name}, quote: {part}", value, kind, high - low, depends_on_machine=bound)
     yield Stated(f"{name}, quote", state, "promise")
 
@@ -140,7 +142,9 @@ def _prose(line: str) -> Iterator[Stated]:
         # Bytes and counted rows or features are the same everywhere; whether more labels are spoken of is not.
         counted = kind in {"size", "memory"} or (kind == "equal" and "." not in found[0])
         stays = counted and not line.startswith("quote:")
-        bound = kind in OF_A_CLOCK or (bool(_UNTIL_THE_CLOCK.match(line)) and not stays)
+        is_end = line[: found.start()].endswith(("–", " … ")) or re.match(_INTERVAL, line[found.start() :])
+        of_seconds = _UNTIL_THE_CLOCK.match(line) or (line.startswith(_EXPECTED) and is_end)
+        bound = kind in OF_A_CLOCK or (bool(of_seconds) and not stays)
         yield Stated(f"{words} [{i + 1}]", value, kind, spread, depends_on_machine=bound)
 
 

@@ -88,8 +88,7 @@ def test_after_training_rounding_costs_less(trained, tmp_path, monkeypatch):
     monkeypatch.setattr("penjing.train.precision.faster_dtype", lambda *_, **__: "bf16")
     events, config = [], QuantizationAwareConfig(epochs=30, learning_rate=1e-4)
     changed = finish(train_rounded(config, trained.model(), trained.material(tmp_path)), events=events)
-    # 0.17 to 0.35 of it; without learning it would be all of it.
-    assert changed.facts["moved_after"] < 0.8 * changed.facts["moved_before"]
+    assert changed.facts["moved_after"] < 0.5 * changed.facts["moved_before"]
     assert can_write(changed.model) and registry.resolve("compressors", "quantization-aware") is METHOD
     before, after = (changed.facts[name] for name in ("moved_before", "moved_after"))
     said = f"rounding to int8 moved outputs by {before:.2g} on average, and by {after:.2g} after training"

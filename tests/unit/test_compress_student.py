@@ -102,7 +102,7 @@ def test_a_bag_of_words_is_written_as_a_table(trained, tiny_task, tiny_splits, t
 def test_a_student_with_phrases_is_written_and_restored(trained, tiny_task, tiny_splits, tmp_path, layers):
     torch.manual_seed(3)
     student = make_student(trained[0], Shape(layers, 64, 8, phrases=24)).eval()
-    assert student.phrases.features == 24
+    assert student.phrases.window.out_features == 24
     torch.nn.init.normal_(student.phrases.back.weight, std=0.2)  # they begin at zero: it would say nothing
     torch.nn.init.normal_(student.head.weight, std=0.2)
     rows = [row for row in tiny_splits.train.rows if row["text"]][:6]

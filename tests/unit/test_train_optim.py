@@ -24,12 +24,12 @@ RATES = {"adamw": 2e-3, "sgd": 0.03, "adafactor": 0.02, "lion": 1e-3, "schedule-
 @pytest.mark.parametrize("optimizer", RATES)
 def test_each_optimizer_lowers_the_loss(tiny_task, tiny_splits, tiny_pretrained, tmp_path, optimizer):
     config = TrainConfig(
-        optimizer=optimizer, learning_rate=RATES[optimizer], epochs=25, batch_rows=8, precision="fp32",
+        optimizer=optimizer, learning_rate=RATES[optimizer], epochs=40, batch_rows=8, precision="fp32",
         head_start="random", label_smoothing=0.0, ema=0.0, frozen_layers=0, schedule="constant", dropout=0.0,
     )  # fmt: skip
     result = train_tiny(tiny_task, tiny_splits, tiny_pretrained, config, tmp_path)
     losses = [entry["loss"] for entry in result.history[1:]]
-    assert sum(losses[-5:]) / 5 < 0.85 * math.log(3)  # the head begins at zero, and the loss at log 3
+    assert sum(losses[-5:]) / 5 < 0.7 * math.log(3)  # the head begins at zero, and the loss at log 3
 
 
 def test_schedules_rise_and_fall():

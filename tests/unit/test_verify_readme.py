@@ -184,9 +184,10 @@ def test_what_a_clock_decides_is_judged_on_the_same_processor_alone(scripts: Mod
     assert verdicts(scripts, "training 75.3%", "training 50.0%", same_machine=False)[line] is None
     third = line.replace("[1]", "[3]")
     assert verdicts(scripts, "33.6 ms, 479 MB", "33.6 ms, 900 MB", same_machine=False)[third] is False
-    quoted = verdicts(scripts, "75.3%   50.8–87.6", "60.3%   20.8–99.6", same_machine=False)
-    assert quoted["accuracy, quote: low"] is None and quoted["accuracy, quote: expected"] is None
-    assert verdicts(scripts, "75.3%   50.8–87.6", "60.3%   20.8–99.6")["accuracy, quote: low"] is False
+    wider = ("75.3%   50.8–87.6", "35.3%   20.8–99.6")
+    quoted = verdicts(scripts, *wider, same_machine=False)
+    assert quoted["accuracy, quote: low"] is None and quoted["accuracy, quote: expected"] is False
+    assert verdicts(scripts, *wider)["accuracy, quote: low"] is False
     # What the rows decide is judged on every processor.
     assert verdicts(scripts, "83.0%   77.5–88.5", "50.0%   77.5–88.5", same_machine=False)["accuracy *"] is False
     assert verdicts(scripts, "            479   MB", "            900   MB", same_machine=False)["on disk, MB"] is False

@@ -2,8 +2,8 @@
 sentence classification").
 
 A mean of word vectors knows neither "not" before "arrived" nor that one word settles the matter. Products of three
-neighbours, of which each feature's greatest is kept beside its mean, know both, and cost a hundredth of a transformer
-block of usual width where the vectors are narrow.
+neighbours, of which each feature's greatest is kept beside its mean, know both, and cost a twentieth of a transformer
+block as wide as a usual encoder where the vectors are narrow.
 """
 
 from __future__ import annotations
@@ -29,11 +29,6 @@ class Phrases(nn.Module):
         self.back = nn.Linear(2 * features, width)
         nn.init.zeros_(self.back.weight)
         nn.init.zeros_(self.back.bias)
-
-    @property
-    def features(self) -> int:
-        """Of three neighbours."""
-        return int(self.window.out_features)
 
     def forward(self, hidden_BLH: Tensor, mask_BL1: Tensor | None) -> Tensor:
         """[B, L, H] and 1 for tokens and 0 for padding (None: nothing is padded) → [B, H].
