@@ -297,6 +297,7 @@ def test_a_figure_that_does_not_exist_stops_no_training(task_rows, tmp_path, cap
     assert open_artifact(out, public).manifest == manifest
 
 
+@pytest.mark.slow
 def test_select_and_quote_of_a_table(loans, capsys):
     """No pretrained model is needed, which is an answer; the quote is made all the same."""
     assert main(["select", str(loans), "--json", "--quiet"]) == 0

@@ -42,7 +42,10 @@ def killed(case: Case) -> None:
     assert not (case.out / WEIGHTS).exists()
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "lion", "schedule-free", "adafactor", "sgd"])
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adamw", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lion", "schedule-free", "adafactor", "sgd"))],
+)
 def test_killed_between_steps(case, tmp_path, optimizer):
     whole = with_everything(case, optimizer=optimizer)
     run_fit(whole)
@@ -85,6 +88,7 @@ def test_low_precision_keeps_its_masters_and_its_scale(case, tmp_path, precision
     assert_same_end(whole, interrupted)
 
 
+@pytest.mark.slow
 def test_adapters_resume(case, tmp_path):
     whole = with_everything(case, method="lora", adapter={"rank": 4, "dropout": 0.1})
     run_fit(whole)

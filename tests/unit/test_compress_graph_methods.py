@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from unit_compress import finish
 from unit_training import split
 
-from penjing.compress import dynamic_int8, half, int4, static_int8
+from penjing.compress import dynamic_int8, half, int4, int8_table, static_int8
 from penjing.compress.drift import Reference, feeds
 from penjing.compress.graph_file import Graph
 from penjing.compress.int4_products import in_int4
@@ -282,7 +282,8 @@ def test_ranges_leave_out_what_is_rare():
     assert _inner(np.histogram(values, _BINS, extremes)[0], extremes, 100) == pytest.approx(extremes)
 
 
-def test_the_vocabulary_is_never_in_32_bits(make_case, tmp_path):
+def test_a_large_vocabulary_is_never_in_32_bits(make_case, tmp_path, monkeypatch):
+    monkeypatch.setattr(int8_table, "_SMALL_BYTES", 0)
     case = make_case("text-classification")
     size = max(np.prod(tensor.dims) for tensor in onnx.load(case.path).graph.initializer)
     for config in (int4.Int4Config(), half.HalfConfig()):
@@ -293,6 +294,21 @@ def test_the_vocabulary_is_never_in_32_bits(make_case, tmp_path):
         assert {onnx.TensorProto.DataType.Name(table.data_type) for table in tables} <= {"INT8", "FLOAT16"}
     facts = apply(int4.Int4Config(embeddings=False), case, tmp_path / "plain.onnx")
     assert facts["tables"] == 0 and weights_by_type(tmp_path / "plain.onnx")["FLOAT"] > size * 4
+
+
+def test_a_small_vocabulary_is_in_8_bits_on_disk_and_looked_up_in_32(make_case, tmp_path, monkeypatch):
+    case = make_case("text-classification")
+    apply(int4.Int4Config(), case, tmp_path / "small.onnx")
+    session = session_of(tmp_path / "small.onnx", optimized=tmp_path / "fused.onnx")
+    looked_up = [node.input[0] for node in onnx.load(tmp_path / "fused.onnx").graph.node if node.op_type == "Gather"]
+    tables = {t.name: t for t in onnx.load(tmp_path / "fused.onnx").graph.initializer}
+    assert onnx.TensorProto.FLOAT in {tables[name].data_type for name in looked_up if name in tables}
+    monkeypatch.setattr(int8_table, "_SMALL_BYTES", 0)
+    apply(int4.Int4Config(), case, tmp_path / "large.onnx")
+    assert (tmp_path / "large.onnx").stat().st_size == pytest.approx((tmp_path / "small.onnx").stat().st_size, rel=0.02)
+    for batch in feeds(case.task, case.rows):
+        small, large = (one.run(None, dict(batch)) for one in (session, session_of(tmp_path / "large.onnx")))
+        assert np.array_equal(small[0], large[0])
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])

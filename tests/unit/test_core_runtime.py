@@ -215,6 +215,7 @@ Runtime.detect()
     assert done.stdout.split() == [expected]
 
 
+@pytest.mark.slow  # seconds of products
 @pytest.mark.parametrize(("alone", "expected"), [((1.0, 3.0), "bf16"), ((2.9, 3.0), "fp32")])
 def test_precision_is_chosen_as_if_no_other_work_had_come_between(monkeypatch, alone, expected):
     """Other work takes the machine for the first turns of one or the other; it must not decide."""

@@ -1,7 +1,8 @@
 """Tables of vectors that are looked up by an input's numbers, such as a vocabulary, in 8 bits with one scale a row.
 
-A row is looked up as bytes and multiplied by its scale, so that neither the file nor the memory ever holds the table in
-32 bits: nothing here is constant, and onnxruntime folds only what is.
+A row of a large table is looked up as bytes and multiplied by its scale, so that neither the file nor the memory ever
+holds the table in 32 bits: nothing there is constant, and onnxruntime folds only what is. A small one is multiplied as
+a whole, which is folded at load and spares every row that is looked up its conversion.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ from penjing.compress.graph_file import FLOATS, Graph, attributes, reads
 
 _MOST = 127  # looked up and never added up in 16 bits, so that all 8 bits can be used
 _LEAST_ROWS, _LEAST_WIDTH = 256, 8
+_SMALL_BYTES = 4_000_000  # in 32 bits
 _STEP = 4096  # rows converted at once: a table of 250,000 rows takes 384 MB in 32 bits
 # What leaves the numbers of an input as they are. Those of n-grams are computed, and many of their rows are added up.
-_SAME_NUMBERS = {"Reshape", "Unsqueeze", "Squeeze", "Cast", "Identity", "Flatten", "Slice"}
+_SAME_NUMBERS = {"Reshape", "Unsqueeze", "Squeeze", "Cast", "Identity", "Flatten", "Slice", "Pad", "Concat", "Where"}
+_CHOICE = "Where"  # whose numbers come second
 
 
 def quantize_tables(graph: Graph) -> list[str]:
@@ -34,9 +37,19 @@ def quantize_tables(graph: Graph) -> list[str]:
         graph.add_constant(f"{table}_int8", rows)
         graph.add_constant(f"{table}_scales", scales)
 
+    small = {
+        table for table in looked_up.values() if 4 * np.prod(graph.constants[f"{table}_int8"].dims) <= _SMALL_BYTES
+    }
+    restored: set[str] = set()
+
     def change(node: NodeProto) -> Iterator[NodeProto]:
         if node.op_type == "Gather" and node.output[0] in looked_up:
-            yield from _lookup(node, looked_up[node.output[0]], graph)
+            table = looked_up[node.output[0]]
+            if table in small - restored:
+                restored.add(table)
+                yield helper.make_node("Cast", [f"{table}_int8"], [f"{table}_whole"], to=TensorProto.FLOAT)
+                yield helper.make_node("Mul", [f"{table}_whole", f"{table}_scales"], [f"{table}_rows"])
+            yield from _lookup(node, table, graph, small=table in small)
         elif node.op_type == "Cast" and node.input[0] in narrow and attributes(node)["to"] == TensorProto.FLOAT:
             yield helper.make_node("Identity", [f"{node.input[0]}_rows"], list(node.output), name=node.name)
         else:
@@ -74,22 +87,27 @@ def _source(name: str, made: dict[str, NodeProto]) -> str:
 def _is_vocabulary(node: NodeProto, graph: Graph, table: str, made: dict[str, NodeProto], inputs: set[str]) -> bool:
     numbers = node.input[1]
     while numbers in made and made[numbers].op_type in _SAME_NUMBERS:
-        numbers = made[numbers].input[0]
+        numbers = made[numbers].input[1 if made[numbers].op_type == _CHOICE else 0]
     tensor = graph.constants[table]
     is_table = tensor.data_type in FLOATS and len(tensor.dims) == 2
     is_large = is_table and tensor.dims[0] >= _LEAST_ROWS and tensor.dims[1] >= _LEAST_WIDTH
     return is_large and numbers in inputs and attributes(node).get("axis", 0) == 0
 
 
-def _lookup(node: NodeProto, table: str, graph: Graph) -> Iterator[NodeProto]:
-    """Rows as bytes, times their scales; in the precision they had, which is dropped again where nothing wants it."""
+def _lookup(node: NodeProto, table: str, graph: Graph, *, small: bool) -> Iterator[NodeProto]:
+    """Rows, as bytes times their scales where the table is not small; in the precision they had, which is dropped again
+    where nothing wants it.
+    """
     ids, found = node.input[1], node.output[0]
     precision = _precision(node, table, graph)
     rows = found if precision == TensorProto.FLOAT else f"{found}_rows"
-    yield helper.make_node("Gather", [f"{table}_int8", ids], [f"{found}_int8"], name=node.name)
-    yield helper.make_node("Cast", [f"{found}_int8"], [f"{found}_whole"], to=TensorProto.FLOAT)
-    yield helper.make_node("Gather", [f"{table}_scales", ids], [f"{found}_scales"])
-    yield helper.make_node("Mul", [f"{found}_whole", f"{found}_scales"], [rows])
+    if small:
+        yield helper.make_node("Gather", [f"{table}_rows", ids], [rows], name=node.name)
+    else:
+        yield helper.make_node("Gather", [f"{table}_int8", ids], [f"{found}_int8"], name=node.name)
+        yield helper.make_node("Cast", [f"{found}_int8"], [f"{found}_whole"], to=TensorProto.FLOAT)
+        yield helper.make_node("Gather", [f"{table}_scales", ids], [f"{found}_scales"])
+        yield helper.make_node("Mul", [f"{found}_whole", f"{found}_scales"], [rows])
     if rows != found:
         yield helper.make_node("Cast", [rows], [found], to=precision)
 

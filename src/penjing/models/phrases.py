@@ -40,7 +40,7 @@ class Phrases(nn.Module):
         edge_B1H = torch.zeros_like(hidden_BLH[:, :1])
         wide_BLH = torch.cat([edge_B1H, hidden_BLH, edge_B1H], 1)
         three_BLW = torch.cat([wide_BLH[:, :-2], hidden_BLH, wide_BLH[:, 2:]], 2)
-        found_BLF = F.gelu(self.window(three_BLW))
+        found_BLF = F.relu(self.window(three_BLW))
         if mask_BL1 is None:
             mean_BF, most_BF = found_BLF.mean(1), found_BLF.amax(1)
         else:

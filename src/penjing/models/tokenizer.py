@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from penjing.core.errors import ArtifactError, CapabilityError
+from penjing.models.word_ids import WordIds
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -35,10 +36,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A tokenizer set up for a length, which no one may change, and the id that pads."""
+    """A tokenizer set up for a length, which no one may change, the id that pads, and the words met."""
 
     tokenizer: Tokenizer
     pad_id: int
+    words: WordIds | None
 
 
 # Those that some encoder holds, by content and length. With a vocabulary of 250,000 each takes 280 MB and seconds, and
@@ -87,12 +89,11 @@ class TextEncoder:
 
     def tokens(self, texts: Sequence[str]) -> list[np.ndarray]:
         """[L] int32 ids of each text, special tokens included, truncated to `max_length`; keep them to encode once."""
-        return [np.asarray(encoding.ids, np.int32) for encoding in self._encodings(texts, with_offsets=False)]
+        return [np.asarray(ids, np.int32) for ids in self._ids(texts)]
 
     def lengths(self, texts: Sequence[str]) -> np.ndarray:
         """[N] int64: tokens of each text after truncation, special tokens included."""
-        encodings = self._encodings(texts, with_offsets=False)
-        return np.fromiter((len(encoding.ids) for encoding in encodings), np.int64, len(texts))
+        return np.fromiter(map(len, self._ids(texts)), np.int64, len(texts))
 
     def encode(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """A padded batch.
@@ -104,13 +105,12 @@ class TextEncoder:
 
     def pad(self, rows: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Stack tokenized texts into the arrays `encode` returns."""
-        width = max((len(row) for row in rows), default=0)
-        input_ids = np.full((len(rows), width), self.pad_id, np.int64)
-        attention_mask = np.zeros((len(rows), width), np.int64)
-        for i, row in enumerate(rows):
-            input_ids[i, : len(row)] = row
-            attention_mask[i, : len(row)] = 1
-        return {"input_ids": input_ids, "attention_mask": attention_mask}
+        lengths_N = np.fromiter(map(len, rows), np.int64, len(rows))
+        real_NL = np.arange(lengths_N.max(initial=0)) < lengths_N[:, None]
+        input_ids = np.full(real_NL.shape, self.pad_id, np.int64)
+        if len(rows):
+            input_ids[real_NL] = np.concatenate(rows)
+        return {"input_ids": input_ids, "attention_mask": real_NL.astype(np.int64)}
 
     def offsets(self, texts: Sequence[str]) -> np.ndarray:
         """Where each token of `encode(texts)` lies in its text.
@@ -119,7 +119,7 @@ class TextEncoder:
             [N, L, 2] int64: first character and one past the last, blanks trimmed; (-1, -1) for tokens that stand for
             no character of the text (special tokens, the prefix, padding).
         """
-        encodings = self._encodings(texts, with_offsets=True)
+        encodings = self.tokenizer.encode_batch([self._prepare(text) for text in texts])
         width = max((len(encoding.ids) for encoding in encodings), default=0)
         spans = np.full((len(texts), width, 2), -1, np.int64)
         for i, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
@@ -127,13 +127,20 @@ class TextEncoder:
                 spans[i, j] = span
         return spans
 
-    def _encodings(self, texts: Sequence[str], *, with_offsets: bool) -> list[Encoding]:
-        encode = self.tokenizer.encode_batch if with_offsets else self.tokenizer.encode_batch_fast
-        return encode([self._prepare(text) for text in texts])
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Of each text, special tokens included, truncated."""
+        prepared = [self._prepare(text) for text in texts]
+        words = self._loaded.words
+        found = [None if words is None else words(text) for text in prepared]
+        others = [text for text, ids in zip(prepared, found, strict=True) if ids is None]
+        tokenized = iter(self.tokenizer.encode_batch_fast(others) if others else ())
+        return [next(tokenized).ids if ids is None else ids for ids in found]
 
     def _prepare(self, text: str) -> str:
         """Prefix a text and bound the time it can take; characters keep their places."""
         kept = text[: self.settings.max_length * CHARS_PER_TOKEN]
+        if kept.isascii():
+            return self.settings.prefix + kept
         # JSON can smuggle in halves of a surrogate pair, which are no characters and cannot be encoded as UTF-8.
         return self.settings.prefix + _SURROGATE.sub("\ufffd", kept)
 
@@ -183,7 +190,7 @@ def _load(data: bytes, settings: TextSettings) -> _Loaded:
     pad_id = _pad_ids[_digest(data)]
     tokenizer.no_padding()
     tokenizer.enable_truncation(settings.max_length, strategy="longest_first")
-    return _Loaded(tokenizer, pad_id)
+    return _Loaded(tokenizer, pad_id, WordIds.of(tokenizer, data, settings.max_length))
 
 
 def _pad_id(tokenizer: Tokenizer) -> int:

@@ -23,6 +23,9 @@ with without_telemetry():
 
 _DTYPES = {"tensor(int64)": "int64", "tensor(int32)": "int32", "tensor(float)": "float32", "tensor(double)": "float64"}
 _ERRORS_ONLY = 3
+# Adding before normalising in one step takes 6.4 ns a number where the two steps take 1.5 (1.32, AVX2): a quarter of
+# what a small encoder costs in 8 bits.
+_NOT_FUSED = ["SkipLayerNormFusion"]
 
 
 class OnnxBackend:
@@ -88,7 +91,9 @@ def open_session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_NOT_FUSED
+        )
     except Exception as error:  # onnxruntime's classes share no base but this one
         detail = " ".join(str(error).split())[:300]
         raise ArtifactError(

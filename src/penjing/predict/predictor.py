@@ -17,7 +17,7 @@ from penjing.core.artifact import MANIFEST, Artifact
 from penjing.core.errors import ArtifactError, DataError
 from penjing.core.task import Prediction, Row, Task
 from penjing.predict.backend import Backend, Runner
-from penjing.predict.cascade import with_first_stage
+from penjing.predict.cascade import CascadeBackend, with_first_stage
 from penjing.predict.setup import BATCH_ROWS, DEFAULT_BACKEND, Setup
 from penjing.predict.task_file import TASK_FILE, read_task
 
@@ -133,18 +133,37 @@ class Predictor:
 
     def _predict_window(self, rows: Sequence[Row], start: int, batch_tokens: int) -> list[Prediction]:
         found: list[Prediction | None] = [None] * len(rows)
+        places, run = np.arange(len(rows)), self.backend.run
         try:
             # A caller waiting for one answer need not wait for a length nobody compares.
             lengths = self.task.lengths(rows) if len(rows) > 1 else np.ones(1, np.int64)
-            for index in batches(lengths, batch_tokens, self.setup.batch_rows):
-                batch = self.task.encode([rows[i] for i in index])
-                for i, prediction in zip(index, self.task.predict(self.backend.run, batch), strict=True):
+            if isinstance(self.backend, CascadeBackend) and len(rows) > 1:
+                # Few rows of a batch go on: those of all batches together fill batches of their own.
+                places, run = self._answered_early(found, rows, lengths, batch_tokens), self.backend.rest.run
+            for index in batches(lengths[places], batch_tokens, self.setup.batch_rows):
+                batch = self.task.encode([rows[i] for i in places[index]])
+                for i, prediction in zip(places[index], self.task.predict(run, batch), strict=True):
                     found[i] = prediction
         except DataError as error:
             raise self._at_position(error, rows, start) from None
         done = [prediction for prediction in found if prediction is not None]
         assert len(done) == len(rows)
         return done
+
+    def _answered_early(
+        self, found: list[Prediction | None], rows: Sequence[Row], lengths: np.ndarray, batch_tokens: int
+    ) -> np.ndarray:
+        """Put the first stage's answers that stand into `found`; the places of the others."""
+        cascade = self.backend
+        assert isinstance(cascade, CascadeBackend)
+        for index in batches(lengths, batch_tokens, self.setup.batch_rows):
+            batch = self.task.encode([rows[i] for i in index])
+            outputs = cascade.first.run(batch)
+            answers = self.task.predict(lambda _, given=outputs: given, batch)
+            for i, prediction, stands in zip(index, answers, cascade.rule.sure(outputs["logits"]), strict=True):
+                if stands:
+                    found[i] = prediction
+        return np.array([i for i, prediction in enumerate(found) if prediction is None], np.int64)
 
     def _at_position(self, error: DataError, rows: Sequence[Row], start: int) -> DataError:
         """The same error with the position of the first input that causes it."""

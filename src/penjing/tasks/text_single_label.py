@@ -85,7 +85,9 @@ class SingleLabel:
         """[N, C] logits → the most probable label of each row."""
         probs = softmax(logits, self.temperature)
         best = probs.argmax(axis=1)
-        return [Prediction(self.labels[k], float(row[k]), row) for k, row in zip(best.tolist(), probs, strict=True)]
+        confidences = probs.max(axis=1, initial=0.0).tolist()
+        found = zip(best.tolist(), confidences, probs, strict=True)
+        return [Prediction(self.labels[k], confidence, row) for k, confidence, row in found]
 
     def score(self, rows: Sequence[Row], column: str, predictions: Sequence[Prediction]) -> Stats:
         """Columns: true, predicted [N] positions in `labels`; unseen [N] which unknown label, -1 for none; nll [N] in
