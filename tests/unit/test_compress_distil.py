@@ -13,8 +13,8 @@ from penjing.compress.distil import DistilSettings, distil
 from penjing.compress.disturb import Disturber
 from penjing.compress.guide import Guide
 from penjing.compress.lessons import IDS, MASK, Lessons, read_lessons
-from penjing.compress.student import Shape, make_student
-from penjing.compress.teach import hidden_states, keep_ngrams
+from penjing.compress.student import Shape, keep_ngrams, make_student
+from penjing.compress.teach import hidden_states
 from penjing.compress.vocabulary import prune_vocabulary
 from penjing.core.events import Progress
 from penjing.core.memory import existing_objects_kept

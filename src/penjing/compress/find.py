@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
 
 from penjing.compress.arms import student_step, taught, taught_phrases
 from penjing.compress.cascade import CascadeConfig
@@ -20,8 +19,7 @@ from penjing.compress.half import HalfConfig
 from penjing.compress.int4 import Int4Config
 from penjing.compress.lessons import says_of_tokens
 from penjing.compress.low_rank import LowRankConfig
-from penjing.compress.measured import Candidate, chain_name, excess, shape_name
-from penjing.compress.prune_structure import PruneStructureConfig
+from penjing.compress.measured import Candidate, chain_name, shape_name
 from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.quantization_aware import QuantizationAwareConfig
 from penjing.compress.shapes import all_shapes, first_stage_shape, products, spread, whole_shape
@@ -29,14 +27,13 @@ from penjing.compress.standing import Search, standings
 from penjing.compress.static_int8 import StaticInt8Config
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
+from penjing.compress.thin import taught_thin, thin_that_fit
 from penjing.core.artifact import Artifact
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
 from penjing.models.encoder import EncoderConfig
 
 MAX_ARMS = 4
-# A first stage that answers three rows of four makes about this much of the rate of the model behind it.
-CASCADE_RATE = 3.0
 OF_CHAINS = ("prune-weights",)  # neither smaller on disk nor faster, as files are stored here
 PRICE_SHARE = 0.15  # of the time, for measuring untaught students
 READ_SHARE = 0.12  # for the teacher to read what students learn from
@@ -99,6 +96,9 @@ def _with_layers(
 ) -> Generator[Event, None, None]:
     """Students with layers, and what may follow them; then, where nothing fits, what else there is."""
     blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if tail else []  # whose answers do not matter
+    yield from _with_thin_layers(found, encoder, head, blank, tail)
+    if found.goal != "accuracy" and found.best() is not None:
+        return
     shapes = yield from _shapes_that_fit(found, encoder, head, blank)
     if not shapes:
         return
@@ -109,6 +109,27 @@ def _with_layers(
         if found.left() <= 0 or found.best() is not None:
             return
         yield from _try(found, chain)
+
+
+def _with_thin_layers(
+    found: Search, encoder: EncoderConfig, head: list[StepConfig], blank: list[StepConfig], tail: list[StepConfig]
+) -> Generator[Event, None, None]:
+    """All layers with a share of each, in 8 bits or, where those are too many bytes, in 4; and what may follow."""
+    if not found.allowed("prune-structure"):
+        return
+    first_mb = _first_stage_mb(found, encoder, head)
+    fewer: list[StepConfig] = [Int4Config()] if found.allowed("int4") and found.budget.size_mb is not None else []
+    for bits, last in ((blank, tail), (fewer, fewer)):
+        try:
+            fitting = yield from thin_that_fit(found, head, bits, first_mb)
+        except CapabilityError as error:  # layers that are none of ours
+            yield Notice("compress", f"thinner layers are left out: {error.finding}")
+            return
+        chain = yield from taught_thin(found, head, fitting)
+        if chain is not None:
+            yield from _finished(found, chain, last)
+        if fitting or not fewer:
+            return
 
 
 def _on_the_file(found: Search, head: list[StepConfig]) -> Generator[Event, None, None]:
@@ -151,10 +172,9 @@ def _staged(found: Search, chain: Sequence[StepConfig]) -> list[StepConfig]:
 def _rest(
     found: Search, students: list[list[StepConfig]], head: list[StepConfig], tail: list[StepConfig]
 ) -> list[list[StepConfig]]:
-    """What may still fit where no student does: fewer bits for the bytes, all layers made thinner for the accuracy."""
+    """What may still fit where no student does: fewer bits for the bytes, smaller ranks for the accuracy."""
     bits: list[StepConfig] = [Int4Config()] if found.allowed("int4") and found.budget.size_mb is not None else []
-    thinner = [PruneStructureConfig(keep_heads=0.5, keep_neurons=0.25), LowRankConfig()]
-    made = [[*head, step] for step in thinner if found.allowed(step.method)]
+    made = [[*head, LowRankConfig()]] if found.allowed("low-rank") else []
     return [
         *([*chain, *bits] for chain in students if bits),
         *([*chain, *more] for chain in made for more in (tail, [])),
@@ -178,12 +198,9 @@ def _shapes_that_fit(
     """Students that can fit, by what they cost untaught: the dearest that do are few steps of halving away."""
     phrases = not says_of_tokens(found.task)
     shapes = all_shapes(config, phrases=phrases)
-    first_mb = 0.0
-    if found.goal != "accuracy":
-        if phrases:  # those without layers were taught already
-            shapes = [shape for shape in shapes if shape.layers]
-        if found.allowed("cascade"):
-            first_mb = _first_stage_mb(found, config, head)
+    if found.goal != "accuracy" and phrases:  # those without layers were taught already
+        shapes = [shape for shape in shapes if shape.layers]
+    first_mb = _first_stage_mb(found, config, head)
     if not shapes:
         return []  # what is compressed has no layers itself
     until = time.monotonic() + PRICE_SHARE * found.left()
@@ -191,13 +208,8 @@ def _shapes_that_fit(
 
     def price(shape: Shape) -> Generator[Event, None, bool]:
         artifact = yield from found.shop.make_as_far_as_possible([*head, student_step(found, shape, 0.0), *tail])
-        ok = False
-        for _, cost in found.costs(artifact):
-            over = excess(found.budget, replace(cost, size_mb=cost.size_mb + first_mb))
-            rate = over.pop("rows_per_s", 1.0)
-            ok = ok or (not over and rate <= (CASCADE_RATE if found.allowed("cascade") else 1.0))
-        fits[shape] = ok
-        return ok
+        fits[shape] = found.can_fit(artifact, first_mb)
+        return fits[shape]
 
     # As wide as the teacher a student begins with its vectors, narrower ones with a blurred copy.
     wide = [shape for shape in shapes if shape.hidden == config.hidden_size]
@@ -221,7 +233,9 @@ def _shapes_that_fit(
 
 
 def _first_stage_mb(found: Search, config: EncoderConfig, head: list[StepConfig]) -> float:
-    """Bytes of a first stage, which is to fit as well: a table in 8 bits with a scale a row, and products in 16."""
+    """What a first stage takes, which is to fit as well: a table in 8 bits with a scale a row, and products in 16."""
+    if found.goal == "accuracy" or not found.allowed("cascade"):
+        return 0.0
     small = found.result(head)
     tokens = config.vocab_size if small is None else encoder_config(small.artifact).vocab_size
     first = first_stage_shape(config)

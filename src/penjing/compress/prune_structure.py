@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from penjing.compress.importance import measure_importance
 from penjing.compress.recover import RecoveringConfig, decided, own_encoder, read_if_needed, recover
 from penjing.compress.step import Changed, Material, Method, needs_layers
+from penjing.compress.student import keep_ngrams
 from penjing.core.events import Event, Notice
 from penjing.models.encoder import Encoder
 
@@ -39,6 +40,12 @@ class PruneStructureConfig(RecoveringConfig):
     )
     rounds: int = Field(1, ge=1, le=20, description="Steps in which the shares are reached, with training after each.")
     rows: int = Field(512, ge=1, description="Training rows that tell what matters, at most.")
+    ngrams: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Features of a linear model over n-grams beside the encoder that stay, the strongest; None: all.",
+    )
 
 
 def prune(config: PruneStructureConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
@@ -58,6 +65,8 @@ def prune(config: PruneStructureConfig, model: nn.Module, material: Material) ->
     encoder = own_encoder(model, NAME)
     heads, neurons = _sizes(encoder)
     before = sum(parameter.numel() for parameter in model.parameters())
+    if config.ngrams is not None:
+        keep_ngrams(model, model, config.ngrams)
     lessons = yield from read_if_needed(material, config.epochs)
     for number in range(config.rounds):
         # Equal ratios, so that each round has as hard a task as the others.

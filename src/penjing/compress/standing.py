@@ -12,7 +12,16 @@ from typing import Any
 
 from penjing.compress.chain import Workshop, has_layers, has_ngrams
 from penjing.compress.config import CompressConfig
-from penjing.compress.measured import Candidate, Measurer, Quality, chain_name, expected_loss, has_cost_limits, quality
+from penjing.compress.measured import (
+    Candidate,
+    Measurer,
+    Quality,
+    chain_name,
+    excess,
+    expected_loss,
+    has_cost_limits,
+    quality,
+)
 from penjing.compress.step import Method, StepConfig
 from penjing.core import registry
 from penjing.core.artifact import Artifact, write_atomic
@@ -28,6 +37,8 @@ PLAN = "plan.json"
 # Of the front while it grows.
 COLUMNS = ("name", "lost", "p50_ms", "p95_ms", "rows_per_s", "size_mb", "ram_mb", "fits")
 SHOWN = 12
+# A first stage that answers nine rows of ten makes about this much of the rate of the model behind it.
+CASCADE_RATE = 4.0
 
 
 @dataclass
@@ -116,6 +127,15 @@ class Search:
                     raise
                 self.refusals[setup.backend] = f"{setup.backend} is left out for some: {error.finding}"
         return found
+
+    def can_fit(self, artifact: Artifact, first_mb: float) -> bool:
+        """Whether an untaught model costs little enough, behind a first stage of so many megabytes where one may be."""
+        for _, cost in self.costs(artifact):
+            over = excess(self.budget, replace(cost, size_mb=cost.size_mb + first_mb))
+            rate = over.pop("rows_per_s", 1.0)
+            if not over and rate <= (CASCADE_RATE if self.allowed("cascade") else 1.0):
+                return True
+        return False
 
     def judge(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
         """Measure an artifact under every setup that can run it, and note what was found."""

@@ -211,3 +211,10 @@ def _project_layer(target: Layer, source: Layer, basis_HK: Tensor) -> None:
 def _strongest(strength_N: Tensor, wanted: int) -> Tensor:
     """[wanted] places of the greatest values, ascending."""
     return strength_N.topk(wanted).indices.sort().values
+
+
+def keep_ngrams(student: nn.Module, teacher: nn.Module, most: int) -> None:
+    """Put the strongest features of the teacher's linear model beside a student, which then learns to complete it."""
+    ngrams = getattr(teacher, "ngrams", None)
+    if most and ngrams is not None:
+        student.ngrams = ngrams.strongest(most)

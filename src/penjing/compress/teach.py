@@ -14,7 +14,7 @@ from penjing.compress.guide import Guide
 from penjing.compress.lessons import IDS, MASK, Lessons, stacked
 from penjing.compress.shapes import near_width
 from penjing.compress.step import Changed, Material, Method, StepConfig, needs_layers
-from penjing.compress.student import Shape, components, make_student
+from penjing.compress.student import Shape, components, keep_ngrams, make_student
 from penjing.core.events import Event
 from penjing.models.encoder import EncoderConfig
 from penjing.train.loop import to_tensors
@@ -148,13 +148,6 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
         "cut_short": result.history[-1]["epoch"] < 0.98 * settings.epochs,
     }
     return Changed(result.model, material.task, facts)
-
-
-def keep_ngrams(student: nn.Module, teacher: nn.Module, most: int) -> None:
-    """Put the strongest features of the teacher's linear model beside a student, which then learns to complete it."""
-    ngrams = getattr(teacher, "ngrams", None)
-    if most and ngrams is not None:
-        student.ngrams = ngrams.strongest(most)
 
 
 @torch.no_grad()

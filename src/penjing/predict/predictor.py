@@ -7,7 +7,7 @@ the number in production. No task kind is named: a row is whatever the task's ro
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from penjing.core import registry
 from penjing.core.artifact import MANIFEST, Artifact
 from penjing.core.errors import ArtifactError, DataError
-from penjing.core.task import Prediction, Row, Task
+from penjing.core.task import Batch, Outputs, Prediction, Row, Task
 from penjing.predict.backend import Backend, Runner
 from penjing.predict.cascade import CascadeBackend, with_first_stage
 from penjing.predict.setup import BATCH_ROWS, DEFAULT_BACKEND, Setup
@@ -159,7 +159,7 @@ class Predictor:
         for index in batches(lengths, batch_tokens, self.setup.batch_rows):
             batch = self.task.encode([rows[i] for i in index])
             outputs = cascade.first.run(batch)
-            answers = self.task.predict(lambda _, given=outputs: given, batch)
+            answers = self.task.predict(partial(_given, outputs), batch)
             for i, prediction, stands in zip(index, answers, cascade.rule.sure(outputs["logits"]), strict=True):
                 if stands:
                     found[i] = prediction
@@ -205,6 +205,10 @@ class Predictor:
 
     def _empty_row(self) -> Row:
         return {**dict.fromkeys(self._text_columns, ""), **dict.fromkeys(self.task.roles.features)}
+
+
+def _given(outputs: Outputs, _: Batch) -> Outputs:
+    return outputs
 
 
 def batches(lengths: np.ndarray, batch_tokens: int, batch_rows: int = BATCH_ROWS) -> Iterator[list[int]]:

@@ -1,0 +1,89 @@
+"""Students that keep all layers of their teacher and a share of each: its heads and neurons that matter most.
+
+They begin near their teacher, which students of fewer layers do not, and so learn in minutes what those never reach;
+what they cost is between that of one layer and of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from penjing.compress.arms import ENOUGH_STEPS, NGRAMS
+from penjing.compress.distil import DistilSettings
+from penjing.compress.prune_structure import PruneStructureConfig
+from penjing.compress.standing import Search, standings
+from penjing.compress.step import StepConfig
+from penjing.compress.teach import epochs_of
+from penjing.core.events import Event, Notice
+
+# Shares of the heads and of the neurons that are kept, the dearest first.
+SHARES = ((2 / 3, 1 / 2), (1 / 2, 1 / 4), (1 / 3, 1 / 6), (1 / 4, 1 / 8))
+FOR_SPEED = 2  # where a search for speed or size begins among them
+TIME_SHARE = 0.55  # of what is left, for teaching one
+LEAST_SECONDS = 30.0
+LEARNING_RATE = 3e-4
+
+
+def thin_step(found: Search, share: tuple[float, float], *, taught: bool) -> PruneStructureConfig:
+    """The step that keeps so much of each layer.
+
+    Args:
+        found: the search.
+        share: of the heads, and of the neurons.
+        taught: or left as it is, to see what it costs.
+    """
+    return PruneStructureConfig(
+        keep_heads=round(share[0], 3),
+        keep_neurons=round(share[1], 3),
+        epochs=epochs_of(ENOUGH_STEPS, found.shop.num_lessons, DistilSettings.batch_rows) if taught else 0.0,
+        learning_rate=LEARNING_RATE,
+        ngrams=NGRAMS if found.has_ngrams else None,
+    )
+
+
+def thin_that_fit(
+    found: Search, head: Sequence[StepConfig], tail: Sequence[StepConfig], first_mb: float
+) -> Generator[Event, None, list[tuple[float, float]]]:
+    """Which shares cost little enough for the budget, the dearest first; smaller ones than one that does are not tried.
+
+    Args:
+        found: the search.
+        head: steps before.
+        tail: steps that would follow, without what they learn.
+        first_mb: megabytes of a first stage to come.
+    """
+    for place, share in enumerate(SHARES):
+        chain = [*head, thin_step(found, share, taught=False), *tail]
+        artifact = yield from found.shop.make_as_far_as_possible(chain)
+        if found.can_fit(artifact, first_mb):
+            fitting = list(SHARES[place:])
+            yield Notice("compress", f"{_named(share)} of each layer can fit")
+            return fitting
+    return []
+
+
+def taught_thin(
+    found: Search, head: Sequence[StepConfig], fitting: Sequence[tuple[float, float]]
+) -> Generator[Event, None, list[StepConfig] | None]:
+    """Teach one of the shares that fit: the dearest for accuracy, a small one else; its chain.
+
+    Args:
+        found: the search.
+        head: steps before.
+        fitting: the dearest first.
+
+    Returns:
+        None where nothing fits, or no time is left to teach it.
+    """
+    if not fitting or not found.decided("thin", found.left() > LEAST_SECONDS):
+        return None
+    share = fitting[0] if found.goal == "accuracy" else max(fitting[0], SHARES[FOR_SPEED], key=SHARES.index)
+    chain = [*head, thin_step(found, share, taught=True)]
+    artifact = yield from found.shop.make(chain, max_minutes=max(TIME_SHARE * found.left(), LEAST_SECONDS) / 60)
+    found.judge(chain, artifact)
+    yield standings(found)
+    return chain
+
+
+def _named(share: tuple[float, float]) -> str:
+    return f"{share[0]:.0%} of the heads and {share[1]:.0%} of the neurons"
