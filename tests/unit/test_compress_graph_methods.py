@@ -311,6 +311,17 @@ def test_a_small_vocabulary_is_in_8_bits_on_disk_and_looked_up_in_32(make_case, 
         assert np.array_equal(small[0], large[0])
 
 
+def test_vectors_of_places_are_in_8_bits_too(make_case, tmp_path, monkeypatch):
+    case = make_case("text-classification")
+    before = apply(int4.Int4Config(), case, tmp_path / "places.onnx")
+    monkeypatch.setattr(int8_table, "_LEAST_ROWS", 8)
+    facts = apply(int4.Int4Config(), case, tmp_path / "model.onnx")
+    assert facts["tables"] == before["tables"] + 1
+    assert (tmp_path / "model.onnx").stat().st_size < (tmp_path / "places.onnx").stat().st_size
+    reference = Reference(case.task, feeds(case.task, case.rows), tmp_path / "places.onnx", 1)
+    assert 0 < reference.compare(tmp_path / "model.onnx").mean < 0.01
+
+
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 @pytest.mark.parametrize("method", ["static-int8", "dynamic-int8", "int4"])
 def test_after_16_bits(make_case, tmp_path, method, dtype):

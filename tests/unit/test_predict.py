@@ -19,6 +19,7 @@ from penjing.core.runtime import usable_threads
 from penjing.predict import predictor as module
 from penjing.predict.load import load
 from penjing.predict.predictor import Predictor, batches
+from penjing.predict.setup import Setup
 from penjing.predict.task_file import read_task
 
 TEXTS = ["Where is my parcel?", "退款多久到账？", "", "The tea tastes wonderful and the tin is pretty. " * 5]
@@ -152,6 +153,26 @@ def test_threads_may_share_a_predictor(predictor):
     for thread in threads:
         thread.join()
     assert found == [expected] * 8
+
+
+def test_workers_change_nothing_but_the_time(copy):
+    texts = [f"parcel {i} " * (1 + i % 7) for i in range(80)]
+    alone, several = (Predictor(open_artifact(copy), setup=Setup(threads=1, batch_rows=4, workers=n)) for n in (1, 3))
+    seen = set()
+    run = several.backend.run
+
+    def watched(batch):
+        seen.add(threading.get_ident())
+        return run(batch)
+
+    several.backend.run = watched
+    for one, other in zip(alone.predict(texts), several.predict(texts), strict=True):
+        assert one.value == other.value and np.array_equal(one.probs, other.probs)
+    assert seen and threading.get_ident() not in seen
+    with pytest.raises(DataError, match=r"inputs\[33\]"):
+        several.predict([*texts[:33], 5, *texts[33:]])
+    with pytest.raises(RecipeError, match="workers"):
+        Setup(workers=0)
 
 
 def test_a_predictor_does_nothing_before_it_must(copy):

@@ -375,7 +375,12 @@ def test_the_goal_decides(pretend):
 
 def test_every_stage_is_tried_once(pretend):
     tried = [trial.setup for trial in pretend(_figures, goal="throughput").trials]
-    assert len(tried) == len(set(tried)) == 2 + 3 + 1 + 4
+    assert len(tried) == len(set(tried)) == 2 + 4 + 2 + 4
+
+
+def test_several_runs_at_the_same_time_are_chosen_where_they_do_more(pretend):
+    found = pretend(lambda setup: (1.0, 100.0 * setup.workers / (setup.threads or 1.5)), goal="throughput")
+    assert (found.chosen.backend, found.chosen.threads, found.chosen.workers) == ("onnxruntime", 1, 2)
 
 
 def test_what_answers_otherwise_is_measured_but_not_chosen(pretend):

@@ -22,7 +22,7 @@ FIXED_SHARE = 0.15  # of the time of the dearest shape's step: what does not dep
 TAIL_SHARE = 0.15
 LARGER_SAVES = 0.3  # of the loss, at most, by half as many numbers more
 PHRASES_SHARE = 0.3  # of the time, at most, for each student without layers
-NGRAMS = 4_000
+NGRAMS = 1_500  # a thousand take 150 KB, which a budget of some megabytes has to leave
 LEARNING_RATE = 8e-4  # of what has lost heads and neurons, and has much to learn again
 
 

@@ -96,8 +96,9 @@ def _with_layers(
 ) -> Generator[Event, None, None]:
     """Students with layers, and what may follow them; then, where nothing fits, what else there is."""
     blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if tail else []  # whose answers do not matter
+    before = len(found.tried)
     yield from _with_thin_layers(found, encoder, head, blank, tail)
-    if found.goal != "accuracy" and found.best() is not None:
+    if found.goal != "accuracy" and any(found.holds(one) for one in found.tried[before:]):
         return
     shapes = yield from _shapes_that_fit(found, encoder, head, blank)
     if not shapes:

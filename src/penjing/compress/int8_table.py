@@ -1,4 +1,5 @@
-"""Tables of vectors that are looked up by an input's numbers, such as a vocabulary, in 8 bits with one scale a row.
+"""Tables of vectors in 8 bits with one scale a row: those that an input's numbers are looked up in, such as a
+vocabulary, and those of which the first are taken, such as the vectors of places.
 
 A row of a large table is looked up as bytes and multiplied by its scale, so that neither the file nor the memory ever
 holds the table in 32 bits: nothing there is constant, and onnxruntime folds only what is. A small one is multiplied as
@@ -24,39 +25,64 @@ _CHOICE = "Where"  # whose numbers come second
 
 
 def quantize_tables(graph: Graph) -> list[str]:
-    """Store every table that rows are looked up in by the numbers of an input as int8.
+    """Store every table that rows are looked up in by the numbers of an input, or cut off, as int8.
 
     Returns:
         Names of the tables.
     """
-    looked_up = lookups(graph)
+    looked_up, cut = lookups(graph), _cut_tables(graph)
     made = graph.made_by()
     narrow = {name for name, table in looked_up.items() if _precision(made[name], table, graph) != TensorProto.FLOAT}
-    for table in dict.fromkeys(looked_up.values()):
+    tables = list(dict.fromkeys([*looked_up.values(), *cut]))
+    for table in tables:
         rows, scales = _in_int8(numpy_helper.to_array(graph.constants[table]))
         graph.add_constant(f"{table}_int8", rows)
         graph.add_constant(f"{table}_scales", scales)
-
-    small = {
-        table for table in looked_up.values() if 4 * np.prod(graph.constants[f"{table}_int8"].dims) <= _SMALL_BYTES
-    }
-    restored: set[str] = set()
+    small = [table for table in tables if _num_bytes(graph, table) <= _SMALL_BYTES]
 
     def change(node: NodeProto) -> Iterator[NodeProto]:
         if node.op_type == "Gather" and node.output[0] in looked_up:
             table = looked_up[node.output[0]]
-            if table in small - restored:
-                restored.add(table)
-                yield helper.make_node("Cast", [f"{table}_int8"], [f"{table}_whole"], to=TensorProto.FLOAT)
-                yield helper.make_node("Mul", [f"{table}_whole", f"{table}_scales"], [f"{table}_rows"])
             yield from _lookup(node, table, graph, small=table in small)
+        elif node.op_type == "Slice" and node.input[0] in cut:
+            node.input[0] = f"{node.input[0]}_rows"
+            yield node
         elif node.op_type == "Cast" and node.input[0] in narrow and attributes(node)["to"] == TensorProto.FLOAT:
             yield helper.make_node("Identity", [f"{node.input[0]}_rows"], list(node.output), name=node.name)
         else:
             yield node
 
     graph.rewrite(change)
-    return list(dict.fromkeys(looked_up.values()))
+    nodes = [*(node for table in small for node in _whole(table)), *graph.body.node]
+    del graph.body.node[:]
+    graph.body.node.extend(nodes)
+    return tables
+
+
+def _num_bytes(graph: Graph, table: str) -> int:
+    """Of a table in 32 bits."""
+    return 4 * int(np.prod(graph.constants[table].dims))
+
+
+def _whole(table: str) -> Iterator[NodeProto]:
+    """A small table in 32 bits; onnxruntime does this once, at load."""
+    yield helper.make_node("Cast", [f"{table}_int8"], [f"{table}_whole"], to=TensorProto.FLOAT)
+    yield helper.make_node("Mul", [f"{table}_whole", f"{table}_scales"], [f"{table}_rows"])
+
+
+def _cut_tables(graph: Graph) -> set[str]:
+    """Small tables of 32 bits of which nothing but the first rows is used, as many as a text is long."""
+    users: dict[str, list[NodeProto]] = {}
+    for node in graph.body.node:
+        for name in reads(node) & graph.constants.keys():
+            users.setdefault(name, []).append(node)
+    found = set()
+    for name, nodes in users.items():
+        tensor = graph.constants[name]
+        wide = tensor.data_type == TensorProto.FLOAT and _is_table(tensor) and _num_bytes(graph, name) <= _SMALL_BYTES
+        if wide and all(node.op_type == "Slice" and node.input[0] == name for node in nodes):
+            found.add(name)
+    return found
 
 
 def lookups(graph: Graph) -> dict[str, str]:
@@ -89,9 +115,12 @@ def _is_vocabulary(node: NodeProto, graph: Graph, table: str, made: dict[str, No
     while numbers in made and made[numbers].op_type in _SAME_NUMBERS:
         numbers = made[numbers].input[1 if made[numbers].op_type == _CHOICE else 0]
     tensor = graph.constants[table]
-    is_table = tensor.data_type in FLOATS and len(tensor.dims) == 2
-    is_large = is_table and tensor.dims[0] >= _LEAST_ROWS and tensor.dims[1] >= _LEAST_WIDTH
-    return is_large and numbers in inputs and attributes(node).get("axis", 0) == 0
+    is_vocabulary = tensor.data_type in FLOATS and _is_table(tensor) and numbers in inputs
+    return is_vocabulary and attributes(node).get("axis", 0) == 0
+
+
+def _is_table(tensor: TensorProto) -> bool:
+    return len(tensor.dims) == 2 and tensor.dims[0] >= _LEAST_ROWS and tensor.dims[1] >= _LEAST_WIDTH
 
 
 def _lookup(node: NodeProto, table: str, graph: Graph, *, small: bool) -> Iterator[NodeProto]:

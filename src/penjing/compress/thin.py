@@ -19,7 +19,7 @@ from penjing.core.events import Event, Notice
 # Shares of the heads and of the neurons that are kept, the dearest first.
 SHARES = ((2 / 3, 1 / 2), (1 / 2, 1 / 4), (1 / 3, 1 / 6), (1 / 4, 1 / 8))
 FOR_SPEED = 2  # where a search for speed or size begins among them
-TIME_SHARE = 0.55  # of what is left, for teaching one
+TIME_SHARE = 0.8  # of what is left, for teaching one
 LEAST_SECONDS = 30.0
 LEARNING_RATE = 3e-4
 

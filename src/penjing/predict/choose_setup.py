@@ -178,10 +178,13 @@ def choose_setup(
 
 
 def _variants(setup: Setup) -> Iterator[Setup]:
-    """The same backend with one thread, and in bf16 where it takes the hint and the processor has instructions."""
+    """The same backend on one thread, by one worker or a worker a thread; in bf16 where it takes the hint and
+    the processor has instructions.
+    """
     alone = usable_threads() > 1
     if alone:
         yield replace(setup, threads=1)
+        yield replace(setup, threads=1, workers=usable_threads())
     if setup.backend == "openvino" and "BF16" in read_cpu().flags:
         yield replace(setup, precision="bf16")
         if alone:

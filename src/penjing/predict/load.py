@@ -94,7 +94,7 @@ def decide(
         reason = applies(certificate)
         if reason is None:
             chosen = certificate.chosen
-            return (chosen if threads is None else replace(chosen, threads=threads)), None
+            return (chosen if threads is None else replace(chosen, threads=threads, workers=1)), None
         reasons.append(reason)
     setup = Setup(threads=threads)
     if not reasons:

@@ -6,7 +6,8 @@ the number in production. No task kind is named: a row is whatever the task's ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from typing import Any, TypeVar
 
@@ -26,6 +27,7 @@ WINDOW_ROWS = 1024
 WINDOW_CHARS = 8_000_000
 
 Input = TypeVar("Input", bound=str | Sequence[str] | Row)
+Answer = TypeVar("Answer")
 
 
 class Predictor:
@@ -140,9 +142,12 @@ class Predictor:
             if isinstance(self.backend, CascadeBackend) and len(rows) > 1:
                 # Few rows of a batch go on: those of all batches together fill batches of their own.
                 places, run = self._answered_early(found, rows, lengths, batch_tokens), self.backend.rest.run
-            for index in batches(lengths[places], batch_tokens, self.setup.batch_rows):
-                batch = self.task.encode([rows[i] for i in places[index]])
-                for i, prediction in zip(places[index], self.task.predict(run, batch), strict=True):
+
+            def answer(chosen: np.ndarray) -> list[Prediction]:
+                return self.task.predict(run, self.task.encode([rows[i] for i in chosen]))
+
+            for chosen, predictions in self._of_batches(answer, places, lengths, batch_tokens):
+                for i, prediction in zip(chosen, predictions, strict=True):
                     found[i] = prediction
         except DataError as error:
             raise self._at_position(error, rows, start) from None
@@ -156,14 +161,34 @@ class Predictor:
         """Put the first stage's answers that stand into `found`; the places of the others."""
         cascade = self.backend
         assert isinstance(cascade, CascadeBackend)
-        for index in batches(lengths, batch_tokens, self.setup.batch_rows):
-            batch = self.task.encode([rows[i] for i in index])
+
+        def answer(chosen: np.ndarray) -> tuple[list[Prediction], np.ndarray]:
+            batch = self.task.encode([rows[i] for i in chosen])
             outputs = cascade.first.run(batch)
-            answers = self.task.predict(partial(_given, outputs), batch)
-            for i, prediction, stands in zip(index, answers, cascade.rule.sure(outputs["logits"]), strict=True):
+            return self.task.predict(partial(_given, outputs), batch), cascade.rule.sure(outputs["logits"])
+
+        everything = np.arange(len(rows))
+        for chosen, (predictions, sure) in self._of_batches(answer, everything, lengths, batch_tokens):
+            for i, prediction, stands in zip(chosen, predictions, sure, strict=True):
                 if stands:
                     found[i] = prediction
         return np.array([i for i, prediction in enumerate(found) if prediction is None], np.int64)
+
+    def _of_batches(
+        self, answer: Callable[[np.ndarray], Answer], places: np.ndarray, lengths: np.ndarray, batch_tokens: int
+    ) -> Iterator[tuple[np.ndarray, Answer]]:
+        """Cut the rows at some places into batches, which as many workers answer as are set up.
+
+        Yields:
+            Places of a batch and what was answered; every place once.
+        """
+        cut = [places[index] for index in batches(lengths[places], batch_tokens, self.setup.batch_rows)]
+        alone = self.setup.workers == 1 or len(cut) < 2
+        yield from zip(cut, map(answer, cut) if alone else self._workers.map(answer, cut), strict=True)
+
+    @cached_property
+    def _workers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.setup.workers, thread_name_prefix="penjing-predict")
 
     def _at_position(self, error: DataError, rows: Sequence[Row], start: int) -> DataError:
         """The same error with the position of the first input that causes it."""

@@ -14,7 +14,7 @@ DEFAULT_BACKEND = "onnxruntime"
 # an AMD EPYC labelled 257 rows a second of CPU time at 256 and at 512, 236 at 1024 and 215 at 2048.
 BATCH_TOKENS = 512
 BATCH_ROWS = 64
-_GREATEST = {"threads": 1024, "batch_tokens": 1 << 20, "batch_rows": 1 << 16}
+_GREATEST = {"threads": 1024, "batch_tokens": 1 << 20, "batch_rows": 1 << 16, "workers": 256}
 _MAX_NAME = 100
 
 
@@ -28,6 +28,8 @@ class Setup:
         precision: in which the backend may compute a model of 32 bits; bf16 is a hint that OpenVINO takes.
         batch_tokens: greatest rows × longest row of a batch.
         batch_rows: greatest number of rows of a batch.
+        workers: batches at the same time, each with `threads`; where a model is small, several runs on a thread each do
+            more than one run on all, for they are read and written meanwhile.
 
     Raises:
         RecipeError: a value of another type or out of bounds.
@@ -38,6 +40,7 @@ class Setup:
     precision: Precision = "fp32"
     batch_tokens: int = BATCH_TOKENS
     batch_rows: int = BATCH_ROWS
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.backend, str) or not 0 < len(self.backend) <= _MAX_NAME:
@@ -71,4 +74,5 @@ class Setup:
 
     def __str__(self) -> str:
         threads = "a thread a core" if self.threads is None else f"threads {self.threads}"
-        return f"{self.backend} ({threads}, {self.precision}, batches of {self.batch_tokens:,} tokens)"
+        workers = f", {self.workers} workers" if self.workers > 1 else ""
+        return f"{self.backend} ({threads}{workers}, {self.precision}, batches of {self.batch_tokens:,} tokens)"

@@ -14,6 +14,10 @@ SCREENS: tuple[tuple[str, str], ...] = (
     (r"what enters each product", r"每个矩阵乘法的输入"),
     (r"ranges of what enters each product", r"每个矩阵乘法的输入范围"),
     (r"reading {…}", r"读取 {1}"),
+    (
+        r"{…} \(threads {N}, {N} workers, {…}, batches of {N} tokens\)",
+        r"{1}（{3} 个工作线程，每个 {2} 个计算线程，{4}，每批 {5} 个词元）",
+    ),
     (r"{…} \(a thread a core, {…}, batches of {N} tokens\)", r"{1}（每核一个线程，{2}，每批 {3} 个词元）"),
     (r"{…} \(threads {N}, {…}, batches of {N} tokens\)", r"{1}（{2} 个线程，{3}，每批 {4} 个词元）"),
     # verify

@@ -1,0 +1,176 @@
+"""In which order a search tries what, and where it ends; nothing is taught, a table says what would have come of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from penjing.compress import arms, find
+from penjing.compress.config import CompressConfig
+from penjing.compress.find import search
+from penjing.compress.measured import Candidate, Quality, chain_name
+from penjing.compress.prune_structure import PruneStructureConfig
+from penjing.compress.standing import Search
+from penjing.compress.thin import SHARES
+from penjing.core.budget import Budget
+from penjing.core.events import Notice
+from penjing.core.task import Metric
+from penjing.models.encoder import EncoderConfig
+from penjing.predict.measure import Measurement
+from penjing.predict.setup import Setup
+
+CONFIG = EncoderConfig(vocab_size=99, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+TASK = SimpleNamespace(
+    primary="accuracy",
+    metrics={"accuracy": Metric(share=True)},
+    labels=("a", "b"),
+    signature=SimpleNamespace(outputs=()),
+)
+HEADS = [round(heads, 3) for heads, _ in SHARES]
+MINUTE = 60.0
+
+
+class Shop:
+    root = None
+    num_lessons, altered = 6_400, 3
+
+    def __init__(self, directory: Path, clock: SimpleNamespace) -> None:
+        self.directory, self.clock = directory, clock
+        self.unlabelled: list[Any] = []
+        self.splits = SimpleNamespace(train=range(100))
+
+    def take_unlabelled(self, number: int) -> None:
+        pass
+
+    def make(self, chain: Any, max_minutes: float | None = None) -> Any:
+        last = chain[-1]
+        if getattr(last, "epochs", 1.0) and last.method in ("distil", "prune-structure"):
+            self.clock.now += MINUTE * (max_minutes or 1.0)
+        yield from ()
+        return SimpleNamespace(chain=tuple(chain), manifest={"steps": [{"facts": {"minutes": 0.001}}]})
+
+    make_as_far_as_possible = make
+
+
+class Fake(Search):
+    """A search whose models lose and weigh what two functions of their chains say."""
+
+    loses: Callable[[Any], float]
+    weighs: Callable[[Any], float]
+    has_ngrams = False
+
+    def allowed(self, method: str) -> bool:
+        return self.config.methods is None or method in self.config.methods
+
+    def costs(self, artifact: Any) -> list[tuple[Setup, Measurement]]:
+        size = self.weighs(artifact.chain)
+        return [(Setup(), Measurement(1, 1, 1, 1, 1, 1, size, 1, 1, Setup()))]
+
+    def judge(self, chain: Any, artifact: Any) -> list[Candidate]:
+        artifact = SimpleNamespace(chain=tuple(chain))
+        lost = self.loses(tuple(chain)) if chain else 0.0
+        found = [
+            Candidate(chain_name(chain), tuple(chain), artifact, cost, 0.9, lost, lost, True)  # type: ignore[arg-type]
+            for _, cost in self.costs(artifact)
+        ]
+        self.tried += found
+        return found
+
+
+def methods(chain: Any) -> tuple[str, ...]:
+    return tuple(step.method for step in chain)
+
+
+def is_thin(chain: Any) -> bool:
+    return any(isinstance(step, PruneStructureConfig) for step in chain)
+
+
+def has_fewer_layers(chain: Any) -> bool:
+    return any(getattr(step, "layers", 0) for step in chain)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fake]:
+    for module in (arms, find):
+        monkeypatch.setattr(module, "encoder_config", lambda artifact: CONFIG)
+    monkeypatch.setattr(find, "standings", lambda found: Notice("compress", "front"))
+    monkeypatch.setattr(arms, "standings", lambda found: Notice("compress", "front"))
+    monkeypatch.setattr("penjing.compress.thin.standings", lambda found: Notice("compress", "front"))
+
+    def search_for(loses, weighs=lambda chain: 1.0, budget=None, goal="speed", minutes=1_000.0, methods=None) -> Fake:
+        clock = SimpleNamespace(now=0.0)
+        monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+        found = Fake(
+            shop=Shop(tmp_path, clock),  # type: ignore[arg-type]
+            budget=budget or Budget(drop=0.5),
+            config=CompressConfig(goal=goal, methods=methods),
+            measurer=None,  # type: ignore[arg-type]
+            setups=[Setup()],
+            task=TASK,  # type: ignore[arg-type]
+            root=Quality(0.9, [], True),
+            deadline=MINUTE * minutes,
+        )
+        found.loses, found.weighs = loses, weighs
+        for _ in search(found, None):  # type: ignore[arg-type]
+            pass
+        return found
+
+    return search_for
+
+
+def test_where_a_student_without_layers_holds_nothing_else_is_taught(run):
+    found = run(lambda chain: 0.1)
+    assert not any(is_thin(one.chain) or has_fewer_layers(one.chain) for one in found.tried)
+
+
+def test_thin_layers_come_next_and_end_a_search_for_speed_that_they_satisfy(run):
+    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0)
+    thin = [one.chain for one in found.tried if is_thin(one.chain)]
+    assert [methods(chain)[2:] for chain in thin] == [(), ("static-int8",), ("static-int8", "cascade"), ("cascade",)]
+    assert thin[0][-1].keep_heads == HEADS[2]  # small ones first, for speed
+    assert not any(has_fewer_layers(one.chain) for one in found.tried)
+
+
+def test_students_of_fewer_layers_have_their_turn_where_thin_ones_lose_too_much(run):
+    found = run(lambda chain: 2.0)
+    order = [one.chain for one in found.tried]
+    thin = next(i for i, chain in enumerate(order) if is_thin(chain))
+    fewer = next(i for i, chain in enumerate(order) if has_fewer_layers(chain))
+    assert thin < fewer
+
+
+def test_for_accuracy_the_dearest_that_fits_is_made_thin(run):
+    def weighs(chain: Any) -> float:
+        shares = [step.keep_heads for step in chain if isinstance(step, PruneStructureConfig)]
+        return 10 * shares[0] if shares else 1.0
+
+    found = run(lambda chain: 0.2, weighs, Budget(drop=0.5, size_mb=6), "accuracy")
+    thin = next(one.chain for one in found.tried if is_thin(one.chain))
+    assert thin[-1].keep_heads == HEADS[1]
+
+
+def test_four_bits_are_taken_where_eight_are_too_many_bytes(run):
+    def weighs(chain: Any) -> float:
+        return 4.0 if "int4" in methods(chain) or not is_thin(chain) else 9.0
+
+    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0, weighs, Budget(drop=0.5, size_mb=5))
+    thin = [methods(one.chain) for one in found.tried if is_thin(one.chain)]
+    assert any("int4" in chain for chain in thin) and not any("static-int8" in chain for chain in thin)
+
+
+def test_thin_layers_are_left_where_none_fits_or_the_recipe_forbids(run):
+    budget = Budget(drop=0.5, size_mb=5)
+    found = run(lambda chain: 2.0, lambda chain: 9.0 if is_thin(chain) else 1.0, budget)
+    assert not any(is_thin(one.chain) for one in found.tried)
+    found = run(lambda chain: 2.0, methods=("vocabulary", "distil", "static-int8"))
+    assert not any(is_thin(one.chain) for one in found.tried)
+
+
+def test_without_time_thin_layers_are_not_begun(run):
+    found = run(lambda chain: 2.0, minutes=0.01)
+    assert not any(is_thin(one.chain) for one in found.tried)
