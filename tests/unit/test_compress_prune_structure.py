@@ -12,6 +12,7 @@ from penjing.core.errors import CapabilityError
 from penjing.core.events import Notice
 from penjing.export.onnx import check_parity, export_onnx
 from penjing.models.encoder import Encoder, EncoderConfig
+from penjing.models.ngrams import blank_ngrams
 from penjing.tasks.token_classification import TokenClassification
 from penjing.train.config import TrainConfig
 from penjing.train.restore import restore_model
@@ -28,6 +29,10 @@ def silence(encoder, heads, neurons):
     for layer, silent_heads, silent_neurons in zip(encoder.layers, heads, neurons, strict=True):
         layer.attention_out.weight.unflatten(1, (layer.num_heads, -1))[:, silent_heads] = 0
         layer.down.weight[:, silent_neurons] = 0
+
+
+def without_clock(facts):
+    return {name: value for name, value in facts.items() if name != "minutes"}
 
 
 def test_the_registry_knows_it():
@@ -61,6 +66,24 @@ def test_what_is_left_is_exported_and_restored(trained, tmp_path):
     check_parity(model, trained.task, trained.splits.valid.rows, tmp_path / "model.onnx", 1e-4)
 
 
+def test_what_the_time_cut_short_says_so(trained, tmp_path):
+    config = PruneStructureConfig(keep_neurons=0.5, epochs=500)
+    facts = finish(prune(config, trained.model(), trained.material(tmp_path, max_minutes=0.02))).facts
+    assert facts["cut_short"] and 0 < facts["minutes"] < 0.2
+
+
+def test_the_strongest_ngrams_alone_stay_where_it_is_asked_for(trained, tmp_path):
+    model = trained.model()
+    model.ngrams = blank_ngrams(50, len(trained.task.labels))
+    model.ngrams.hashes = torch.arange(50 + 1)
+    changed = finish(prune(PruneStructureConfig(epochs=0, ngrams=20), model, trained.material(tmp_path))).model
+    assert len(changed.ngrams.hashes) == 21
+    model = trained.model()
+    model.ngrams = blank_ngrams(50, len(trained.task.labels))
+    changed = finish(prune(PruneStructureConfig(epochs=0), model, trained.material(tmp_path / "all"))).model
+    assert len(changed.ngrams.hashes) == 51
+
+
 def test_killed_between_two_rounds_it_ends_with_the_same_weights(trained, tmp_path):
     config = PruneStructureConfig(keep_heads=0.5, keep_neurons=0.25, rounds=2, epochs=4, learning_rate=1e-3)
 
@@ -70,7 +93,8 @@ def test_killed_between_two_rounds_it_ends_with_the_same_weights(trained, tmp_pa
     whole = run("whole")
     assert run("cut", stop_at=6) is None  # of 4 + 4 steps
     resumed = run("cut")
-    assert resumed.facts == whole.facts and sum(whole.facts["layer_sizes"]) == 64
+    assert without_clock(resumed.facts) == without_clock(whole.facts) and sum(whole.facts["layer_sizes"]) == 64
+    assert whole.facts["minutes"] > 0 and not whole.facts["cut_short"]
     for name, value in whole.model.state_dict().items():
         torch.testing.assert_close(resumed.model.state_dict()[name], value, atol=0, rtol=0)
 

@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from unit_training import train_tiny
+from unit_training import make_model, train_tiny
 
+from penjing.compress import int8_table
 from penjing.compress.chain import write_model
+from penjing.compress.graph_file import Graph
 from penjing.compress.student import Shape, components, even_places, make_student
 from penjing.core.artifact import seal
 from penjing.core.errors import CapabilityError
 from penjing.export.config import ExportConfig
-from penjing.export.onnx import check_parity
+from penjing.export.onnx import check_parity, export_onnx
 from penjing.predict.task_file import write_task
+from penjing.tasks.text_pair import TextPair
 from penjing.train.config import TrainConfig
 from penjing.train.fit import WEIGHTS
 from penjing.train.loop import to_tensors
@@ -128,3 +131,32 @@ def test_what_stands_beside_a_text_does_not_change_its_phrases(trained, tiny_tas
     alone = np.concatenate([logits(student, tiny_task, [row]) for row in rows])
     np.testing.assert_allclose(together, alone, atol=1e-5)
     assert np.ptp(together, axis=0).max() > 0.01
+
+
+def test_the_phrases_of_pairs_are_written_too(task_rows, text_settings, tiny_pretrained, tmp_path):
+    rows, roles = task_rows("text-pair")
+    task = TextPair.from_rows(rows, roles, text_settings)
+    _, teacher = make_model(task, tiny_pretrained, CONFIG)
+    torch.manual_seed(3)
+    student = make_student(teacher, Shape(0, 64, 8, phrases=24)).eval()
+    torch.nn.init.normal_(student.phrases.back.weight, std=0.2)
+    torch.nn.init.normal_(student.head.weight, std=0.2)
+    export_onnx(student, task, rows[:6], tmp_path / "pairs.onnx")
+    assert check_parity(student, task, rows, tmp_path / "pairs.onnx", 1e-5).max_difference < 1e-5
+    assert np.ptp(logits(student, task, rows), axis=0).max() > 0.01
+
+
+def test_the_vectors_that_phrases_look_up_are_stored_in_8_bits(trained, tiny_task, tiny_splits, tmp_path, monkeypatch):
+    monkeypatch.setattr(int8_table, "_LEAST_ROWS", 64)
+    torch.manual_seed(3)
+    student = make_student(trained[0], Shape(0, 64, 8, phrases=24)).eval()
+    torch.nn.init.normal_(student.phrases.back.weight, std=0.2)
+    torch.nn.init.normal_(student.head.weight, std=0.2)
+    rows = tiny_splits.train.rows
+    export_onnx(student, tiny_task, rows[:6], tmp_path / "model.onnx")
+    graph = Graph.read(tmp_path / "model.onnx")
+    assert len(int8_table.quantize_tables(graph)) == 1
+    graph.write(tmp_path / "small.onnx")
+    saved = (tmp_path / "model.onnx").stat().st_size - (tmp_path / "small.onnx").stat().st_size
+    assert saved > 2.5 * 64 * student.encoder.config.vocab_size
+    assert 0 < check_parity(student, tiny_task, rows, tmp_path / "small.onnx", 0.1).max_difference < 0.1

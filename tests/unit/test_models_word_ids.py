@@ -1,6 +1,7 @@
 """Ids by looking words up: the tokenizer's own, for every text that is answered at all."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def wordpiece(tiny_tokenizers: dict[str, Path]) -> tuple[Tokenizer, WordIds]:
 @given(text=st.one_of(ANYTHING, LIKE_WORDS.map(" ".join), LIKE_WORDS.map("".join)))
 def test_ids_are_the_tokenizers(wordpiece, text):
     tokenizer, words = wordpiece
-    found = words(text)
+    (found,) = words([text])
     assert found is None or found == tokenizer.encode(text).ids
 
 
@@ -47,12 +48,12 @@ def test_ids_are_the_tokenizers(wordpiece, text):
 )
 def test_plain_english_is_looked_up(wordpiece, text):
     tokenizer, words = wordpiece
-    assert words(text) == tokenizer.encode(text).ids
+    assert words([text]) == [tokenizer.encode(text).ids]
 
 
 @pytest.mark.parametrize("text", ["退款", "café", "the [MASK] lamp", "a\x00b", "a\u00a0b"])
 def test_what_is_not_certain_is_left_to_the_tokenizer(wordpiece, text):
-    assert wordpiece[1](text) is None
+    assert wordpiece[1]([text]) == [None]
 
 
 def test_capitals_count_where_the_tokenizer_minds_them(tiny_tokenizers, tmp_path):
@@ -61,8 +62,8 @@ def test_capitals_count_where_the_tokenizer_minds_them(tiny_tokenizers, tmp_path
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(parts), encoding="utf-8")
     tokenizer, words = loaded(path)
-    assert words("Parcel parcel") == tokenizer.encode("Parcel parcel").ids
-    assert words("Parcel") != words("parcel")
+    assert words(["Parcel parcel"]) == [tokenizer.encode("Parcel parcel").ids]
+    assert words(["Parcel"]) != words(["parcel"])
 
 
 def test_tokenizers_of_other_kinds_are_left_alone(tiny_tokenizers, tmp_path):
@@ -77,6 +78,19 @@ def test_tokenizers_of_other_kinds_are_left_alone(tiny_tokenizers, tmp_path):
 def test_words_without_end_do_not_fill_the_memory(wordpiece, monkeypatch):
     monkeypatch.setattr(word_ids, "MOST_WORDS", 10)
     tokenizer, words = wordpiece
-    for i in range(50):
-        assert words(f"w{i} {'y' * 200}") == tokenizer.encode(f"w{i} {'y' * 200}").ids
+    for i in range(0, 50, 5):
+        texts = [f"w{j} {'y' * 200} lamp" for j in range(i, i + 5)]
+        assert words(texts) == [tokenizer.encode(text).ids for text in texts]
+    assert len(words._known) <= 10 and max(map(len, words._known)) <= word_ids.MOST_LETTERS
+    many = " ".join(f"v{i}" for i in range(20))
+    assert words([many, "lamp"]) == [tokenizer.encode(text).ids for text in (many, "lamp")]
     assert len(words._known) <= 10
+
+
+def test_threads_share_what_is_known(wordpiece, monkeypatch):
+    monkeypatch.setattr(word_ids, "MOST_WORDS", 30)
+    tokenizer, words = wordpiece
+    texts = [f"parcel {i % 40} lamp w{i % 17}" for i in range(400)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda i: words(texts[i : i + 3]), range(0, 400, 3)))
+    assert [ids for part in found for ids in part] == [tokenizer.encode(text).ids for text in texts]

@@ -7,6 +7,7 @@ import json
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from unit_compress import messages_csv
 
@@ -23,7 +24,10 @@ from penjing.pipeline import run as run_module
 from penjing.pipeline.benching import bench, export
 from penjing.pipeline.compressing import compress
 from penjing.pipeline.run import run, train
+from penjing.predict.cascade import CascadeRule, confidence
 from penjing.predict.load import load
+from penjing.predict.predictor import Predictor
+from penjing.predict.setup import Setup
 
 QUICK = {
     "train.epochs": 6,
@@ -89,6 +93,25 @@ def test_a_chain_gives_a_proven_artifact(trained, chained):
     assert 0 <= report.compression.early <= 1
     assert {verdict.constraint: verdict.state for verdict in report.verdicts}["size_mb"] == "PASS"
     assert made.feasible and any(tried.chosen for tried in report.compression.tried)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_row_goes_the_same_way_alone_and_among_others(chained, workers):
+    artifact = open_artifact(chained[0].out)
+    predictor = Predictor(artifact, setup=Setup(threads=1, batch_rows=4, workers=workers))
+    texts = [f"Where is my {thing} of {day}?" for thing in ("parcel", "refund", "lamp") for day in range(14)]
+    cascade = predictor.backend
+    batch = predictor.task.encode([predictor._as_row(text, 0) for text in texts])
+    sure = confidence(cascade.first.run(batch)["logits"], "softmax")
+    cascade.rule = CascadeRule(calibration="softmax", threshold=float(np.median(sure)))
+    alone = [predictor.predict([text])[0] for text in texts]
+    counted = []
+    run = cascade.rest.run
+    cascade.rest.run = lambda batch: counted.append(len(batch["input_ids"])) or run(batch)
+    together = predictor.predict(texts)
+    assert [one.value for one in together] == [one.value for one in alone]
+    assert max(np.abs(one.probs - other.probs).max() for one, other in zip(alone, together, strict=True)) < 1e-5
+    assert 0 < sum(counted) < len(texts) and max(counted) <= 4 and counted.count(4) >= len(counted) - 1
 
 
 def test_its_report_comes_out_again(trained, chained):

@@ -27,6 +27,8 @@ from penjing.train.fit import FitResult, fit_model
 from penjing.train.gradient.objective import Objective
 from penjing.train.gradient.tokens import TokenModel, band_scores, real_band, zlpr
 
+TAUGHT_SHARE = 0.98  # of the passes asked for, from which on a student was taught as long as that
+
 
 @dataclass(frozen=True)
 class DistilSettings:

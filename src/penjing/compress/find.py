@@ -96,9 +96,11 @@ def _with_layers(
 ) -> Generator[Event, None, None]:
     """Students with layers, and what may follow them; then, where nothing fits, what else there is."""
     blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if tail else []  # whose answers do not matter
-    before = len(found.tried)
-    yield from _with_thin_layers(found, encoder, head, blank, tail)
-    if found.goal != "accuracy" and any(found.holds(one) for one in found.tried[before:]):
+    if not (found.goal == "size" and any(found.holds(one) for one in found.tried if one.chain)):  # those are smaller
+        thin = yield from _with_thin_layers(found, encoder, head, blank, tail)
+        if found.goal == "speed" and thin:
+            return
+    if found.left() <= 0:
         return
     shapes = yield from _shapes_that_fit(found, encoder, head, blank)
     if not shapes:
@@ -114,23 +116,31 @@ def _with_layers(
 
 def _with_thin_layers(
     found: Search, encoder: EncoderConfig, head: list[StepConfig], blank: list[StepConfig], tail: list[StepConfig]
-) -> Generator[Event, None, None]:
-    """All layers with a share of each, in 8 bits or, where those are too many bytes, in 4; and what may follow."""
+) -> Generator[Event, None, bool]:
+    """All layers with a share of each, in 8 bits or, where those are too many bytes, in 4; and what may follow.
+
+    Returns:
+        Whether any of these holds the budget.
+    """
     if not found.allowed("prune-structure"):
-        return
+        return False
+    before = len(found.tried)
     first_mb = _first_stage_mb(found, encoder, head)
     fewer: list[StepConfig] = [Int4Config()] if found.allowed("int4") and found.budget.size_mb is not None else []
-    for bits, last in ((blank, tail), (fewer, fewer)):
+    for bits, last in [(blank, tail), (fewer, fewer)][: 2 if fewer else 1]:
         try:
             fitting = yield from thin_that_fit(found, head, bits, first_mb)
         except CapabilityError as error:  # layers that are none of ours
-            yield Notice("compress", f"thinner layers are left out: {error.finding}")
-            return
+            yield Notice("compress", f"students of thinner layers: {error.finding}")
+            return False
         chain = yield from taught_thin(found, head, fitting)
         if chain is not None:
             yield from _finished(found, chain, last)
-        if fitting or not fewer:
-            return
+            if last != fewer and fewer and not any(found.holds(one) for one in found.tried[before:]):
+                yield from _finished(found, chain, fewer)  # products that stay in 32 bits may have been too many
+        if fitting:
+            break
+    return any(found.holds(one) for one in found.tried[before:])
 
 
 def _on_the_file(found: Search, head: list[StepConfig]) -> Generator[Event, None, None]:
@@ -146,7 +156,8 @@ def _on_the_file(found: Search, head: list[StepConfig]) -> Generator[Event, None
 def _finished(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> Generator[Event, None, None]:
     """Try what may follow a student; once more after training with rounding, where rounding costs much."""
     for before in ([], [QuantizationAwareConfig()]):
-        if before and not (found.allowed("quantization-aware") and tail and _rounding_costs(found, chain, tail)):
+        learnable = found.allowed("quantization-aware") and tail and tail[0].method == "static-int8"
+        if before and not (learnable and found.left() > 0 and _rounding_costs(found, chain, tail)):
             return
         made = [*chain, *before, *tail]
         if tail and found.left() > 0:
@@ -235,7 +246,7 @@ def _shapes_that_fit(
 
 def _first_stage_mb(found: Search, config: EncoderConfig, head: list[StepConfig]) -> float:
     """What a first stage takes, which is to fit as well: a table in 8 bits with a scale a row, and products in 16."""
-    if found.goal == "accuracy" or not found.allowed("cascade"):
+    if not found.allowed("cascade"):
         return 0.0
     small = found.result(head)
     tokens = config.vocab_size if small is None else encoder_config(small.artifact).vocab_size

@@ -80,9 +80,17 @@ def _cut_tables(graph: Graph) -> set[str]:
     for name, nodes in users.items():
         tensor = graph.constants[name]
         wide = tensor.data_type == TensorProto.FLOAT and _is_table(tensor) and _num_bytes(graph, name) <= _SMALL_BYTES
-        if wide and all(node.op_type == "Slice" and node.input[0] == name for node in nodes):
+        if wide and all(_takes_the_first(node, name, graph) for node in nodes) and np.isfinite(graph.value(name)).all():
             found.add(name)
     return found
+
+
+def _takes_the_first(node: NodeProto, name: str, graph: Graph) -> bool:
+    """Whether a node takes rows from the first on, and nothing else."""
+    if node.op_type != "Slice" or node.input[0] != name or len(node.input) < 4:
+        return False
+    start, axes = graph.value(node.input[1]), graph.value(node.input[3])
+    return start is not None and axes is not None and start.tolist() == [0] and axes.tolist() == [0]
 
 
 def lookups(graph: Graph) -> dict[str, str]:

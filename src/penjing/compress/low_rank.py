@@ -149,8 +149,11 @@ def reduce_rank(config: LowRankConfig, model: nn.Module, material: Material) -> 
         "compress", f"{len(ranks)} of {len(found)} matrices factored: {after:,} of {before:,} weights are left"
     )
     lessons = yield from read_if_needed(material, config.epochs)
-    model = yield from recover(model, material, lessons, epochs=config.epochs, learning_rate=config.learning_rate)
-    return Changed(model, material.task, {"ranks": ranks, "parameters": after, "parameters_before": before})
+    facts = {"ranks": ranks, "parameters": after, "parameters_before": before}
+    model = yield from recover(
+        model, material, lessons, facts, epochs=config.epochs, learning_rate=config.learning_rate
+    )
+    return Changed(model, material.task, facts)
 
 
 def _choose(config: LowRankConfig, found: dict[str, Components]) -> Generator[Event, None, dict[str, int]]:

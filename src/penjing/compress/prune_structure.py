@@ -67,6 +67,7 @@ def prune(config: PruneStructureConfig, model: nn.Module, material: Material) ->
     before = sum(parameter.numel() for parameter in model.parameters())
     if config.ngrams is not None:
         keep_ngrams(model, model, config.ngrams)
+    facts: dict[str, Any] = {}
     lessons = yield from read_if_needed(material, config.epochs)
     for number in range(config.rounds):
         # Equal ratios, so that each round has as hard a task as the others.
@@ -82,6 +83,7 @@ def prune(config: PruneStructureConfig, model: nn.Module, material: Material) ->
             model,
             material,
             lessons,
+            facts,
             epochs=config.epochs,
             learning_rate=config.learning_rate,
             part=number,
@@ -89,7 +91,7 @@ def prune(config: PruneStructureConfig, model: nn.Module, material: Material) ->
         )
     after = sum(parameter.numel() for parameter in model.parameters())
     sizes = dict(zip(("layer_heads", "layer_sizes"), _sizes(model.encoder), strict=True))
-    return Changed(model, material.task, {**sizes, "parameters": after, "parameters_before": before})
+    return Changed(model, material.task, {**facts, **sizes, "parameters": after, "parameters_before": before})
 
 
 def _sizes(encoder: Encoder) -> tuple[list[int], list[int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Generator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -51,6 +51,7 @@ def prune(config: PruneWeightsConfig, model: nn.Module, material: Material) -> G
     """
     weights = _prunable(own_encoder(model, NAME), embeddings=config.embeddings)
     bytes_before, zlib_before = _sizes(model)
+    facts: dict[str, Any] = {}
     lessons = yield from read_if_needed(material, config.epochs)
     for number in range(config.rounds):
         # Zhu & Gupta 2017, equation 1: fast while there is much to choose from, slow towards the end.
@@ -61,6 +62,7 @@ def prune(config: PruneWeightsConfig, model: nn.Module, material: Material) -> G
                 model,
                 material,
                 lessons,
+                facts,
                 epochs=config.epochs,
                 learning_rate=config.learning_rate,
                 part=number,
@@ -73,7 +75,7 @@ def prune(config: PruneWeightsConfig, model: nn.Module, material: Material) -> G
     yield Notice(
         "compress", f"{reached:.0%} of the weights are zero: a compressed file is smaller, and no prediction is faster"
     )
-    facts = {
+    facts |= {
         "sparsity": reached,
         "weight_bytes": bytes_before,
         "zlib_bytes": _sizes(model)[1],

@@ -6,7 +6,7 @@ What is left is an ordinary model in 32 bits; a static int8 step that follows ro
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -52,6 +52,7 @@ def train_rounded(
     wanted = _outputs(model, material, config.rows)
     yield from _insert_calibrated(config, model, material)
     before = _difference(_outputs(model, material, config.rows), wanted)
+    facts: dict[str, Any] = {}
     lessons = yield from material.read_lessons(material.task)
     # Not from labels: nothing is to be said otherwise than before. And in 32 bits: the 8 of bf16 round more coarsely
     # than the rounding that is to be learned, and the model came out worse than it went in.
@@ -59,6 +60,7 @@ def train_rounded(
         model,
         material,
         lessons,
+        facts,
         epochs=config.epochs,
         learning_rate=config.learning_rate,
         hard_share=0.0,
@@ -71,7 +73,7 @@ def train_rounded(
     yield Notice(
         "compress", f"rounding to int8 moved outputs by {before:.2g} on average, and by {after:.2g} after training"
     )
-    return Changed(model.cpu(), material.task, {"moved_before": before, "moved_after": after})
+    return Changed(model.cpu(), material.task, {**facts, "moved_before": before, "moved_after": after})
 
 
 def _insert_calibrated(

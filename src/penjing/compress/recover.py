@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 from torch import Tensor, nn
 
-from penjing.compress.distil import DistilSettings, distil
+from penjing.compress.distil import TAUGHT_SHARE, DistilSettings, distil
 from penjing.compress.lessons import Lessons
 from penjing.compress.step import Material, StepConfig
 from penjing.core.errors import CapabilityError
@@ -113,6 +113,7 @@ def recover(
     model: nn.Module,
     material: Material,
     lessons: Lessons | None,
+    facts: dict[str, Any],
     *,
     epochs: float,
     learning_rate: float,
@@ -129,6 +130,7 @@ def recover(
         model: changed.
         material: of the step.
         lessons: None: nothing is learned.
+        facts: of the step; `minutes` and whether they were too few (`cut_short`) are put in, of all parts together.
         epochs: passes over the lessons in all parts together.
         learning_rate: peak.
         hard_share: weight of the labels beside the teacher.
@@ -159,4 +161,7 @@ def recover(
     )
     for table in tables:
         table.requires_grad_(True)
+    short = result.history[-1]["epoch"] < TAUGHT_SHARE * epochs / parts
+    facts["minutes"] = round(facts.get("minutes", 0.0) + result.minutes, 3)
+    facts["cut_short"] = facts.get("cut_short", False) or short
     return result.model.cpu().eval()

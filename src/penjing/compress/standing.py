@@ -129,11 +129,15 @@ class Search:
         return found
 
     def can_fit(self, artifact: Artifact, first_mb: float) -> bool:
-        """Whether an untaught model costs little enough, behind a first stage of so many megabytes where one may be."""
+        """Whether an untaught model costs little enough: by itself, or behind a first stage of so many megabytes, where
+        what is to be fast will stand.
+        """
+        staged = self.allowed("cascade")
         for _, cost in self.costs(artifact):
-            over = excess(self.budget, replace(cost, size_mb=cost.size_mb + first_mb))
-            rate = over.pop("rows_per_s", 1.0)
-            if not over and rate <= (CASCADE_RATE if self.allowed("cascade") else 1.0):
+            behind = replace(cost, size_mb=cost.size_mb + first_mb, rows_per_s=CASCADE_RATE * cost.rows_per_s)
+            if staged and not excess(self.budget, behind):
+                return True
+            if not (staged and self.goal == "speed") and not excess(self.budget, cost):
                 return True
         return False
 

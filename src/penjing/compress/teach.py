@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from penjing.compress.distil import DistilSettings, distil
+from penjing.compress.distil import TAUGHT_SHARE, DistilSettings, distil
 from penjing.compress.guide import Guide
 from penjing.compress.lessons import IDS, MASK, Lessons, stacked
 from penjing.compress.shapes import near_width
@@ -145,7 +145,7 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
         "texts": len(lessons),
         "minutes": round(result.minutes, 3),
         "samples_per_s": round(result.samples_per_s, 1),
-        "cut_short": result.history[-1]["epoch"] < 0.98 * settings.epochs,
+        "cut_short": result.history[-1]["epoch"] < TAUGHT_SHARE * settings.epochs,
     }
     return Changed(result.model, material.task, facts)
 

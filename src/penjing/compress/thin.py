@@ -6,6 +6,7 @@ what they cost is between that of one layer and of the whole.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 
 from penjing.compress.arms import ENOUGH_STEPS, NGRAMS
@@ -18,8 +19,9 @@ from penjing.core.events import Event, Notice
 
 # Shares of the heads and of the neurons that are kept, the dearest first.
 SHARES = ((2 / 3, 1 / 2), (1 / 2, 1 / 4), (1 / 3, 1 / 6), (1 / 4, 1 / 8))
-FOR_SPEED = 2  # where a search for speed or size begins among them
+FOR_SPEED = 2  # place of the dearest that a search for speed or size looks at
 TIME_SHARE = 0.8  # of what is left, for teaching one
+PRICE_SHARE = 0.15  # of what is left, for measuring them untaught
 LEAST_SECONDS = 30.0
 LEARNING_RATE = 3e-4
 
@@ -52,20 +54,23 @@ def thin_that_fit(
         tail: steps that would follow, without what they learn.
         first_mb: megabytes of a first stage to come.
     """
-    for place, share in enumerate(SHARES):
+    until = time.monotonic() + PRICE_SHARE * found.left()
+    first = 0 if found.goal == "accuracy" else FOR_SPEED
+    for place, share in list(enumerate(SHARES))[first:]:
+        if not found.decided(f"thin {share} {len(tail)}", time.monotonic() < until):
+            return []
         chain = [*head, thin_step(found, share, taught=False), *tail]
         artifact = yield from found.shop.make_as_far_as_possible(chain)
         if found.can_fit(artifact, first_mb):
-            fitting = list(SHARES[place:])
-            yield Notice("compress", f"{_named(share)} of each layer can fit")
-            return fitting
+            yield Notice("compress", f"{share[0]:.0%} of the heads and {share[1]:.0%} of the neurons can fit")
+            return list(SHARES[place:])
     return []
 
 
 def taught_thin(
     found: Search, head: Sequence[StepConfig], fitting: Sequence[tuple[float, float]]
 ) -> Generator[Event, None, list[StepConfig] | None]:
-    """Teach one of the shares that fit: the dearest for accuracy, a small one else; its chain.
+    """Teach the dearest of the shares that fit; its chain.
 
     Args:
         found: the search.
@@ -75,15 +80,10 @@ def taught_thin(
     Returns:
         None where nothing fits, or no time is left to teach it.
     """
-    if not fitting or not found.decided("thin", found.left() > LEAST_SECONDS):
+    if not fitting or found.left() <= LEAST_SECONDS:
         return None
-    share = fitting[0] if found.goal == "accuracy" else max(fitting[0], SHARES[FOR_SPEED], key=SHARES.index)
-    chain = [*head, thin_step(found, share, taught=True)]
+    chain = [*head, thin_step(found, fitting[0], taught=True)]
     artifact = yield from found.shop.make(chain, max_minutes=max(TIME_SHARE * found.left(), LEAST_SECONDS) / 60)
     found.judge(chain, artifact)
     yield standings(found)
     return chain
-
-
-def _named(share: tuple[float, float]) -> str:
-    return f"{share[0]:.0%} of the heads and {share[1]:.0%} of the neurons"

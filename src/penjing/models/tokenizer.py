@@ -131,7 +131,7 @@ class TextEncoder:
         """Of each text, special tokens included, truncated."""
         prepared = [self._prepare(text) for text in texts]
         words = self._loaded.words
-        found = [None if words is None else words(text) for text in prepared]
+        found = [None] * len(prepared) if words is None else words(prepared)
         others = [text for text, ids in zip(prepared, found, strict=True) if ids is None]
         tokenized = iter(self.tokenizer.encode_batch_fast(others) if others else ())
         return [next(tokenized).ids if ids is None else ids for ids in found]

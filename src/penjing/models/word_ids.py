@@ -1,4 +1,4 @@
-"""Token ids of plain English texts by looking their words up, four times as fast as tokenizing them.
+"""Token ids of plain English texts by looking their words up, three times as fast as tokenizing them.
 
 Where a tokenizer cuts texts into words first and each word by itself (BERT's WordPiece), the ids of a text are those of
 its words one after another, and a company's texts are made of few words. Only what is certain is done here: letters,
@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-MOST_WORDS = 50_000  # that are remembered; then they are forgotten all at once
+MOST_WORDS = 10_000  # that are remembered; then they are forgotten all at once
 MOST_LETTERS = 40  # of a word that is remembered
 _WORD = re.compile("[A-Za-z0-9]+|[^A-Za-z0-9 ]")
 _BLANKS = str.maketrans("\t\n\r", "   ")
+_NORMALIZER, _CUTTER, _MODEL = "BertNormalizer", "BertPreTokenizer", "WordPiece"
 
 
 class WordIds:
@@ -49,19 +51,34 @@ class WordIds:
             data: the `tokenizer.json` that it was read from.
             max_length: tokens, special ones included; room for one word at least.
         """
+        if _NORMALIZER.encode() not in data:
+            return None  # without parsing megabytes once more
         parts: dict[str, Any] = json.loads(data)
         normalizer, cutter = parts.get("normalizer") or {}, parts.get("pre_tokenizer") or {}
-        if normalizer.get("type") != "BertNormalizer" or not normalizer.get("clean_text"):
+        if normalizer.get("type") != _NORMALIZER or not normalizer.get("clean_text"):
             return None
-        if cutter.get("type") != "BertPreTokenizer" or parts["model"].get("type") != "WordPiece":
+        if cutter.get("type") != _CUTTER or parts["model"].get("type") != _MODEL:
             return None
         marks = "".join({token["content"][:1] for token in parts.get("added_tokens") or ()})
-        if any(mark.isalnum() or mark.isspace() for mark in marks):
+        if any(mark.isalnum() or mark.isspace() or not mark.isprintable() for mark in marks):
             return None
         return cls(tokenizer, max_length, bool(normalizer.get("lowercase")), marks)
 
-    def __call__(self, text: str) -> list[int] | None:
-        """Ids of a text, special tokens included, truncated; None: ask the tokenizer."""
+    def __call__(self, texts: Sequence[str]) -> list[list[int] | None]:
+        """Ids of each text, special tokens included, truncated; None: ask the tokenizer."""
+        cut = [self._words(text) for text in texts]
+        known = self._known
+        new = {word for words in cut if words for word in words if word not in known}
+        if new:
+            known = self._learned(known, list(new))
+        before, after, room = self._before, self._after, self._room
+        return [
+            None if words is None else [*before, *[token for word in words for token in known[word]][:room], *after]
+            for words in cut
+        ]
+
+    def _words(self, text: str) -> list[str] | None:
+        """Of a text that is plain; else None."""
         if not text.isascii():
             return None
         if not text.isprintable():
@@ -71,21 +88,15 @@ class WordIds:
         for mark in self._marks:
             if mark in text:
                 return None
-        words = _WORD.findall(text.lower() if self._lowercase else text)
-        known = self._known
-        try:
-            ids = [token for word in words for token in known[word]]
-        except KeyError:
-            ids = [token for word in words for token in self._learned(word)]
-        return [*self._before, *ids[: self._room], *self._after]
+        return _WORD.findall(text.lower() if self._lowercase else text)
 
-    def _learned(self, word: str) -> list[int]:
-        """Ids of a word, remembered from now on."""
-        found = self._known.get(word)
-        if found is None:
-            found = self._tokenizer.encode(word, add_special_tokens=False).ids
-            if len(self._known) >= MOST_WORDS:
-                self._known = {}
-            if len(word) <= MOST_LETTERS:
-                self._known[word] = found
-        return found
+    def _learned(self, known: dict[str, list[int]], new: list[str]) -> dict[str, list[int]]:
+        """What is known with new words, most of which are remembered from now on."""
+        found = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
+        learned = {word: encoding.ids for word, encoding in zip(new, found, strict=True)}
+        short = {word: ids for word, ids in learned.items() if len(word) <= MOST_LETTERS}
+        if len(known) + len(short) > MOST_WORDS:
+            # Others may be reading the old ones, which they keep.
+            self._known = {}
+        self._known.update(dict(list(short.items())[:MOST_WORDS]))
+        return {**known, **learned}

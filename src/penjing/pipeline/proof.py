@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,7 +97,7 @@ def prove_compressed(
         listener(
             Notice("compress", f"{certificate.chosen} is quicker, but answers would depend on the rows beside them")
         )
-        certificate = certificate.model_copy(update={"chosen": setup})
+        certificate = replace(certificate, chosen=setup)
         made.invariant = True
     write_certificate(certificate, stage)
     listener(Notice("compress", f"runs best here as {certificate.chosen}"))

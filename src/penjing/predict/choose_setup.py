@@ -23,7 +23,7 @@ from penjing.core.events import Listener, Notice, Progress, ignore
 from penjing.core.runtime import usable_threads
 from penjing.predict.certificate import LIBRARIES, Certificate, Goal, Trial, installed_version
 from penjing.predict.process import in_fresh_process, job_of, spread
-from penjing.predict.setup import BATCH_ROWS, DEFAULT_BACKEND, Setup
+from penjing.predict.setup import BATCH_ROWS, DEFAULT_BACKEND, MOST_WORKERS, Setup
 from penjing.predict.task_file import MODEL_FILE
 
 # Torch is measured where it is asked for: it needs a second to be imported and a third of a GB, and what it runs was
@@ -37,7 +37,7 @@ TOLERANCE = 1e-2
 # Two measurements of one setup differ by some percent, so one that is hardly better is not chosen for it.
 MIN_GAIN = 1.05
 _SECONDS = (0.1, 0.75)  # least and most for latency, and again for throughput, in each process
-_EXPECTED_TRIALS = 10
+_EXPECTED_TRIALS = 12
 _MOST_DIFFERENCE = 1e9
 
 
@@ -184,7 +184,7 @@ def _variants(setup: Setup) -> Iterator[Setup]:
     alone = usable_threads() > 1
     if alone:
         yield replace(setup, threads=1)
-        yield replace(setup, threads=1, workers=usable_threads())
+        yield replace(setup, threads=1, workers=min(usable_threads(), MOST_WORKERS))
     if setup.backend == "openvino" and "BF16" in read_cpu().flags:
         yield replace(setup, precision="bf16")
         if alone:

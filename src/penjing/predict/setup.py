@@ -14,7 +14,8 @@ DEFAULT_BACKEND = "onnxruntime"
 # an AMD EPYC labelled 257 rows a second of CPU time at 256 and at 512, 236 at 1024 and 215 at 2048.
 BATCH_TOKENS = 512
 BATCH_ROWS = 64
-_GREATEST = {"threads": 1024, "batch_tokens": 1 << 20, "batch_rows": 1 << 16, "workers": 256}
+MOST_WORKERS = 256
+_GREATEST = {"threads": 1024, "batch_tokens": 1 << 20, "batch_rows": 1 << 16, "workers": MOST_WORKERS}
 _MAX_NAME = 100
 
 
