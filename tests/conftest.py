@@ -7,6 +7,7 @@ one, and hundreds of cells of the contract suite take minutes instead of hours. 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,14 +92,20 @@ def tiny_tokenizers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]
 
 
 def _wordpiece(texts: list[str]) -> Any:
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece()
+    normalizer, cutter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = {word for text in texts for word, _ in cutter.pre_tokenize_str(normalizer.normalize_str(text))}
+    letters = {letter for word in words for letter in word}
+    # The library's own trainer breaks ties by chance, and every process would have another vocabulary.
+    parts = {word[:4] for word in words if len(word) > 6} | {f"##{word[4:]}" for word in words if len(word) > 6}
+    pieces = sorted(words | letters | {f"##{letter}" for letter in letters} | parts)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=600, special_tokens=special))
+    vocabulary = {piece: place for place, piece in enumerate([*special, *pieces])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, cutter
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
@@ -117,6 +124,10 @@ def _unigram(texts: list[str]) -> Any:
     special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     trainer = trainers.UnigramTrainer(vocab_size=600, special_tokens=special, unk_token="<unk>", show_progress=False)
     tokenizer.train_from_iterator(texts, trainer)
+    # Sums in another order in every process: scores differ in their last digits, and so does the order of the pieces.
+    scores = {piece: round(score, 2) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]}
+    ordered = [*special, *sorted(scores.keys() - set(special), key=lambda piece: (-scores[piece], piece))]
+    tokenizer.model = models.Unigram([(piece, scores[piece]) for piece in ordered], unk_id=special.index("<unk>"))
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>",
         pair="<s> $A </s> </s> $B </s>",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -174,3 +175,18 @@ def test_thin_layers_are_left_where_none_fits_or_the_recipe_forbids(run):
 def test_without_time_thin_layers_are_not_begun(run):
     found = run(lambda chain: 2.0, minutes=0.01)
     assert not any(is_thin(one.chain) for one in found.tried)
+
+
+def test_of_what_misses_by_hardly_more_the_goal_decides(run):
+    def loses(chain: Any) -> float:
+        return 2.0 if not is_thin(chain) else 0.72 if "cascade" in methods(chain) else 0.70
+
+    found = run(loses, weighs=lambda chain: 4.0 if chain else 50.0, budget=Budget(drop=0.5, size_mb=5))
+    assert "cascade" not in methods(found.nearest().chain)  # all are as fast here, and that loses less
+    for place, one in enumerate(found.tried):
+        if "cascade" in methods(one.chain):
+            found.tried[place] = replace(one, cost=replace(one.cost, rows_per_s=5.0))
+    assert "cascade" in methods(found.nearest().chain)
+    worse = [replace(one, judged=0.9) if "cascade" in methods(one.chain) else one for one in found.tried]
+    found.tried = worse
+    assert "cascade" not in methods(found.nearest().chain)

@@ -39,6 +39,8 @@ COLUMNS = ("name", "lost", "p50_ms", "p95_ms", "rows_per_s", "size_mb", "ram_mb"
 SHOWN = 12
 # A first stage that answers nine rows of ten makes about this much of the rate of the model behind it.
 CASCADE_RATE = 4.0
+# A tenth of a point of the metric, or a hundredth of a limit.
+HARDLY_MORE = 0.01
 
 
 @dataclass
@@ -208,7 +210,7 @@ class Search:
     def nearest(self) -> Candidate:
         """Of all candidates the one that misses by least: limits by their factors, the metric by its points.
 
-        What misses by as little, up to a hundredth of a point, is told apart by the goal.
+        Among those that miss by hardly more, which validation rows cannot tell from it, the goal decides.
         """
 
         def distance(candidate: Candidate) -> float:
@@ -217,10 +219,9 @@ class Search:
             return sum(factor - 1 for factor in factors) + max(0.0, self.quality_gap(candidate)) / points
 
         usable = [one for one in self.eligible() if one.invariant or self.config.allow_batch_variant]
-        by_goal = self.goal_key()
-        return min(
-            usable or self.eligible(), key=lambda candidate: (round(distance(candidate), 3), *by_goal(candidate))
-        )
+        usable = usable or self.eligible()
+        least = min(map(distance, usable))
+        return min((one for one in usable if distance(one) <= least + HARDLY_MORE), key=self.goal_key())
 
     def eligible(self) -> list[Candidate]:
         """Candidates that may be chosen: all, or those of the chain that was given."""
