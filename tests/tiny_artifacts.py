@@ -65,6 +65,7 @@ def _random_model(trainer: Any, task: Task, pretrained: Pretrained) -> Any:
         torch.manual_seed(7)
         model = trainer.build_model(task, pretrained, TrainConfig(), seed=7).eval()
         for name, parameter in model.named_parameters():
-            if not name.startswith("encoder."):  # heads start at zero, and would give every row the same answer
-                torch.nn.init.normal_(parameter)
+            if not name.startswith("encoder."):
+                # Heads start at zero, and would give every row the same answer; so would they with logits of twenty.
+                torch.nn.init.normal_(parameter, std=0.3)
     return model
