@@ -146,7 +146,7 @@ def test_a_search_finds_what_fits(trained):
     made = compress(
         trained,
         out=trained.with_name("searched"),
-        overrides={"compress.minutes": 0.2, "budget.size_mb": 0.2, "compress.backends": ["onnxruntime"]},
+        overrides={"compress.minutes": 0.8, "budget.size_mb": 0.2, "compress.backends": ["onnxruntime"]},
         listener=heard.append,
     )
     report = made.report
