@@ -164,6 +164,16 @@ def test_four_bits_are_taken_where_eight_are_too_many_bytes(run):
     assert any("int4" in chain for chain in thin) and not any("static-int8" in chain for chain in thin)
 
 
+def test_four_bits_follow_where_eight_did_not_hold_and_nothing_is_tried_twice(run):
+    def loses(chain: Any) -> float:
+        return 0.2 if is_thin(chain) and "int4" in methods(chain) else 2.0
+
+    found = run(loses, budget=Budget(drop=0.5, size_mb=50))
+    thin = [methods(one.chain) for one in found.tried if is_thin(one.chain)]
+    assert any("static-int8" in chain for chain in thin) and any("int4" in chain for chain in thin)
+    assert len({one.chain for one in found.tried}) == len(found.tried)
+
+
 def test_thin_layers_are_left_where_none_fits_or_the_recipe_forbids(run):
     budget = Budget(drop=0.5, size_mb=5)
     found = run(lambda chain: 2.0, lambda chain: 9.0 if is_thin(chain) else 1.0, budget)

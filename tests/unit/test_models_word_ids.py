@@ -81,7 +81,7 @@ def test_words_without_end_do_not_fill_the_memory(wordpiece, monkeypatch):
     for i in range(0, 50, 5):
         texts = [f"w{j} {'y' * 200} lamp" for j in range(i, i + 5)]
         assert words(texts) == [tokenizer.encode(text).ids for text in texts]
-    assert len(words._known) <= 10 and max(map(len, words._known)) <= word_ids.MOST_LETTERS
+    assert len(words._known) <= 10 and max(map(len, words._known), default=0) <= word_ids.MOST_LETTERS
     many = " ".join(f"v{i}" for i in range(20))
     assert words([many, "lamp"]) == [tokenizer.encode(text).ids for text in (many, "lamp")]
     assert len(words._known) <= 10

@@ -194,6 +194,10 @@ def _rest(
 
 
 def _try(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, list[Candidate]]:
+    """Make and measure a chain, or find what it gave before."""
+    known = [one for one in found.tried if one.chain == tuple(chain)]
+    if known:
+        return known
     try:
         artifact = yield from found.shop.make(chain, max_minutes=max(found.left(), 1.0) / 60)
         candidates = found.judge(chain, artifact)

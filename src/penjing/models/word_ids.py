@@ -94,9 +94,9 @@ class WordIds:
         """What is known with new words, most of which are remembered from now on."""
         found = self._tokenizer.encode_batch_fast(new, add_special_tokens=False)
         learned = {word: encoding.ids for word, encoding in zip(new, found, strict=True)}
+        if len(known) + len(learned) > MOST_WORDS:
+            self._known = {}  # others may be reading the old ones, which they keep
+            return {**known, **learned}
         short = {word: ids for word, ids in learned.items() if len(word) <= MOST_LETTERS}
-        if len(known) + len(short) > MOST_WORDS:
-            # Others may be reading the old ones, which they keep.
-            self._known = {}
-        self._known.update(dict(list(short.items())[:MOST_WORDS]))
-        return {**known, **learned}
+        known.update(short)
+        return known if len(short) == len(learned) else {**known, **learned}

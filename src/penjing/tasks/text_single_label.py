@@ -85,7 +85,7 @@ class SingleLabel:
         """[N, C] logits → the most probable label of each row."""
         probs = softmax(logits, self.temperature)
         best = probs.argmax(axis=1)
-        confidences = probs.max(axis=1, initial=0.0).tolist()
+        confidences = probs.max(axis=1).tolist()
         found = zip(best.tolist(), confidences, probs, strict=True)
         return [Prediction(self.labels[k], confidence, row) for k, confidence, row in found]
 
