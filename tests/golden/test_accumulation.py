@@ -123,6 +123,7 @@ def free_port() -> int:
 
 def run_two(case: Case) -> None:
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    shared["CUDA_VISIBLE_DEVICES"] = ""  # a machine with one GPU could not run both
     processes = [in_process(case, {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)]
     assert [exit_code(process) for process in processes] == [0, 0]
 

@@ -57,7 +57,7 @@ def test_expected_losses_come_true_where_probabilities_are_calibrated():
     assert expected_loss(OfClasses(), before, after) == pytest.approx(lost, abs=0.7)
 
 
-def test_a_threshold_lets_through_what_both_labels_and_the_second_model_allow():
+def test_a_threshold_lets_through_what_the_second_model_allows():
     rows = [{"label": "a"}] * 10
     rest = said(*[[0.9, 0.05, 0.05]] * 10)
     # The two that the first stage is least sure of are wrong.
@@ -65,7 +65,28 @@ def test_a_threshold_lets_through_what_both_labels_and_the_second_model_allow():
     sure = np.array([0.8] * 8 + [0.4] * 2)
     threshold, share, lost = choose_threshold(OfClasses(), rows, first, rest, sure, 0.5)
     assert 0.4 < threshold <= 0.8 and share == 0.8 and lost == 0
-    # What the labels win here is more than what the second model expects to lose.
-    lenient = [*rows[:8], {"label": "b"}, {"label": "b"}]
-    assert choose_threshold(OfClasses(), lenient, first, rest, sure, 0.5)[1] == 1.0
+    # That labels are on the first stage's side in two rows of ten is chance, and changes nothing.
+    lucky = [*rows[:8], {"label": "b"}, {"label": "b"}]
+    assert choose_threshold(OfClasses(), lucky, first, rest, sure, 0.5)[1] == 0.8
     assert choose_threshold(OfClasses(), rows, first, rest, sure, 100)[1] == 1.0
+
+
+def test_labels_that_contradict_the_second_model_beyond_chance_stop_a_threshold():
+    """The second model thinks as much of either answer; the labels are always on its own side, in 40 rows of 400."""
+    rows = [{"label": "a"}] * 400
+    rest = said(*[[0.9, 0.05, 0.05]] * 360, *[[0.46, 0.45, 0.09]] * 40)
+    first = said(*[[0.8, 0.1, 0.1]] * 360, *[[0.4, 0.5, 0.1]] * 40)
+    sure = np.array([0.8] * 360 + [0.5] * 40)
+    assert choose_threshold(OfClasses(), rows, first, rest, sure, 0.5)[1] == 0.9
+    even = [*rows[:360], *([{"label": "a"}, {"label": "b"}] * 20)]
+    assert choose_threshold(OfClasses(), even, first, rest, sure, 0.5)[1] == 1.0
+
+
+def test_where_nothing_can_be_expected_labels_choose(monkeypatch):
+    monkeypatch.setattr("penjing.compress.cascade.expected_loss", lambda *_: None)
+    rows = [{"label": "a"}] * 10
+    rest, sure = said(*[[0.9, 0.05, 0.05]] * 10), np.array([0.8] * 8 + [0.4] * 2)
+    first = said(*[[0.8, 0.1, 0.1]] * 8, *[[0.3, 0.4, 0.3]] * 2)
+    assert choose_threshold(OfClasses(), rows, first, rest, sure, 0.5)[1] == 0.8
+    lucky = [*rows[:8], {"label": "b"}, {"label": "b"}]
+    assert choose_threshold(OfClasses(), lucky, first, rest, sure, 0.5)[1] == 1.0

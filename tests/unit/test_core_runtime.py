@@ -191,6 +191,14 @@ def test_the_report_names_what_may_be_used(monkeypatch):
     assert (found.ram_gb, found.cores) == (0.5, 1)
 
 
+def test_each_process_has_a_gpu_or_is_refused():
+    assert [runtime._device(rank, gpus) for rank, gpus in ((0, 0), (3, 0), (0, 2), (1, 2))] == [
+        "cpu", "cpu", "cuda:0", "cuda:1",
+    ]  # fmt: skip
+    with pytest.raises(CapabilityError, match="process 3 of this machine has no GPU of its own"):
+        runtime._device(2, 2)
+
+
 @pytest.mark.parametrize(("given", "expected"), [(None, "128"), ("64", "64")])
 def test_few_compiled_products_are_kept_from_the_first_one_on(given, expected):
     """Read once by torch's wrapper of oneDNN, so it must stand in the environment before torch is imported."""

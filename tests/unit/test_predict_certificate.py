@@ -344,7 +344,8 @@ def pretend(tiny_artifact, monkeypatch):
             p50_ms, rows_per_s = figures(setup)
             shift = (probs or (lambda setup: 0.0))(setup)
             answers = [{"value": "a", "confidence": 0.6, "probs": [0.6 + shift, 0.4 - shift]} for _ in TEXTS]
-            return {"p50_ms": p50_ms, "rows_per_s": rows_per_s, "answers": answers}
+            figures_of_process = {"p50_ms": p50_ms, "p95_ms": 2 * p50_ms, "peak_ram_mb": 100.0 * setup.workers}
+            return {**figures_of_process, "rows_per_s": rows_per_s, "answers": answers}
 
         monkeypatch.setattr(search, "in_fresh_process", in_fresh_process)
         listener = (events if events is not None else []).append
@@ -381,6 +382,17 @@ def test_every_stage_is_tried_once(pretend):
 def test_several_runs_at_the_same_time_are_chosen_where_they_do_more(pretend):
     found = pretend(lambda setup: (1.0, 100.0 * setup.workers / (setup.threads or 1.5)), goal="throughput")
     assert (found.chosen.backend, found.chosen.threads, found.chosen.workers) == ("onnxruntime", 1, 2)
+
+
+def test_what_exceeds_a_limit_is_measured_but_not_chosen(pretend):
+    def figures(setup):
+        return 1.0, 100.0 * setup.workers / (setup.threads or 1.5)
+
+    within = pretend(figures, goal="throughput", limits={"peak_ram_mb": 150.0, "p95_ms": 2.5})
+    assert (within.chosen.threads, within.chosen.workers) == (1, 1)
+    assert any(trial.setup.workers == 2 and trial.accepted for trial in within.trials)
+    # Where the default exceeds it too, nothing is better for the budget, and the default stays.
+    assert pretend(figures, goal="throughput", limits={"p95_ms": 1.0}).chosen == Setup()
 
 
 def test_what_answers_otherwise_is_measured_but_not_chosen(pretend):

@@ -109,6 +109,29 @@ def test_a_machine_that_slows_down_is_noticed(clock, tiny_task, tiny_splits, tin
     assert 0.45 < result.minutes < 0.5 * 1.06
 
 
+def test_steps_come_back_where_the_first_ones_were_slow(clock, tiny_task, tiny_splits, tiny_pretrained, tmp_path):
+    """Until step 20 a step takes four times as long; the plan made at step 8 would leave most of the time unused."""
+
+    class SlowUntil(list):
+        def append(self, event):
+            super().append(event)
+            if getattr(event, "done", 0) == 20:
+                clock.step_seconds = 0.1
+
+    def run(name, config, minutes):
+        clock.step_seconds, events = 0.4, SlowUntil()
+        train_tiny(tiny_task, tiny_splits, tiny_pretrained, config, tmp_path / name, max_minutes=minutes, events=events)
+        grown = [e.text for e in events if isinstance(e, Notice) and "steps are faster" in e.text]
+        return read_position(tmp_path / name), len(shortened(events)), len(grown)
+
+    end, _, grown = run("long", LONG, 0.5)
+    assert end.step > 1.6 * 0.5 * 60 / 0.4 and grown  # 75 steps by the first estimate, 240 by a clairvoyant's
+    assert end.seconds < 0.5 * 60 * 1.05
+    short = LONG.model_copy(update={"epochs": 30})  # 90 steps take 15 s
+    end, cut, grown = run("short", short, 0.5)
+    assert (end.step, cut > 0, grown > 0) == (90, True, True)  # never more than were asked for
+
+
 def test_enough_minutes_change_nothing(tiny_task, tiny_splits, tiny_pretrained, tmp_path):
     config, events = LONG.model_copy(update={"epochs": 5}), []
     train_tiny(tiny_task, tiny_splits, tiny_pretrained, config, tmp_path / "limited", max_minutes=60, events=events)

@@ -7,6 +7,7 @@ the validation rows.
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Generator
 from dataclasses import replace
@@ -30,6 +31,7 @@ from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.predictor import Predictor
 from penjing.predict.task_file import MODEL_FILE
 
+_STANDARD_ERRORS = 2.0  # of what labels say, within which they contradict nothing
 # Thresholds that are looked at; the last lets nothing through.
 _THRESHOLDS = np.unique(np.concatenate([np.linspace(0.3, 0.95, 27), 1 - np.geomspace(0.05, 1e-4, 28), [1.0]]))
 
@@ -137,8 +139,9 @@ def choose_threshold(
 ) -> tuple[float, float, float]:
     """The lowest threshold whose cascade is not worse than the second model alone by more than what may be lost.
 
-    As the labels have it and as the second model expects it, in equal parts: of the few rows on which the two differ
-    labels alone would tell more by chance.
+    As the second model expects it, unless the labels contradict it by more than chance would: of the few rows on which
+    the two differ they tell too little to choose by, and a threshold is lowered until the first of them is unlucky.
+    Where nothing can be expected, labels choose.
 
     Args:
         task: scores.
@@ -160,7 +163,9 @@ def choose_threshold(
         mixed = [a if is_early else b for a, b, is_early in zip(first, rest, early, strict=True)]
         lost = scale * (whole - task.aggregate(task.score(rows, mixed))[task.primary])
         expected = expected_loss(task, rest, mixed)
-        if (lost if expected is None else (lost + expected) / 2) > loss:
+        differing = sum(a.value != b.value for a, b in zip(rest, mixed, strict=True))
+        by_chance = 0.0 if expected is None else _STANDARD_ERRORS * 100 * math.sqrt(differing) / len(rows)
+        if lost - by_chance > loss or (expected is not None and expected > loss):
             break
         best = (float(threshold), float(early.mean()), float(lost))
     return best

@@ -176,7 +176,7 @@ def _staged(found: Search, chain: Sequence[StepConfig]) -> list[StepConfig]:
     """A chain with a first stage in front, which may lose what the budget leaves."""
     behind, loss = found.result(chain), CascadeConfig().loss
     if behind is not None and found.budget.drop is not None and found.goal != "accuracy":
-        loss = round(max(loss / 2, found.budget.drop - behind.judged), 2)
+        loss = round(max(loss, found.budget.drop - behind.judged), 2)
     first = first_stage_shape(encoder_config(found.shop.root))
     return [*chain, CascadeConfig(hidden=first.hidden, phrases=first.phrases, loss=min(loss, 100.0))]
 

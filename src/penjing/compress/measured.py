@@ -173,7 +173,11 @@ def chain_name(chain: Sequence[StepConfig], setup: Setup | None = None) -> str:
 
 
 def shape_name(sizes: Mapping[str, Any]) -> str:
-    """Sizes of a student in a word: "2x384, 4 heads, 768 inside"; nothing where there are none."""
+    """Sizes of a student in a word, "2x384, 4 heads, 768 inside", or the shares that are kept, "33% heads, 17% neurons";
+    nothing where there are none.
+    """
+    if "keep_heads" in sizes:
+        return f"{sizes['keep_heads']:.0%} heads, {sizes['keep_neurons']:.0%} neurons"
     named = [f"{sizes['layers']}x{sizes.get('hidden') or 'same'}"] if sizes.get("layers") is not None else []
     if not named and sizes.get("hidden"):
         named = [str(sizes["hidden"])]

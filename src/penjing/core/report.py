@@ -155,6 +155,7 @@ class Hardware(_Part):
     system: str
     python: str
     libraries: dict[str, str] = {}
+    accelerator: str | None = Field(None, description="The GPU that trained the model; all else is the CPU's.")
 
 
 class CurvePoint(_Part):

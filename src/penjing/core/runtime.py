@@ -43,7 +43,7 @@ class Runtime:
         """The present process, as `torchrun` describes it in the environment, else a single one on the best device.
 
         Raises:
-            CapabilityError: OMP_NUM_THREADS is set and no number of threads.
+            CapabilityError: OMP_NUM_THREADS is set and no number of threads, or there are more processes than GPUs.
         """
         # Every shape of a batch has its products compiled. oneDNN keeps 1,024 of them and torch's wrapper of it (ideep)
         # 1,024 more, each with scratch memory, unless told otherwise before the first one. Banking77, bf16, 400 steps:
@@ -54,13 +54,22 @@ class Runtime:
 
         world = int(os.environ.get("WORLD_SIZE", "1"))
         rank = int(os.environ.get("RANK", "0"))
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+        device = _device(int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count())
         if world > 1 and not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
         local_world = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
         threads = usable_threads(local_world)
         torch.set_num_threads(threads)
         return cls(rank, world, device, threads)
+
+    @property
+    def accelerator(self) -> str | None:
+        """The GPU's name, None on a CPU."""
+        if not self.device.startswith("cuda"):
+            return None
+        import torch
+
+        return str(torch.cuda.get_device_name(self.device))
 
     def sum_over_ranks(self, tensors: Sequence[torch.Tensor]) -> None:
         """Replace each tensor, in place, by its sum over all processes."""
@@ -70,6 +79,24 @@ class Runtime:
 
         for tensor in tensors:
             torch.distributed.all_reduce(tensor)
+
+
+def _device(local_rank: int, gpus: int) -> str:
+    """The device of one of this machine's processes: NCCL would wait for ever for two that share a GPU.
+
+    Raises:
+        CapabilityError: there are GPUs, and fewer of them than processes.
+    """
+    if gpus == 0:
+        return "cpu"
+    if local_rank >= gpus:
+        raise CapabilityError(
+            f"process {local_rank + 1} of this machine has no GPU of its own",
+            where="LOCAL_RANK",
+            expected=f"at most as many processes as GPUs, here {gpus}",
+            next_step=f"start torchrun with --nproc-per-node {gpus}, or set CUDA_VISIBLE_DEVICES= to train on the CPU",
+        )
+    return f"cuda:{local_rank}"
 
 
 def physical_cores() -> int:

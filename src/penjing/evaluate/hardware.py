@@ -13,8 +13,12 @@ from penjing.core.report import Hardware
 from penjing.core.runtime import physical_cores
 
 
-def describe_hardware() -> Hardware:
-    """CPU, instruction sets and library versions of this machine, and what of its cores and memory may be used."""
+def describe_hardware(accelerator: str | None = None) -> Hardware:
+    """CPU, instruction sets and library versions of this machine, and what of its cores and memory may be used.
+
+    Args:
+        accelerator: the GPU that trained the model, by its name.
+    """
     cpu = read_cpu()
     ram, granted = psutil.virtual_memory().total, memory_limit()
     return Hardware(
@@ -26,4 +30,5 @@ def describe_hardware() -> Hardware:
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         libraries=library_versions(),
+        accelerator=accelerator,
     )

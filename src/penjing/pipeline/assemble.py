@@ -57,7 +57,7 @@ def build_report(
         ),
         evaluation=evaluation,
         cost=cost,
-        hardware=describe_hardware(),
+        hardware=describe_hardware(trained.facts.get("accelerator")),
         curves=curves(trained.history, f"valid_{task.primary}"),
         verdicts=verdicts_alone(recipe.budget, evaluation, cost),
     )

@@ -89,6 +89,7 @@ def prove_compressed(
         goal=_goal(recipe.budget),
         budget_seconds=CERTIFY_SECONDS,
         concurrency=recipe.budget.concurrency,
+        limits=_limits(recipe.budget),
         listener=listener,
     )
     artifact = made.seal(task)
@@ -105,6 +106,12 @@ def prove_compressed(
     report = _report(root, recipe, prepared, found, chosen, made, artifact, certificate.chosen, work.out.name, listener)
     write_report_files(report, stage, artifact=work.out.name)
     return made.seal(task), report
+
+
+def _limits(budget: Budget) -> dict[str, float]:
+    """What setups are measured for and the budget limits."""
+    limits = {"p95_ms": budget.p95_ms, "peak_ram_mb": budget.ram_mb}
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 class _Unfinished:

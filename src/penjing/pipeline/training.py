@@ -149,6 +149,7 @@ def train_gradient(
         "method": f"{config.method} + n-grams" if sizes["ngrams"] else config.method,
         "train": result.config.model_dump(mode="json"),
         "peak_mb": round(result.peak_mb, 1),
+        "accelerator": runtime.accelerator,
         "parity": {"rows": parity.rows, "max_difference": parity.max_difference},
     }
     return Trained(result.minutes, result.samples_per_s, result.history, facts, result.config)

@@ -8,7 +8,7 @@ What answers otherwise than the default setup is measured, but not chosen.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import inf, sqrt
@@ -57,6 +57,8 @@ class _Search:
     answers: list[dict[str, Any]] = field(default_factory=list)
     longest: float = 0.0
     num_untried: int = 0
+    limits: Mapping[str, float] = field(default_factory=dict)
+    exceeding: list[Setup] = field(default_factory=list)
 
     def attempt(self, setup: Setup) -> Trial | None:
         """Measure a setup; None where time is up, or it cannot run this artifact here (the listener hears why)."""
@@ -85,10 +87,16 @@ class _Search:
             num_flipped=num_flipped,
             accepted=difference <= self.tolerance,
         )
+        if any(float(found[name]) > limit for name, limit in self.limits.items()):
+            self.exceeding.append(setup)
         self.trials.append(trial)
         figures = {"p50_ms": trial.p50_ms, "rows_per_s": trial.rows_per_s}
         self.listener(Progress("measure", len(self.trials), None, "setups", note=str(setup), values=figures))
         return trial
+
+    def may_choose(self, trial: Trial) -> bool:
+        """Whether it answers as the default setup does, and within the limits."""
+        return trial.accepted and trial.setup not in self.exceeding
 
     def gain(self, trial: Trial) -> float:
         """How many times better than the default setup, by the goal."""
@@ -97,9 +105,10 @@ class _Search:
         return {"latency": latency, "throughput": throughput, "balanced": sqrt(latency * throughput)}[self.goal]
 
     def ranked(self) -> list[Trial]:
-        """What was accepted, best first; the default before those that are hardly better."""
-        better = [trial for trial in self.trials[1:] if trial.accepted and self.gain(trial) >= MIN_GAIN]
-        rest = [trial for trial in self.trials[1:] if trial.accepted and trial not in better]
+        """What may be chosen, best first; the default before those that are hardly better."""
+        others = [trial for trial in self.trials[1:] if self.may_choose(trial)]
+        better = [trial for trial in others if self.gain(trial) >= MIN_GAIN]
+        rest = [trial for trial in others if trial not in better]
         return [*sorted(better, key=self.gain, reverse=True), self.trials[0], *rest]
 
 
@@ -112,6 +121,7 @@ def choose_setup(
     budget_seconds: float = 60.0,
     concurrency: int = 1,
     tolerance: float = TOLERANCE,
+    limits: Mapping[str, float] | None = None,
     listener: Listener = ignore,
 ) -> Certificate:
     """Measure the setups worth trying, and choose one.
@@ -125,6 +135,7 @@ def choose_setup(
         budget_seconds: when no further setup is tried; the default one always is.
         concurrency: callers at the same time, for latency.
         tolerance: greatest difference from the default's answers (see `Trial`) that is accepted.
+        limits: figure of a `Measurement` ("p95_ms", "peak_ram_mb") → what none but the default setup may exceed.
         listener: told of each setup, and of what is left out.
 
     Returns:
@@ -145,6 +156,7 @@ def choose_setup(
         seconds=min(max(budget_seconds / (4 * _EXPECTED_TRIALS), least), most),
         deadline=time.monotonic() + budget_seconds,
         listener=listener,
+        limits=limits or {},
     )
     search.attempt(Setup())
     for backend in dict.fromkeys(backends):
@@ -156,7 +168,7 @@ def choose_setup(
     best = search.ranked()[0]
     # Single rows are not cut into batches, so that rows a second alone tell sizes apart.
     sizes = [best] + [found for size in BATCHES if (found := search.attempt(_with_batches(best.setup, size)))]
-    most_rows = max((trial for trial in sizes if trial.accepted), key=lambda trial: trial.rows_per_s)
+    most_rows = max((one for one in sizes if one is best or search.may_choose(one)), key=lambda one: one.rows_per_s)
     chosen = most_rows if most_rows.rows_per_s >= MIN_GAIN * best.rows_per_s else best
     if search.num_untried:
         listener(Notice("measure", f"the time was up before {search.num_untried} setups were tried"))

@@ -81,7 +81,7 @@ class Attempt:
             exhausted = self._exhausted()
             due = time.monotonic() - self._saved >= self.config.checkpoint_seconds
             # The limit's decision is saved with the step it was made at, or a resumed run might decide otherwise.
-            if due or exhausted or step.step >= position.total or self.limit.just_shortened:
+            if due or exhausted or step.step >= position.total or self.limit.just_changed:
                 self._save(out, identity)
             if exhausted:
                 yield Notice("train", f"stopped early at step {step.step}: no gain in {position.stale} evaluations")

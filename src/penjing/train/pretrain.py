@@ -186,7 +186,7 @@ def _turn(
             limit.record(out, identity)
         if notice is not None:
             yield notice
-        due = limit.just_shortened or time.monotonic() - saved >= checkpoint_seconds
+        due = limit.just_changed or time.monotonic() - saved >= checkpoint_seconds
         if loop.runtime.rank == 0 and due:
             checkpoint.save(
                 out, identity=identity, position=loop.position, masters=loop.masters,

@@ -62,4 +62,10 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     ),
     (r"no such model directory", r"没有这个预训练模型的目录"),
     (r"a number of threads, at least 1", r"线程数，至少为 1"),
+    (r"process {N} of this machine has no GPU of its own", r"本机的第 {1} 个进程没有自己的 GPU"),
+    (r"at most as many processes as GPUs, here {N}", r"进程数不多于 GPU 数，此处为 {1}"),
+    (
+        r"start torchrun with --nproc-per-node {N}, or set CUDA_VISIBLE_DEVICES= to train on the CPU",
+        r"用 --nproc-per-node {1} 启动 torchrun，或设置 CUDA_VISIBLE_DEVICES= 以在 CPU 上训练",
+    ),
 )

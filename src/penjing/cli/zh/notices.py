@@ -151,6 +151,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"the budget's {…} minutes of (training|pretraining) allow {N} of the {N} steps planned",
         r"预算的 {1} 分钟{2}时间只够计划 {4} 步中的 {3} 步",
     ),
+    (r"steps are faster than foreseen: there is time for {N} of them", r"每步比预计的快：时间够做 {1} 步"),
     (r"fetching {…} from the model hub", r"正在从模型站获取 {1}"),
     (r"converting {…}, once", r"正在转换 {1}，仅此一次"),
     (r"another process is fetching {…}; waiting for it", r"另一个进程正在获取 {1}；等待其完成"),

@@ -34,6 +34,7 @@ _SIZES = re.compile(
     r"(?:(?P<layers>\d+)x)?(?P<hidden>\d+|same)(?:, (?P<phrases>\d+) phrases)?"
     r"(?:, (?P<heads>\d+) heads)?(?:, (?P<inside>\d+) inside)?$"
 )
+_SHARES = re.compile(r"(?P<heads>\d+)% heads, (?P<neurons>\d+)% neurons$")
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,10 @@ def _step(text: str, words: Words) -> Step:
 
 
 def sizes_in_words(text: str, words: Words) -> str:
-    """The sizes of a student, "2x384, 4 heads, 768 inside", in words; anything else as it is."""
+    """What `compress.measured.shape_name` wrote, "2x384, 4 heads, 768 inside", in words; anything else as it is."""
+    shares = _SHARES.match(text)
+    if shares is not None:
+        return words("shape.shares", **shares.groupdict())
     found = _SIZES.match(text)
     if found is None:
         return text
