@@ -173,7 +173,7 @@ def chain_name(chain: Sequence[StepConfig], setup: Setup | None = None) -> str:
 
 
 def shape_name(sizes: Mapping[str, Any]) -> str:
-    """Sizes of a student in a word, "2x384, 4 heads, 768 inside", or the shares that are kept, "33% heads, 17% neurons";
+    """Sizes of a student in a word, "2x384, 4 heads, 768 inside", or shares that are kept, "33% heads, 17% neurons";
     nothing where there are none.
     """
     if "keep_heads" in sizes:
