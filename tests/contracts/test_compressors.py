@@ -109,6 +109,7 @@ def test_a_method_on_a_task(name, kind, shop):
         sides = [Predictor(artifact, setup=Setup(threads=1)).predict(known) for artifact in (made, workshop.root)]
         for one, other in zip(*sides, strict=True):
             assert one.confidence == pytest.approx(other.confidence, abs=2e-3)
+            assert one.value == (pytest.approx(other.value, abs=2e-3) if kind.endswith("regression") else other.value)
     for backend in backends_of(name, made):
         agree = Predictor(made, setup=Setup(backend, threads=1)).predict(rows)
         for one, other in zip(answers, agree, strict=True):

@@ -19,6 +19,7 @@ from penjing.compress.prune_structure import PruneStructureConfig
 from penjing.compress.standing import Search
 from penjing.compress.thin import SHARES
 from penjing.core.budget import Budget
+from penjing.core.errors import CapabilityError
 from penjing.core.events import Notice
 from penjing.core.task import Metric
 from penjing.models.encoder import EncoderConfig
@@ -36,8 +37,14 @@ HEADS = [round(heads, 3) for heads, _ in SHARES]
 MINUTE = 60.0
 
 
+def made_of(chain: Any) -> SimpleNamespace:
+    digest = chain_name(chain)
+    return SimpleNamespace(chain=tuple(chain), digest=digest, manifest={"steps": [{"facts": {"minutes": 0.001}}]})
+
+
 class Shop:
     root = None
+    refuses: Callable[[Any], bool] = staticmethod(lambda chain: False)
     num_lessons, altered = 6_400, 3
 
     def __init__(self, directory: Path, clock: SimpleNamespace) -> None:
@@ -53,7 +60,9 @@ class Shop:
         if getattr(last, "epochs", 1.0) and last.method in ("distil", "prune-structure"):
             self.clock.now += MINUTE * (max_minutes or 1.0)
         yield from ()
-        return SimpleNamespace(chain=tuple(chain), manifest={"steps": [{"facts": {"minutes": 0.001}}]})
+        if self.refuses(tuple(chain)):
+            raise CapabilityError("the loss is no number", where="train.learning_rate")
+        return made_of(chain)
 
     make_as_far_as_possible = make
 
@@ -61,6 +70,7 @@ class Shop:
 class Fake(Search):
     """A search whose models lose and weigh what two functions of their chains say."""
 
+    events: list[Any]
     loses: Callable[[Any], float]
     weighs: Callable[[Any], float]
     has_ngrams = False
@@ -73,7 +83,7 @@ class Fake(Search):
         return [(Setup(), Measurement(1, 1, 1, 1, 1, 1, size, 1, 1, Setup()))]
 
     def judge(self, chain: Any, artifact: Any) -> list[Candidate]:
-        artifact = SimpleNamespace(chain=tuple(chain))
+        artifact = made_of(chain)
         lost = self.loses(tuple(chain)) if chain else 0.0
         found = [
             Candidate(chain_name(chain), tuple(chain), artifact, cost, 0.9, lost, lost, True)  # type: ignore[arg-type]
@@ -99,11 +109,11 @@ def has_fewer_layers(chain: Any) -> bool:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fake]:
     for module in (arms, find):
         monkeypatch.setattr(module, "encoder_config", lambda artifact: CONFIG)
-    monkeypatch.setattr(find, "standings", lambda found: Notice("compress", "front"))
-    monkeypatch.setattr(arms, "standings", lambda found: Notice("compress", "front"))
-    monkeypatch.setattr("penjing.compress.thin.standings", lambda found: Notice("compress", "front"))
+    monkeypatch.setattr("penjing.compress.standing.standings", lambda found: Notice("compress", "front"))
 
-    def search_for(loses, weighs=lambda chain: 1.0, budget=None, goal="speed", minutes=1_000.0, methods=None) -> Fake:
+    def search_for(
+        loses, weighs=lambda chain: 1.0, budget=None, goal="speed", minutes=1_000.0, methods=None, refuses=None
+    ) -> Fake:
         clock = SimpleNamespace(now=0.0)
         monkeypatch.setattr(time, "monotonic", lambda: clock.now)
         found = Fake(
@@ -117,8 +127,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fake]:
             deadline=MINUTE * minutes,
         )
         found.loses, found.weighs = loses, weighs
-        for _ in search(found, None):  # type: ignore[arg-type]
-            pass
+        found.shop.refuses = refuses or found.shop.refuses
+        found.events = list(search(found, None))  # type: ignore[arg-type]
         return found
 
     return search_for
@@ -200,3 +210,32 @@ def test_of_what_misses_by_hardly_more_the_goal_decides(run):
     worse = [replace(one, judged=0.9) if "cascade" in methods(one.chain) else one for one in found.tried]
     found.tried = worse
     assert "cascade" not in methods(found.nearest().chain)
+
+
+def notices(found: Fake) -> list[str]:
+    return [event.text for event in found.events if isinstance(event, Notice)]
+
+
+def test_a_student_that_cannot_be_taught_is_left_out_and_the_search_goes_on(run):
+    found = run(lambda chain: 2.0, refuses=lambda chain: methods(chain)[-1] == "distil" and not chain[-1].layers)
+    assert any(is_thin(one.chain) for one in found.tried) and any(has_fewer_layers(one.chain) for one in found.tried)
+    assert not any(methods(one.chain)[-1:] == ("distil",) and not one.chain[-1].layers for one in found.tried)
+    assert any("is left out" in text and "the loss is no number" in text for text in notices(found))
+    without = run(lambda chain: 2.0, refuses=lambda chain: has_fewer_layers(chain) and getattr(chain[-1], "epochs", 0))
+    assert any(is_thin(one.chain) for one in without.tried)
+    assert not any(has_fewer_layers(one.chain) for one in without.tried)
+
+
+def test_methods_that_were_allowed_and_of_no_use_are_named(run):
+    named = ("vocabulary", "prune-structure", "static-int8", "prune-weights")
+    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0, methods=named)
+    assert any(is_thin(one.chain) for one in found.tried), "it needs no distillation to be allowed"
+    assert [text for text in notices(found) if "had no use for" in text] == [
+        "this search had no use for prune-weights; a chain may: --chain"
+    ]
+
+
+def test_no_chain_is_listed_twice(run):
+    for goal in ("speed", "accuracy", "size"):
+        tried = [one.chain for one in run(lambda chain: 2.0, goal=goal).tried]
+        assert len(tried) == len(set(tried))

@@ -57,6 +57,24 @@ def test_expected_losses_come_true_where_probabilities_are_calibrated():
     assert expected_loss(OfClasses(), before, after) == pytest.approx(lost, abs=0.7)
 
 
+def test_expected_losses_of_macro_f1_come_true_too():
+    """A class of one row in ten: what is lost there weighs as much as what is lost of the others."""
+    generator = np.random.default_rng(0)
+    probs = generator.dirichlet([2.0, 1.0, 0.2], size=40_000)
+    truth = np.array([generator.choice(3, p=row) for row in probs])
+    other = probs + np.array([0.05, 0.05, -0.3]) + generator.normal(0, 0.1, probs.shape)
+
+    def macro_f1(answers):
+        hits, mine, true = (np.bincount(x, minlength=3) for x in (truth[truth == answers], answers, truth))
+        return (2 * hits / (mine + true)).mean()
+
+    task = SimpleNamespace(calibration="softmax", primary="macro_f1")
+    lost = 100 * (macro_f1(probs.argmax(1)) - macro_f1(other.argmax(1)))
+    found = expected_loss(task, said(*probs), said(*other))
+    assert lost > 5 and found == pytest.approx(lost, abs=0.7)
+    assert expected_loss(SimpleNamespace(calibration="softmax", primary="mcc"), said(*probs), said(*other)) is None
+
+
 def test_a_threshold_lets_through_what_the_second_model_allows():
     rows = [{"label": "a"}] * 10
     rest = said(*[[0.9, 0.05, 0.05]] * 10)

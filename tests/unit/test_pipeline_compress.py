@@ -79,6 +79,26 @@ def chained(trained):
     return made, heard
 
 
+@pytest.fixture(scope="module")
+def shrunk(trained):
+    """The run after a chain that keeps weights."""
+    return compress(trained, out=trained.with_name("shrunk"), overrides={"compress.chain": CHAIN[:2]}).out
+
+
+def test_what_was_compressed_is_compressed_further(trained, shrunk):
+    made = compress(shrunk, out=trained.with_name("further"), overrides={"compress.chain": [CHAIN[2]]})
+    steps = ["vocabulary", "distil", "static-int8"]
+    assert [step.partition(" ")[0] for step in made.report.compression.steps] == steps
+    assert made.report.model.method.split(" > ")[1:] == steps
+    checked = verify(made.out, timings=False, parent=shrunk)
+    assert checked.ok, [figure for figure in checked.figures if figure.ok is False]
+
+
+def test_two_stages_are_not_compressed(trained, chained):
+    with pytest.raises(CapabilityError, match="first stage answers part of its rows"):
+        compress(chained[0].out, out=trained.with_name("again"), overrides={"compress.chain": ["half"]})
+
+
 def test_a_chain_gives_a_proven_artifact(trained, chained):
     made, _ = chained
     artifact = open_artifact(made.out)
@@ -192,7 +212,7 @@ def test_a_run_interrupted_while_it_compresses_says_how_to_go_on(trained, monkey
     assert said is not None and f"run penjing compress {trained} --out {trained}-small" in said.message
 
 
-def test_a_compressed_model_is_not_compressed_by_the_chain_that_made_it(trained, chained, monkeypatch):
+def test_a_compressed_model_is_not_compressed_by_the_chain_that_made_it(trained, shrunk, monkeypatch):
     asked = []
 
     def noted(root, recipe, listener):
@@ -200,7 +220,7 @@ def test_a_compressed_model_is_not_compressed_by_the_chain_that_made_it(trained,
         raise DataError("enough")
 
     monkeypatch.setattr("penjing.pipeline.compressing.rows_of", noted)
-    for source, overrides in ((chained[0].out, {}), (chained[0].out, {"compress.chain": ["half"]}), (trained, {})):
+    for source, overrides in ((shrunk, {}), (shrunk, {"compress.chain": ["half"]}), (trained, {})):
         with pytest.raises(DataError, match="enough"):
             compress(source, out=trained.with_name("again"), overrides={"budget.size_mb": 1, **overrides})
     assert asked == [None, ({"method": "half"},), None]
@@ -226,6 +246,12 @@ def test_nothing_fits_and_the_nearest_is_kept(trained):
         ({"compress.chain": [{"method": "distil", "layers": 99}]}, RecipeError, "layers"),
         ({"compress.chain": ["half", "distil"]}, CapabilityError, "put distil before half"),
         ({"compress.methods": ["prune"]}, RecipeError, "prune"),
+        ({"compress.chain": []}, RecipeError, "chain"),
+        ({"compress.chain": [{"method": "distil", "layers": 40}]}, CapabilityError, "layers 40 of a teacher with"),
+        ({"compress.chain": [{"method": "cascade", "hidden": 4000}]}, CapabilityError, "hidden 4000 of a teacher with"),
+        ({"budget.size_mb": float("inf")}, RecipeError, "size_mb"),
+        ({"budget.metric": float("nan")}, RecipeError, "metric"),
+        ({"budget.metric": 101}, BudgetError, "is at most 100"),
     ],
 )
 def test_mistakes_are_refused_before_the_data_are_read(trained, overrides, error, said):
@@ -271,6 +297,21 @@ def test_artifacts_side_by_side(trained, chained, capsys):
     assert "onnxruntime" in capsys.readouterr().out
     with pytest.raises(RecipeError, match="turns"):
         bench([trained], turns=0)
+
+
+def test_measuring_and_exporting_need_no_labels(trained, tmp_path):
+    """Elsewhere there are no test rows beside an artifact, and new rows have no labels."""
+    copy, rows = tmp_path / "copy", tmp_path / "rows.csv"
+    shutil.copytree(trained, copy)
+    with pytest.raises(DataError, match="sealed test file is missing") as missing:
+        bench([copy], turns=1)
+    assert "--data" in str(missing.value.next_step)
+    rows.write_text("text\nWhere is my parcel?\nI want my money back\n", encoding="utf-8")
+    assert bench([copy], rows, turns=1)[0].cost.rows_per_s > 0
+    assert export(copy, "onnx", tmp_path / "onnx", data=rows).rows == 2
+    rows.write_text("message\nWhere is my parcel?\n", encoding="utf-8")
+    with pytest.raises(DataError, match="column 'text' does not exist, and the model reads it"):
+        bench([copy], rows, turns=1)
 
 
 @pytest.mark.parametrize("to", ["onnx", "openvino"])

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from penjing.compress.chain import encoder_config
+from penjing.compress.measured import chain_name
 from penjing.compress.shapes import first_stage_shape, phrase_shapes, products
-from penjing.compress.standing import Search, standings
+from penjing.compress.standing import Search, attempt
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
 from penjing.compress.teach import DistilConfig, epochs_of, phrase_step
-from penjing.core.events import Event
+from penjing.core.errors import ArtifactError, CapabilityError
+from penjing.core.events import Event, Notice
 from penjing.models.encoder import EncoderConfig
 from penjing.search.halving import halve
 
@@ -22,7 +24,7 @@ FIXED_SHARE = 0.15  # of the time of the dearest shape's step: what does not dep
 TAIL_SHARE = 0.15
 LARGER_SAVES = 0.3  # of the loss, at most, by half as many numbers more
 PHRASES_SHARE = 0.3  # of the time, at most, for each student without layers
-NGRAMS = 1_500  # a thousand take 150 KB, which a budget of some megabytes has to leave
+NGRAMS = 1_500  # of 77 classes a thousand take 0.2 MB in 8 bits and more in 32, of a budget of some megabytes
 LEARNING_RATE = 8e-4  # of what has lost heads and neurons, and has much to learn again
 
 
@@ -53,7 +55,8 @@ def taught(
     dearest tell how long each would take, and the dearest that can be taught enough is; then, for speed, smaller ones.
     """
     teacher = _Teacher(found, head, shapes)
-    yield from teacher.pace()
+    if not (yield from teacher.pace()):
+        return []
     if teacher.has_time_for_halving():
         ranked = yield from halve(shapes, teacher.advance, [teacher.finalists], "compress")
         return [teacher.chains[shape] for shape, _ in ranked]
@@ -87,10 +90,11 @@ def taught_phrases(
         shape = waiting.pop()
         wanted = PHRASES_SHARE * max(found.left(), 1.0)
         chains[shape] = [*head, phrase_step(shape.hidden, shape.phrases, None)]
-        artifact = yield from found.shop.make(chains[shape], max_minutes=wanted / 60)
-        candidate = found.judge(chains[shape], artifact)[0]
+        made = yield from attempt(found, chains[shape], wanted / 60)
+        if not made:
+            continue
+        candidate = made[0]
         gaps[shape] = max(0.0, found.quality_gap(candidate))
-        yield standings(found)
         hopeless = gaps[shape] > LARGER_SAVES * max(0.0, candidate.judged)
         another = found.decided(f"another after {shape}", not hopeless and found.left() > 0)
         if len(gaps) == 1 and another:
@@ -119,18 +123,22 @@ class _Teacher:
         self.begun: set[Shape] = set()
         self.waiting = len(shapes)
 
-    def pace(self) -> Generator[Event, None, None]:
-        """Find out how long a pass takes the dearest."""
+    def pace(self) -> Generator[Event, None, bool]:
+        """Find out how long a pass takes the dearest; False where it cannot be taught."""
         epochs = min(1.0, round(PACE_STEPS * ROWS / max(1, self.texts), 3))
-        artifact = yield from self.found.shop.make(
-            [*self.head, student_step(self.found, self.shapes[0], epochs)], self.left() / 60
-        )
+        chain = [*self.head, student_step(self.found, self.shapes[0], epochs)]
+        try:
+            artifact = yield from self.found.shop.make(chain, self.left() / 60)
+        except (CapabilityError, ArtifactError) as error:
+            yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
+            return False
         minutes = artifact.manifest["steps"][-1]["facts"]["minutes"]
         self.first_rate = self.found.decided("pace", max(60 * minutes / epochs, 1e-3))
+        return True
 
     def missed(self, shape: Shape) -> float:
         """By how much what a taught shape reached is too little for the budget."""
-        result = self.found.result(self.chains[shape])
+        result = self.found.result(self.chains[shape]) if shape in self.chains else None
         return float("inf") if result is None else max(0.0, self.found.quality_gap(result))
 
     def left(self) -> float:
@@ -176,11 +184,12 @@ class _Teacher:
     ) -> Generator[Event, None, float | None]:
         found = self.found
         chain = [*self.head, student_step(found, shape, epochs)]
-        artifact = yield from found.shop.make(chain, max_minutes=max(seconds, 1.0) / 60)
-        self.rates[shape] = max(60 * artifact.manifest["steps"][-1]["facts"]["minutes"] / epochs, 1e-3)
+        candidates = yield from attempt(found, chain, max(seconds, 1.0) / 60)
+        if not candidates:
+            return None
+        facts = candidates[0].artifact.manifest["steps"][-1]["facts"]
+        self.rates[shape] = max(60 * facts["minutes"] / epochs, 1e-3)
         self.chains[shape] = chain
-        candidates = found.judge(chain, artifact)
-        yield standings(found)
         lost = candidates[0].judged
         # For speed the smallest that holds is wanted, so what holds comes by its size.
         if found.goal == "accuracy" or found.budget.drop is None:

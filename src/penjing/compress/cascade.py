@@ -19,13 +19,15 @@ from pydantic import Field
 
 from penjing.compress.measured import expected_loss
 from penjing.compress.step import Material, Method, StepConfig, needs_layers
-from penjing.compress.teach import phrase_step
+from penjing.compress.teach import DistilConfig, phrase_step
+from penjing.compress.teach import refuse as refuse_student
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
 from penjing.core.task import Prediction, Table, Task
 from penjing.evaluate.calibration import rescale
 from penjing.evaluate.evaluate import temperature_for
+from penjing.models.encoder import EncoderConfig
 from penjing.predict.cascade import CASCADE_FILE, FIRST_FILE, CascadeRule, confidence
 from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.predictor import Predictor
@@ -53,8 +55,21 @@ class CascadeConfig(StepConfig):
         None, gt=0, le=1000, description="Passes over the lessons; None: as many as make some thousand steps."
     )
     loss: float = Field(
-        0.1, ge=0, le=100, description="Points of the primary metric that may be lost on the validation rows."
+        0.1,
+        ge=0,
+        le=100,
+        description="Points of the primary metric that may be lost, as the model behind expects it; the labels of the "
+        "validation rows have a say where they contradict that by more than two standard errors.",
     )
+
+
+def refuse(config: CascadeConfig, task: Task, sizes: EncoderConfig) -> None:
+    """See `Method.refuse`: what no first stage of such a teacher can be."""
+    refuse_student(_first_step(config), task, sizes)
+
+
+def _first_step(config: CascadeConfig) -> DistilConfig:
+    return phrase_step(config.hidden, config.phrases, config.epochs)
 
 
 def supports(task: Task) -> str | None:
@@ -86,8 +101,7 @@ def apply(
             "a cascade's threshold is chosen on validation rows, and there are none", where="compress"
         )
     assert material.make_of_teacher is not None, "a cascade is a step of a chain"
-    first_stage = phrase_step(config.hidden, config.phrases, config.epochs)
-    made = yield from material.make_of_teacher([first_stage])  # one for all models behind it
+    made = yield from material.make_of_teacher([_first_step(config)])  # one for all models behind it
     shutil.copyfile(made.file(MODEL_FILE), stage / FIRST_FILE)
     _narrowed(stage / FIRST_FILE)
     rest = _calibrated(task, valid, Predictor(parent).predict(valid.rows))
@@ -95,7 +109,7 @@ def apply(
     threshold, share, lost = choose_threshold(task, valid.rows, first, rest, sure, config.loss)
     rule = CascadeRule(calibration=task.calibration, threshold=threshold)  # type: ignore[arg-type]
     write_atomic(stage / CASCADE_FILE, rule.model_dump_json(indent=1) + "\n")
-    yield Notice("compress", f"cascade: {share:.0%} of the validation rows are answered by the first stage")
+    yield Notice("compress", f"cascade: {share:.0%} of the validation rows answered early, {lost:+.2f} lost")
     alone = task.aggregate(task.score(valid.rows, first))[task.primary]
     return {"threshold": threshold, "early": share, "lost": lost, "alone": alone}
 
@@ -171,4 +185,4 @@ def choose_threshold(
     return best
 
 
-METHOD = Method(CascadeConfig, supports, wrap=apply)
+METHOD = Method(CascadeConfig, supports, wrap=apply, refuse=refuse)

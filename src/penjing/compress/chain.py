@@ -311,7 +311,7 @@ def require_order(chain: Sequence[StepConfig], root: Artifact) -> None:
     Raises:
         CapabilityError: a method does not support the task, or stands where its input is gone.
     """
-    task, layers = read_task(root.path), has_layers(root)
+    task, layers, as_it_was = read_task(root.path), has_layers(root), True
     for i, step in enumerate(chain):
         method: Method = registry.resolve("compressors", step.method)
         reason = method.supports(task)
@@ -345,6 +345,10 @@ def require_order(chain: Sequence[StepConfig], root: Artifact) -> None:
                 where=f"compress.chain[{i}]",
                 next_step="put cascade last",
             )
+        # Further down a chain the encoder is of other sizes, but what stands in front of two is made of the teacher.
+        if method.refuse is not None and (as_it_was or method.wrap is not None):
+            method.refuse(step, task, encoder_config(root))
+        as_it_was = as_it_was and step.method == "vocabulary"
         layers = layers and method.torch is not None
 
 

@@ -19,6 +19,7 @@ class CompressConfig(BaseModel):
     minutes: float = Field(20.0, gt=0, le=10_000, description="Wall time of the search, students taught included.")
     chain: tuple[dict[str, Any], ...] | None = Field(
         None,
+        min_length=1,
         description="Steps to take instead of searching, each with its `method` and settings, or its method's name.",
     )
     methods: tuple[str, ...] | None = Field(None, description="Methods that a search may use; None: all.")

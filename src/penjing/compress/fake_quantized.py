@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from penjing.compress.graph_file import LAST_SHARE
+
 # Greatest magnitude of a weight in so many bits, as onnxruntime has it: its 7 bits (`reduce_range`) are -64 to 64.
 LIMITS = {7: 64, 8: 127}
 _SHRINK = 0.01  # of the way to a batch's own range, a step, where it is narrower than the range so far
@@ -77,8 +79,14 @@ def rounded_weight(weight_OI: Tensor, bits: int) -> Tensor:
 
 
 def insert(model: nn.Module, bits: int) -> list[FakeQuantized]:
-    """Put one in the place of every linear layer, the head's too, and return them."""
+    """Put one in the place of every linear layer that static int8 rounds, and return them: a small head stays as it is
+    (`Graph.inner_products`), or what is learned is mostly an error that will not be there.
+    """
     found = [(name, module) for name, module in model.named_modules() if type(module) is nn.Linear]
+    size = {name: module.weight.numel() for name, module in found}
+    of_head = {name for name in size if name.split(".")[0] == "head"}
+    if sum(size[name] for name in of_head) <= LAST_SHARE * sum(size.values()):
+        found = [(name, module) for name, module in found if name not in of_head]
     made = [(name, FakeQuantized(module, bits).train(module.training)) for name, module in found]
     for name, module in made:
         _put(model, name, module)

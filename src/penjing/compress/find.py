@@ -19,11 +19,11 @@ from penjing.compress.half import HalfConfig
 from penjing.compress.int4 import Int4Config
 from penjing.compress.lessons import says_of_tokens
 from penjing.compress.low_rank import LowRankConfig
-from penjing.compress.measured import Candidate, chain_name, shape_name
+from penjing.compress.measured import Candidate, shape_name
 from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.quantization_aware import QuantizationAwareConfig
 from penjing.compress.shapes import all_shapes, first_stage_shape, products, spread, whole_shape
-from penjing.compress.standing import Search, standings
+from penjing.compress.standing import Search, attempt, news
 from penjing.compress.static_int8 import StaticInt8Config
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
@@ -34,7 +34,6 @@ from penjing.core.events import Event, Notice
 from penjing.models.encoder import EncoderConfig
 
 MAX_ARMS = 4
-OF_CHAINS = ("prune-weights",)  # neither smaller on disk nor faster, as files are stored here
 PRICE_SHARE = 0.15  # of the time, for measuring untaught students
 READ_SHARE = 0.12  # for the teacher to read what students learn from
 ROUNDING = 0.2  # points lost by int8 from which on it is worth training with it
@@ -51,11 +50,16 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
         Progress and notices.
     """
     rate = max(candidate.cost.rows_per_s for candidate in found.judge_root(root))
-    yield from (Notice("compress", text) for text in found.refusals.values())
-    unused = [name for name in found.config.methods or () if name in OF_CHAINS]
+    yield from news(found)
+    yield from _tried_all(found, root, rate)
+    used = {step.method for one in found.tried for step in one.chain}
+    unused = sorted({*(found.config.methods or ())} - used)
     if unused:
-        text = f"a search does not use {', '.join(unused)}; it is for a chain of your own: --chain"
+        text = f"this search had no use for {', '.join(unused)}; a chain may: --chain"
         yield Notice("compress", text, "warning")
+
+
+def _tried_all(found: Search, root: Artifact, rate: float) -> Generator[Event, None, None]:
     _choose_lessons(found, rate)
     head: list[StepConfig] = [VocabularyConfig()] if found.allowed("vocabulary") else []
     tail: list[StepConfig] = [StaticInt8Config()] if found.allowed("static-int8") else []
@@ -63,11 +67,11 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
         head = []  # a tokenizer that cannot be cut
     if tail:
         yield from _try(found, [*head, *tail])
-    if not found.allowed("distil"):
+    if not (found.allowed("distil") or found.allowed("prune-structure")):
         yield from _on_the_file(found, head)
         return
     encoder = encoder_config(root)
-    if found.goal != "accuracy" and not says_of_tokens(found.task):
+    if found.allowed("distil") and found.goal != "accuracy" and not says_of_tokens(found.task):
         fast = yield from taught_phrases(found, encoder, head)
         for chain in fast:
             if tail and found.left() > 0:
@@ -101,6 +105,9 @@ def _with_layers(
         if found.goal == "speed" and thin:
             return
     if found.left() <= 0:
+        return
+    if not found.allowed("distil"):
+        yield from _on_the_file(found, head)
         return
     shapes = yield from _shapes_that_fit(found, encoder, head, blank)
     if not shapes:
@@ -194,18 +201,8 @@ def _rest(
 
 
 def _try(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, list[Candidate]]:
-    """Make and measure a chain, or find what it gave before."""
     known = [one for one in found.tried if one.chain == tuple(chain)]
-    if known:
-        return known
-    try:
-        artifact = yield from found.shop.make(chain, max_minutes=max(found.left(), 1.0) / 60)
-        candidates = found.judge(chain, artifact)
-    except CapabilityError as error:  # a step with nothing to change: the 8 bits of a bag of three classes, say
-        yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
-        return []
-    yield standings(found)
-    return candidates
+    return known or (yield from attempt(found, chain, max(found.left(), 1.0) / 60))
 
 
 def _shapes_that_fit(

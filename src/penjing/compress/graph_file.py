@@ -23,7 +23,7 @@ from penjing.core.errors import ArtifactError, CapabilityError
 
 _SAME_VALUES = {"Cast", "Identity", "Transpose"}
 QUANTIZED = {"DequantizeLinear", "MatMulInteger", "MatMulNBits"}
-_LAST_SHARE = 0.05
+LAST_SHARE = 0.05
 FLOATS = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16}
 
 
@@ -171,7 +171,7 @@ class Graph:
                 else:
                     waiting.extend(node.input)
         size = {product.name: math.prod(self._behind(product.weight, made).dims) for product in products}
-        small = sum(size[name] for name in last) <= _LAST_SHARE * sum(size.values())
+        small = sum(size[name] for name in last) <= LAST_SHARE * sum(size.values())
         return [product for product in products if not (small and product.name in last)]
 
     @property

@@ -60,8 +60,12 @@ class Candidate:
 
     def excess(self, budget: Budget) -> dict[str, float]:
         """Limit → by what factor it is missed, for those of the budget that are; with the certificate to come."""
-        size_mb = self.cost.size_mb + (CERTIFICATE_MB if self.chain else 0.0)
-        return excess(budget, replace(self.cost, size_mb=size_mb))
+        return excess(budget, self.finished_cost)
+
+    @property
+    def finished_cost(self) -> Measurement:
+        """With the certificate that is written at the end."""
+        return replace(self.cost, size_mb=self.cost.size_mb + (CERTIFICATE_MB if self.chain else 0.0))
 
     def point(self) -> Point:
         """Where it stands among others: quality against every cost."""
@@ -145,10 +149,11 @@ def quality(artifact: Artifact, setup: Setup, valid: Table) -> Quality:
 
 
 def expected_loss(task: Task, before: Sequence[Prediction], after: Sequence[Prediction]) -> float | None:
-    """Points of accuracy that a model is expected to lose, if the one before is right as often as it says.
+    """Points of the primary metric that a model is expected to lose, if the one before is right as often as it says.
 
-    Where both answer the same, nothing is lost; elsewhere what the calibrated model before thought of either answer.
-    Labels decide a few rows in a hundred by chance; this looks at the same rows without them, and varies far less.
+    Where both answer the same no accuracy is lost, elsewhere what the calibrated model before thought of either answer.
+    Labels decide a few rows in a hundred by chance; this looks at the same rows without them, and varies far less. The
+    F1 of a class is that of the hits and the rows which the probabilities give it.
 
     Args:
         task: of either model.
@@ -156,20 +161,42 @@ def expected_loss(task: Task, before: Sequence[Prediction], after: Sequence[Pred
         after: of the smaller one, on the same rows.
 
     Returns:
-        None where the task has no single label with a probability.
+        None where the task has no single label with a probability, or another primary metric than these two.
     """
     if not before or task.calibration != "softmax" or before[0].probs is None or after[0].probs is None:
         return None
+    if task.primary not in _EXPECTED:
+        return None
     probs_NC = np.stack([prediction.probs for prediction in before])
-    rows, mine = np.arange(len(before)), np.array([int(np.argmax(prediction.probs)) for prediction in after])
-    return 100 * float((probs_NC[rows, probs_NC.argmax(1)] - probs_NC[rows, mine]).mean())
+    mine_N = np.array([int(np.argmax(prediction.probs)) for prediction in after])
+    expected = _EXPECTED[task.primary]
+    return 100 * (expected(probs_NC, probs_NC.argmax(1)) - expected(probs_NC, mine_N))
+
+
+def _expected_accuracy(probs_NC: np.ndarray, answers_N: np.ndarray) -> float:
+    return float(probs_NC[np.arange(len(answers_N)), answers_N].mean())
+
+
+def _expected_macro_f1(probs_NC: np.ndarray, answers_N: np.ndarray) -> float:
+    num_classes = probs_NC.shape[1]
+    right_N = probs_NC[np.arange(len(answers_N)), answers_N]
+    hits_C = np.bincount(answers_N, weights=right_N, minlength=num_classes)
+    either_C = probs_NC.sum(0) + np.bincount(answers_N, minlength=num_classes)
+    return float((2 * hits_C / either_C.clip(min=1e-12)).mean())
+
+
+_EXPECTED = {"accuracy": _expected_accuracy, "macro_f1": _expected_macro_f1}
 
 
 def chain_name(chain: Sequence[StepConfig], setup: Setup | None = None) -> str:
     """A chain in a few words: "vocabulary > distil 2x256 > static-int8 @ openvino"."""
-    parts = [f"{step.method} {shape_name(step.model_dump())}".strip() for step in chain]
-    name = " > ".join(parts) or "as it was"
+    name = " > ".join(step_name(step.model_dump()) for step in chain) or "as it was"
     return name if setup is None else f"{name} @ {setup.backend}"
+
+
+def step_name(step: Mapping[str, Any]) -> str:
+    """A step, as a recipe or a manifest has it, in a few words."""
+    return f"{step['method']} {shape_name(step)}".strip()
 
 
 def shape_name(sizes: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from penjing.core.events import Progress
 
 @dataclass
 class Moments:
-    """Of the inputs of one product.
+    """Of the inputs of one product, or of other states of tokens.
 
     Args:
         count: tokens seen.
@@ -27,9 +27,20 @@ class Moments:
     sum_I: Tensor
     square_II: Tensor
 
+    @classmethod
+    def of_width(cls, width: int, dtype: torch.dtype = torch.float32) -> Moments:
+        """Of nothing yet."""
+        return cls(0, torch.zeros(width, dtype=dtype), torch.zeros(width, width, dtype=dtype))
+
     def mean(self) -> Tensor:
         """[I]."""
         return self.sum_I / max(1, self.count)
+
+    def add(self, states_TI: Tensor) -> None:
+        """Look at the inputs of some more tokens."""
+        self.count += len(states_TI)
+        self.sum_I += states_TI.sum(0).cpu()
+        self.square_II += (states_TI.T @ states_TI).cpu()
 
     def covariance(self) -> Tensor:
         """[I, I]."""
@@ -57,14 +68,7 @@ def measure_moments(
     """
     total = min(num_rows, len(material.splits.train))
     counts_V = torch.zeros(model.encoder.config.vocab_size, dtype=torch.long)
-    found = {
-        name: Moments(
-            0,
-            torch.zeros(product.in_features),
-            torch.zeros(product.in_features, product.in_features),
-        )
-        for name, product in products.items()
-    }
+    found = {name: Moments.of_width(product.in_features) for name, product in products.items()}
     real: list[Tensor] = []  # of the present batch: [T] which of all its tokens are no padding
     hooks = [product.register_forward_pre_hook(_adding(found[name], real)) for name, product in products.items()]
     try:
@@ -82,9 +86,6 @@ def measure_moments(
 
 def _adding(moments: Moments, real: list[Tensor]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
     def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        states_TI = inputs[0].flatten(0, -2)[real[0]]
-        moments.count += len(states_TI)
-        moments.sum_I += states_TI.sum(0).cpu()
-        moments.square_II += (states_TI.T @ states_TI).cpu()
+        moments.add(inputs[0].flatten(0, -2)[real[0]])
 
     return hook

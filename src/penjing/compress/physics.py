@@ -10,11 +10,13 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from penjing.compress.chain import encoder_config
+from penjing.compress.lessons import says_of_tokens
 from penjing.compress.measured import LIMITS, excess, has_cost_limits
 from penjing.compress.prune_vocabulary import VocabularyConfig
+from penjing.compress.shapes import phrase_shapes
 from penjing.compress.static_int8 import StaticInt8Config
 from penjing.compress.step import StepConfig
-from penjing.compress.teach import DistilConfig
+from penjing.compress.teach import DistilConfig, phrase_step
 from penjing.core.errors import BudgetError
 from penjing.core.events import Event, Notice
 from penjing.predict.measure import Measurement
@@ -42,13 +44,17 @@ def require_possible(found: Search) -> Generator[Event, None, None]:
     if not has_cost_limits(found.budget) or not found.allowed("distil"):
         return
     head: list[StepConfig] = [VocabularyConfig()] if found.allowed("vocabulary") else []
-    smallest = DistilConfig(layers=0, hidden=encoder_config(found.shop.root).head_size, feed_forward=1, epochs=0)
     blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if found.allowed("static-int8") else []
-    artifact = yield from found.shop.make_as_far_as_possible([*head, smallest, *blank])
-    costs = [cost for _, cost in found.costs(artifact)]
-    if not costs:
-        return  # none of the backends asked for runs it; whether any runs the model itself is said next
-    missed = set.intersection(*({*_clearly(excess(found.budget, cost))} for cost in costs))
+    costs: list[Measurement] = []
+    missed: set[str] = set()
+    for smallest in _smallest(found):
+        artifact = yield from found.shop.make_as_far_as_possible([*head, smallest, *blank])
+        costs += [cost for _, cost in found.costs(artifact)]
+        if not costs:
+            return  # none of the backends asked for runs it; whether any runs the model itself is said next
+        missed = set.intersection(*({*_clearly(excess(found.budget, cost))} for cost in costs))
+        if not missed:
+            break
     if missed:
         needs = ", ".join(_best(name, costs) for name in sorted(missed))
         reached = ", ".join(f"{name} {_reachable(name, costs)}" for name in sorted(missed))
@@ -58,6 +64,18 @@ def require_possible(found: Search) -> Generator[Event, None, None]:
             expected=f"limits that can be reached here: {reached}",
         )
     yield Notice("compress", "the limits are above what the smallest model needs")
+
+
+def _smallest(found: Search) -> list[StepConfig]:
+    """Untaught students of which one or the other is the smallest: a bag of words is a table of what each says of each
+    class, so that with many classes it is larger than one that knows phrases.
+    """
+    config = encoder_config(found.shop.root)
+    bag = DistilConfig(layers=0, hidden=config.head_size, feed_forward=1, epochs=0)
+    if says_of_tokens(found.task):
+        return [bag]
+    shape = phrase_shapes(config)[-1]
+    return [bag, phrase_step(shape.hidden, shape.phrases, 0.0)]
 
 
 def _clearly(factors: dict[str, float]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -26,8 +26,8 @@ from penjing.compress.step import Method, StepConfig
 from penjing.core import registry
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.budget import Budget
-from penjing.core.errors import CapabilityError
-from penjing.core.events import Standings
+from penjing.core.errors import ArtifactError, CapabilityError
+from penjing.core.events import Event, Notice, Standings
 from penjing.core.task import Task
 from penjing.predict.measure import Measurement
 from penjing.predict.setup import DEFAULT_BACKEND, Setup
@@ -58,6 +58,7 @@ class Search:
         deadline: on the clock of `time.monotonic`.
         tried: all candidates that were measured, in that order.
         refusals: backend → why it cannot run some candidates.
+        told: those of them that the user has heard of.
         given: the chain that was asked for; None: whatever is best.
     """
 
@@ -71,6 +72,7 @@ class Search:
     deadline: float
     tried: list[Candidate] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
     given: tuple[StepConfig, ...] | None = None
 
     def decided(self, name: str, value: Any) -> Any:
@@ -78,7 +80,7 @@ class Search:
 
         One that asks for something else makes its own.
         """
-        asked = [self.budget.model_dump(), self.goal, self.config.model_dump(mode="json", exclude={"minutes", "goal"})]
+        asked = [self.budget.model_dump(), self.goal, self.config.model_dump(mode="json", exclude={"goal"})]
         name = f"{name} @ {hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]}"
         path = self.shop.directory / PLAN
         plan = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -149,7 +151,7 @@ class Search:
         for setup, cost in self.costs(artifact):
             now = quality(artifact, setup, self.shop.splits.valid)
             lost = self._lost(now.value)
-            expected = expected_loss(self.task, self.root.predictions, now.predictions) if self._of_answers else None
+            expected = expected_loss(self.task, self.root.predictions, now.predictions)
             judged = lost if expected is None else (lost + expected) / 2
             name = chain_name(chain, setup)
             found.append(Candidate(name, tuple(chain), artifact, cost, now.value, lost, judged, now.invariant))
@@ -164,11 +166,6 @@ class Search:
         metric = self.task.metrics[self.task.primary]
         scale = (100.0 if metric.percent else 1.0) * (1.0 if metric.higher_is_better else -1.0)
         return scale * (self.root.value - value)
-
-    @property
-    def _of_answers(self) -> bool:
-        """Whether the primary metric goes by right answers, one a row."""
-        return self.task.primary in {"accuracy", "macro_f1"}
 
     def holds(self, candidate: Candidate) -> bool:
         """Whether a candidate fits, as far as the validation rows and this machine tell."""
@@ -232,6 +229,42 @@ def on_front(tried: Sequence[Candidate]) -> list[Candidate]:
     """Those that no other beats in quality and in all costs."""
     points = [replace(one.point(), name=str(i)) for i, one in enumerate(tried)]
     return [tried[int(point.name)] for point in front(points)]
+
+
+def attempt(found: Search, chain: Sequence[StepConfig], max_minutes: float) -> Generator[Event, None, list[Candidate]]:
+    """Make and measure a chain, or find what it gave before; what cannot be made or run is left out, and said.
+
+    Args:
+        found: the search, to which the candidates are added.
+        chain: steps, in order.
+        max_minutes: wall time allowed for each step that learns.
+
+    Returns:
+        The chain under every setup that can run it; nothing where it is left out.
+    """
+    try:
+        artifact = yield from found.shop.make(chain, max_minutes)
+        known = [one for one in found.tried if one.chain == tuple(chain)]
+        if known and all(one.artifact.digest == artifact.digest for one in known):
+            return known
+        for one in known:  # it was cut short, and is made anew with more time
+            found.tried.remove(one)
+        candidates = found.judge(chain, artifact)
+    except (CapabilityError, ArtifactError) as error:
+        # A step with nothing to change, say: the 8 bits of a bag of three classes; or a student that diverged.
+        yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
+        return []
+    yield from news(found)
+    yield standings(found)
+    return candidates
+
+
+def news(found: Search) -> Generator[Event, None, None]:
+    """What backends refused since the user was last told."""
+    for backend, text in found.refusals.items():
+        if backend not in found.told:
+            found.told.add(backend)
+            yield Notice("compress", text)
 
 
 def standings(found: Search) -> Standings:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from penjing.compress.lessons import Lessons
+    from penjing.models.encoder import EncoderConfig
     from penjing.train.gradient.objective import Objective
 
 
@@ -97,6 +98,8 @@ class Method:
         torch: (config, model, material) → the changed model; the model that is given may be changed in place.
         graph: (config, source, target, material) → facts; reads one ONNX file and writes another.
         wrap: (config, parent, stage, material) → facts; the parent's files are in the stage already.
+        refuse: (config, task, sizes of the encoder that it is applied to) → CapabilityError where that cannot be done,
+            before anything is read or learned.
     """
 
     config: type[StepConfig]
@@ -104,6 +107,7 @@ class Method:
     torch: TorchStep | None = None
     graph: GraphStep | None = None
     wrap: WrapStep | None = None
+    refuse: Callable[[Any, Task, EncoderConfig], None] | None = None
 
 
 def needs_layers(task: Task) -> str | None:

@@ -54,11 +54,7 @@ def make_student(teacher: nn.Module, shape: Shape, basis_HK: Tensor | None = Non
     if not isinstance(encoder, Encoder):
         raise CapabilityError("only BERT encoders can be made smaller", where="compress.distil")
     config = encoder.config
-    _require_fit(shape, config)
-    if shape.phrases and not isinstance(teacher, SequenceModel):
-        raise CapabilityError(
-            "phrases are pooled into a text's vector, and this task has none", where="compress.distil"
-        )
+    require_fit(shape, config, of_texts=isinstance(teacher, SequenceModel))
     if basis_HK is None:
         basis_HK = torch.eye(config.hidden_size)
     assert basis_HK.shape == (config.hidden_size, shape.hidden), "the basis is of another width"
@@ -155,14 +151,29 @@ def even_places(num_layers: int, wanted: int) -> list[int]:
     return [num_layers - 1 - round(i * num_layers / wanted) for i in range(wanted)][::-1]
 
 
-def components(states_TH: Tensor, width: int) -> Tensor:
-    """[H, K] orthonormal: the K principal components of hidden states."""
-    centred = (states_TH - states_TH.mean(0)).double()
-    _, vectors_HH = torch.linalg.eigh(centred.T @ centred)
+def components(covariance_HH: Tensor, width: int) -> Tensor:
+    """[H, K] orthonormal: the K principal components of hidden states with this covariance."""
+    _, vectors_HH = torch.linalg.eigh(covariance_HH.double())
     return vectors_HH[:, -width:].flip(1).float()
 
 
-def _require_fit(shape: Shape, config: EncoderConfig) -> None:
+def require_fit(shape: Shape, config: EncoderConfig, *, of_texts: bool) -> None:
+    """Refuse a shape that no student of a teacher can have.
+
+    Args:
+        shape: of the student.
+        config: the teacher's.
+        of_texts: whether the task has a vector of a text.
+
+    Raises:
+        CapabilityError: the message names what does not fit.
+    """
+    if shape.phrases and not of_texts:
+        raise CapabilityError(
+            "phrases are pooled into a text's vector, and this task has none",
+            where="compress.distil.phrases",
+            next_step="leave phrases out",
+        )
     for name, wanted, least, there in (
         ("layers", shape.layers, 0, config.num_hidden_layers),
         ("hidden", shape.hidden, 1, config.hidden_size),

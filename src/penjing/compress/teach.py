@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from penjing.compress.distil import TAUGHT_SHARE, DistilSettings, distil
 from penjing.compress.guide import Guide
-from penjing.compress.lessons import IDS, MASK, Lessons, stacked
+from penjing.compress.lessons import IDS, MASK, Lessons, says_of_tokens, stacked
+from penjing.compress.moments import Moments
 from penjing.compress.shapes import near_width
 from penjing.compress.step import Changed, Material, Method, StepConfig, needs_layers
-from penjing.compress.student import Shape, components, keep_ngrams, make_student
+from penjing.compress.student import Shape, components, keep_ngrams, make_student, require_fit
+from penjing.core.errors import CapabilityError
 from penjing.core.events import Event
+from penjing.core.task import Task
 from penjing.models.encoder import EncoderConfig
 from penjing.train.loop import to_tensors
 
@@ -80,6 +83,26 @@ def _width(config: DistilConfig, sizes: EncoderConfig) -> int:
     return near_width(sizes, PHRASE_WIDTH) if narrow else sizes.hidden_size
 
 
+def _shape(config: DistilConfig, sizes: EncoderConfig) -> Shape:
+    feed_forward = config.feed_forward or sizes.intermediate_size
+    return Shape(config.layers, config.hidden or _width(config, sizes), feed_forward, config.heads, config.phrases)
+
+
+def refuse(config: DistilConfig, task: Task, sizes: EncoderConfig) -> None:
+    """See `Method.refuse`.
+
+    Raises:
+        CapabilityError: no student of such a teacher can have this shape, or learn what is asked for.
+    """
+    require_fit(_shape(config, sizes), sizes, of_texts=not says_of_tokens(task))
+    if not config.layers and (config.hidden_weight or config.relation_weight):
+        raise CapabilityError(
+            "a student without layers has no inner states to be near to its teacher's",
+            where="compress.distil.layers",
+            expected="at least 1, where hidden_weight or relation_weight is not 0",
+        )
+
+
 def phrase_step(hidden: int | None, phrases: int, epochs: float | None) -> DistilConfig:
     """The step that teaches a student without layers: as many texts a step as make use of so small a model.
 
@@ -110,8 +133,7 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
         CapabilityError: the shape does not fit the model.
     """
     sizes = model.encoder.config
-    feed_forward = config.feed_forward or sizes.intermediate_size
-    shape = Shape(config.layers, config.hidden or _width(config, sizes), feed_forward, config.heads, config.phrases)
+    shape = _shape(config, sizes)
     if config.epochs == 0:
         untaught = make_student(model, shape, torch.eye(sizes.hidden_size)[:, : shape.hidden])
         keep_ngrams(untaught, model, config.ngrams)
@@ -119,7 +141,7 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
     lessons = yield from material.read_lessons(material.task)
     basis_HK = None
     if shape.hidden < sizes.hidden_size:
-        basis_HK = components(hidden_states(model, lessons), shape.hidden)
+        basis_HK = components(hidden_moments(model, lessons).covariance(), shape.hidden)
     student = make_student(model, shape, basis_HK)
     keep_ngrams(student, model, config.ngrams)
     guide = None
@@ -151,14 +173,15 @@ def apply(config: DistilConfig, model: nn.Module, material: Material) -> Generat
 
 
 @torch.no_grad()
-def hidden_states(model: nn.Module, lessons: Lessons) -> Tensor:
-    """[T, H]: states of the tokens of some texts below the first layer and above each."""
+def hidden_moments(model: nn.Module, lessons: Lessons) -> Moments:
+    """Of the [H] states of the tokens of some texts, below the first layer and above each."""
     step = -(-len(lessons) // _BASIS_TEXTS)
     chosen = lessons.inputs[::step]
-    found: list[Tensor] = []
+    # Summed in 64 bits, as a difference of large sums is taken; the states themselves would be gigabytes.
+    moments = Moments.of_width(model.encoder.config.hidden_size, torch.double)
 
     def note(*parts: Tensor) -> None:
-        found.append(parts[-1].float().flatten(0, 1)[real])
+        moments.add(parts[-1].flatten(0, 1)[real].double())
 
     hooks = [part.register_forward_hook(note) for part in (model.encoder.embedding_norm, *model.encoder.layers)]
     try:
@@ -171,7 +194,7 @@ def hidden_states(model: nn.Module, lessons: Lessons) -> Tensor:
     finally:
         for hook in hooks:
             hook.remove()
-    return torch.cat(found)
+    return moments
 
 
-METHOD = Method(DistilConfig, needs_layers, torch=apply)
+METHOD = Method(DistilConfig, needs_layers, torch=apply, refuse=refuse)

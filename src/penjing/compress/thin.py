@@ -11,8 +11,9 @@ from collections.abc import Generator, Sequence
 
 from penjing.compress.arms import ENOUGH_STEPS, NGRAMS
 from penjing.compress.distil import DistilSettings
+from penjing.compress.measured import chain_name
 from penjing.compress.prune_structure import PruneStructureConfig
-from penjing.compress.standing import Search, standings
+from penjing.compress.standing import Search, attempt
 from penjing.compress.step import StepConfig
 from penjing.compress.teach import epochs_of
 from penjing.core.events import Event, Notice
@@ -57,7 +58,7 @@ def thin_that_fit(
     until = time.monotonic() + PRICE_SHARE * found.left()
     first = 0 if found.goal == "accuracy" else FOR_SPEED
     for place, share in list(enumerate(SHARES))[first:]:
-        if not found.decided(f"thin {share} {len(tail)}", time.monotonic() < until):
+        if not found.decided(f"thin {share} {chain_name(tail)}", time.monotonic() < until):
             return []
         chain = [*head, thin_step(found, share, taught=False), *tail]
         artifact = yield from found.shop.make_as_far_as_possible(chain)
@@ -78,12 +79,10 @@ def taught_thin(
         fitting: the dearest first.
 
     Returns:
-        None where nothing fits, or no time is left to teach it.
+        None where nothing fits, it cannot be taught, or no time is left for that.
     """
     if not fitting or found.left() <= LEAST_SECONDS:
         return None
     chain = [*head, thin_step(found, fitting[0], taught=True)]
-    artifact = yield from found.shop.make(chain, max_minutes=max(TIME_SHARE * found.left(), LEAST_SECONDS) / 60)
-    found.judge(chain, artifact)
-    yield standings(found)
-    return chain
+    made = yield from attempt(found, chain, max(TIME_SHARE * found.left(), LEAST_SECONDS) / 60)
+    return chain if made else None

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class Budget(BaseModel):
     """Limits on quality, speed, size and training time; what is None is not limited."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     metric: float | None = Field(
         None,

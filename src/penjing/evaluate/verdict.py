@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 
 from penjing.core.budget import Budget
+from penjing.core.errors import BudgetError
+from penjing.core.events import Listener, Notice
 from penjing.core.report import Comparison, Cost, Evaluation, State, Verdict
+from penjing.core.task import Task
 
 _AT_MOST = ("p95_ms", "size_mb", "ram_mb", "train_minutes")
 
@@ -55,6 +58,28 @@ def overall(found: list[Verdict]) -> State | None:
         if state in states:
             return state
     return None
+
+
+def require_floor(budget: Budget, task: Task, listener: Listener) -> None:
+    """Refuse a floor of the primary metric that none can reach; warn of one that is no floor.
+
+    Args:
+        budget: with or without one.
+        task: whose metric it is.
+        listener: warned.
+
+    Raises:
+        BudgetError: above 100 percent.
+    """
+    if budget.metric is None or not task.metrics[task.primary].percent:
+        return
+    if budget.metric > 100:
+        raise BudgetError(
+            f"is {budget.metric:g}, and {task.primary} is at most 100", where="budget.metric", expected="percent: 90"
+        )
+    if 0 < budget.metric <= 1:
+        text = f"budget.metric={budget.metric:g} is a floor of {budget.metric:g}%: of {task.primary}, 90 means 90%"
+        listener(Notice("budget", text, "warning"))
 
 
 def _floor(limit: float, evaluation: Evaluation) -> Verdict:

@@ -13,7 +13,7 @@ from penjing.core.events import Listener, ignore
 from penjing.core.task import input_columns
 from penjing.export.formats import Exported, export_files
 from penjing.pipeline.plan import recipe_of
-from penjing.pipeline.scored_rows import inputs_of, rows_to_score
+from penjing.pipeline.scored_rows import inputs_of, rows_to_predict
 from penjing.predict.certificate_file import keep_certificate
 from penjing.predict.choose_setup import choose_setup
 from penjing.predict.measure import Measurement
@@ -76,7 +76,7 @@ def bench(
             raise RecipeError(f"is {value}", where=name, expected=f"a whole number from 1 to {most:,}")
     opened = [open_artifact(path, public_key) for path in artifacts]
     first = Predictor(opened[0]).task
-    table, _ = rows_to_score(opened[0], first, recipe_of(opened[0]).stage("data"), data, None, {}, listener)
+    table = rows_to_predict(opened[0], first, recipe_of(opened[0]).stage("data"), data, listener)
     inputs = []
     for artifact in opened:
         task = Predictor(artifact).task
@@ -125,5 +125,5 @@ def export(
     """
     opened = open_artifact(artifact, public_key)
     task = Predictor(opened).task
-    table, _ = rows_to_score(opened, task, recipe_of(opened).stage("data"), data, None, {}, listener)
+    table = rows_to_predict(opened, task, recipe_of(opened).stage("data"), data, listener)
     return export_files(opened, to, Path(out), inputs_of(table, task)[:EXPORT_ROWS], tolerance)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -17,7 +18,7 @@ from penjing.compress.measured import Measurer, Quality, has_cost_limits, qualit
 from penjing.compress.step import StepConfig
 from penjing.core.artifact import Artifact, library_versions, open_artifact, write_atomic
 from penjing.core.budget import Budget
-from penjing.core.errors import ArtifactError, BudgetError, DataError, MissingExtraError
+from penjing.core.errors import ArtifactError, BudgetError, CapabilityError, DataError, MissingExtraError
 from penjing.core.events import Event, Listener, Notice, ignore
 from penjing.core.memory import existing_objects_kept
 from penjing.core.recipe import RECIPE, Recipe
@@ -26,11 +27,13 @@ from penjing.core.runtime import Runtime
 from penjing.core.signing import read_private_key, sign
 from penjing.core.task import Splits
 from penjing.data.prepare import Prepared, prepare
+from penjing.evaluate.verdict import require_floor
 from penjing.pipeline.plan import recipe_of
 from penjing.pipeline.proof import prove_compressed
 from penjing.pipeline.scored_rows import inputs_of
 from penjing.pipeline.training import exhaust
 from penjing.pipeline.workdir import WorkDir, disk_errors, interruptions_noted, open_workdir, refuse_occupied
+from penjing.predict.cascade import CASCADE_FILE
 from penjing.predict.certificate import LIBRARIES, installed_version
 from penjing.predict.choose_setup import BACKENDS
 from penjing.predict.setup import Setup
@@ -90,6 +93,7 @@ def compress(
     from penjing.compress.chain import require_order
 
     root = open_artifact(artifact, public_key)
+    _refuse_cascade(root)
     # The chain that made the root is not asked for again.
     made_by = {"compress.chain": None} if root.manifest.get("steps") else {}
     recipe = recipe_of(root, {**made_by, **(overrides or {})})
@@ -100,6 +104,7 @@ def compress(
         require_order(chain, root)
     target = Path(out) if out is not None else root.path.resolve().with_name(root.path.resolve().name + "-small")
     recipe = recipe.model_copy(update={"budget": _completed(recipe.budget, listener)})
+    require_floor(recipe.budget, read_task(root.path), listener)
     with interruptions_noted(target):
         with disk_errors(target):
             refuse_occupied(target, overwrite=overwrite)
@@ -120,6 +125,20 @@ def compress(
             sign(made.path, made.manifest, key)
         work.finish(overwrite)
         return CompressResult(work.out, Artifact(work.out, made.manifest), report, best is not None)
+
+
+def _refuse_cascade(root: Artifact) -> None:
+    """A step changes one model, and the threshold of two was chosen for both.
+
+    Raises:
+        CapabilityError: the artifact is two models.
+    """
+    if CASCADE_FILE in root.manifest["files"]:
+        raise CapabilityError(
+            "a first stage answers part of its rows, and would be lost",
+            where=str(root.path),
+            next_step="compress the artifact that this one was made from",
+        )
 
 
 def require_torch() -> None:
@@ -190,11 +209,23 @@ def _found(
     before = _spent(kept)
     deadline = begun + 60 * config.minutes - before
     known = quality(root, Setup(), splits.valid)
+    if not math.isfinite(known.value):
+        raise DataError(
+            f"the {len(splits.valid):,} validation rows are too few, or too much alike, to judge a model by",
+            where=f"its {read_task(root.path).primary} on them",
+            expected="a number",
+            next_step="make the artifact anew with more of them: data.split.valid",
+        )
     found = new_search(root, recipe, splits, unlabelled, work.training, known, deadline)
 
+    written = 0.0
+
     def noted(event: Event) -> None:
+        nonlocal written
         spent = before + time.monotonic() - begun
-        write_atomic(kept, json.dumps({"seconds": spent}) + "\n")
+        if spent - written >= 1:  # each writing waits for the disk
+            write_atomic(kept, json.dumps({"seconds": spent}) + "\n")
+            written = spent
         listener(event)
 
     try:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penjing.compress.measured import LIMITS, Candidate, chain_name
+from penjing.compress.measured import LIMITS, Candidate, step_name
 from penjing.core.artifact import MANIFEST, Artifact, seal, write_atomic
 from penjing.core.budget import Budget
 from penjing.core.events import Listener, Notice
@@ -85,7 +85,8 @@ def prove_compressed(
     certificate = choose_setup(
         artifact,
         inputs,
-        backends=[setup.backend],
+        default=setup,
+        backends=[one.backend for one in found.setups],
         goal=_goal(recipe.budget),
         budget_seconds=CERTIFY_SECONDS,
         concurrency=recipe.budget.concurrency,
@@ -110,8 +111,8 @@ def prove_compressed(
 
 def _limits(budget: Budget) -> dict[str, float]:
     """What setups are measured for and the budget limits."""
-    limits = {"p95_ms": budget.p95_ms, "peak_ram_mb": budget.ram_mb}
-    return {name: limit for name, limit in limits.items() if limit is not None}
+    limits = {figure: getattr(budget, name) for name, (figure, _) in LIMITS.items() if name != "size_mb"}
+    return {figure: limit for figure, limit in limits.items() if limit is not None}
 
 
 class _Unfinished:
@@ -136,7 +137,8 @@ class _Unfinished:
         before = self.root.manifest.get("training", {})
         steps = self.chosen.artifact.manifest.get("steps", [])
         counted = [step["facts"]["parameters"] for step in steps if "parameters" in step["facts"]]
-        method = " > ".join([str(before.get("method", "")), *(step["method"] for step in steps)])
+        new = steps[len(self.root.manifest.get("steps", [])) :]
+        method = " > ".join([str(before.get("method", "")), *(step["method"] for step in new)])
         return {
             **{name: before[name] for name in ("rows",) if name in before},
             "parameters": counted[-1] if counted else before.get("parameters"),
@@ -281,7 +283,7 @@ def _compression(
         parent_digest=root.digest,
         parent_cost=cost_of(of_root),
         parent_setup=of_root.setup.to_json(),
-        steps=[chain_name([step]) for step in chosen.chain],
+        steps=[step_name(step) for step in chosen.artifact.manifest.get("steps", [])],
         minutes=minutes,
         early=early_share(after.backend, after.task, test.rows),
         tried=[
@@ -305,8 +307,9 @@ def _compression(
 
 def _relaxations(found: Search, nearest: Candidate) -> list[Relaxation]:
     """Which limits the nearest candidate misses, and what it has instead."""
+    cost = nearest.finished_cost
     missed = [
-        Relaxation(constraint=name, limit=getattr(found.budget, name), reached=getattr(nearest.cost, LIMITS[name][0]))
+        Relaxation(constraint=name, limit=getattr(found.budget, name), reached=getattr(cost, LIMITS[name][0]))
         for name in nearest.excess(found.budget)
     ]
     if found.budget.drop is not None and nearest.judged > found.budget.drop:

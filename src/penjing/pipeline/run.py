@@ -26,6 +26,7 @@ from penjing.evaluate.assemble import MIN_PROCESSES, cost_of, write_report_files
 from penjing.evaluate.evaluate import evaluate, temperature_for
 from penjing.evaluate.sealed_test import write_test
 from penjing.evaluate.slices import require_columns
+from penjing.evaluate.verdict import require_floor
 from penjing.models.pretrained import Pretrained
 from penjing.pipeline.assemble import build_report, finite, report_language
 from penjing.pipeline.choose import choose_model, quote_run
@@ -94,7 +95,7 @@ def run(
         return result
     from penjing.pipeline.compressing import compress  # which builds on this module
 
-    small = result.out.with_name(result.out.name + "-small")
+    small = beside_small(result.out)
     try:
         made = compress(result.out, out=small, overwrite=overwrite, sign_key=sign_key, listener=listener)
     except BudgetError as error:  # the trained model stands, and so does the verdict on it
@@ -105,6 +106,11 @@ def run(
             go_on_with(error, shlex.join(["penjing", "compress", str(result.out), "--out", str(small)]))
         raise
     return replace(result, compressed=made)
+
+
+def beside_small(out: Path) -> Path:
+    """Where the smaller model of a run goes."""
+    return out.with_name(out.name + "-small")
 
 
 def asks_to_compress(result: RunResult) -> bool:
@@ -155,6 +161,8 @@ def _run(
     with interruptions_noted(target):
         with disk_errors(target):
             refuse_occupied(target, overwrite=overwrite)  # as early as the key: a large source takes minutes to read
+            if prove and (recipe.budget.drop is not None or has_cost_limits(recipe.budget)):  # it may be compressed
+                refuse_occupied(beside_small(target), overwrite=overwrite)
         prepared = prepare(recipe.stage("data"), recipe.task, recipe.seed, listener)
         recipe = recipe.model_copy(update={"task": prepared.task_kind})
         refuse_settings(recipe, prepared.task_kind)
@@ -205,6 +213,7 @@ def _make(
 ) -> tuple[Artifact, Report | None]:
     """The sealed artifact in its stage, and the report."""
     task = build_task(prepared, pretrained, recipe.stage("train").max_length)
+    require_floor(recipe.budget, task, listener)
     stage = work.fresh_stage()
     if is_direct(task):
         trained = train_direct(recipe, prepared, task, stage, listener)

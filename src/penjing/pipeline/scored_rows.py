@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penjing.core.artifact import Artifact
+from penjing.core.errors import ArtifactError, DataError, closest
 from penjing.core.events import Listener, Notice
 from penjing.core.task import Table, Task, input_columns
 from penjing.pipeline.plan import recipe_of
@@ -71,6 +72,48 @@ def rows_to_score(
         warnings=warnings,
     )
     return table, about
+
+
+def rows_to_predict(
+    artifact: Artifact, task: Task, settings: DataConfig, data: Path | str | None, listener: Listener
+) -> Table:
+    """Rows to measure or compare on: what they are labelled nobody asks.
+
+    Args:
+        artifact: a verified artifact.
+        task: the artifact's.
+        settings: how its own rows were read.
+        data: rows of any source; None: the sealed test rows.
+        listener: told of progress.
+
+    Raises:
+        ArtifactError: no data are given, and the artifact was made without test rows.
+        DataError: a column that predicting reads is missing, there are no rows, or the test rows are gone.
+    """
+    from penjing.data.config import ColumnsConfig, DataConfig
+    from penjing.data.sources import read_table
+    from penjing.evaluate.sealed_test import open_sealed_test
+
+    if data is None:
+        try:
+            return open_sealed_test(artifact, None)
+        except (ArtifactError, DataError) as error:
+            error.next_step = "give rows to predict: --data FILE"
+            raise
+    columns = ColumnsConfig(text=task.roles.text, text_pair=task.roles.text_pair, features=task.roles.features or None)
+    read = DataConfig.of(str(data), settings).model_copy(update={"columns": columns})
+    table = read_table(read, listener)
+    there = {name: None for row in table.rows for name in row}
+    for name in input_columns(task):
+        if name not in there:
+            near = closest(name, there)
+            raise DataError(
+                f"column {name!r} does not exist, and the model reads it",
+                where=table.name,
+                expected="one of " + ", ".join(map(repr, list(there)[:20])),
+                next_step=f"rename {near!r} to it" if near else "give rows with the columns that it was made from",
+            )
+    return table
 
 
 def made_from(artifact: Artifact, settings: DataConfig, data: Path | str) -> bool:

@@ -87,7 +87,7 @@ class _Search:
             num_flipped=num_flipped,
             accepted=difference <= self.tolerance,
         )
-        if any(float(found[name]) > limit for name, limit in self.limits.items()):
+        if any(_misses(name, float(found[name]), limit) for name, limit in self.limits.items()):
             self.exceeding.append(setup)
         self.trials.append(trial)
         figures = {"p50_ms": trial.p50_ms, "rows_per_s": trial.rows_per_s}
@@ -105,17 +105,19 @@ class _Search:
         return {"latency": latency, "throughput": throughput, "balanced": sqrt(latency * throughput)}[self.goal]
 
     def ranked(self) -> list[Trial]:
-        """What may be chosen, best first; the default before those that are hardly better."""
-        others = [trial for trial in self.trials[1:] if self.may_choose(trial)]
-        better = [trial for trial in others if self.gain(trial) >= MIN_GAIN]
-        rest = [trial for trial in others if trial not in better]
-        return [*sorted(better, key=self.gain, reverse=True), self.trials[0], *rest]
+        """What may be chosen, best first; the default before those that are hardly better, where it may be chosen."""
+        default = self.trials[0]
+        others = sorted((trial for trial in self.trials[1:] if self.may_choose(trial)), key=self.gain, reverse=True)
+        least = 0.0 if default.setup in self.exceeding else MIN_GAIN
+        better = [trial for trial in others if self.gain(trial) >= least]
+        return [*better, default, *others[len(better) :]]
 
 
 def choose_setup(
     artifact: Artifact,
     inputs: Sequence[Any],
     *,
+    default: Setup | None = None,
     backends: Sequence[str] = BACKENDS,
     goal: Goal = "balanced",
     budget_seconds: float = 60.0,
@@ -130,12 +132,15 @@ def choose_setup(
         artifact: a verified artifact.
         inputs: JSON-able inputs for its predictor, of the kind it will meet; up to 256 of them, evenly spaced, are
             used.
-        backends: registered backends to try, besides onnxruntime; what is not installed is left out.
+        default: how it is run unless another setup is better, and whose answers the others are to give; None: on
+            onnxruntime as it comes.
+        backends: registered backends to try, besides the default's; what is not installed is left out.
         goal: what decides: the latency of one row, rows a second of many, or both (the geometric mean of the gains).
         budget_seconds: when no further setup is tried; the default one always is.
         concurrency: callers at the same time, for latency.
         tolerance: greatest difference from the default's answers (see `Trial`) that is accepted.
-        limits: figure of a `Measurement` ("p95_ms", "peak_ram_mb") → what none but the default setup may exceed.
+        limits: figure of a `Measurement` ("p95_ms", "rows_per_s", "peak_ram_mb") → the most it may be, or of rows the
+            least; a setup that keeps to all comes before one that does not.
         listener: told of each setup, and of what is left out.
 
     Returns:
@@ -158,9 +163,10 @@ def choose_setup(
         listener=listener,
         limits=limits or {},
     )
-    search.attempt(Setup())
+    default = default or Setup()
+    search.attempt(default)
     for backend in dict.fromkeys(backends):
-        if backend != DEFAULT_BACKEND:
+        if backend != default.backend:
             search.attempt(Setup(backend))
     for trial in search.ranked():
         for setup in _variants(trial.setup):
@@ -187,6 +193,10 @@ def choose_setup(
         trials=tuple(search.trials),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _misses(name: str, figure: float, limit: float) -> bool:
+    return figure < limit if name == "rows_per_s" else figure > limit
 
 
 def _variants(setup: Setup) -> Iterator[Setup]:

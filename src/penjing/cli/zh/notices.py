@@ -188,7 +188,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"going on with the interrupted search in {…}", r"继续 {1} 中被中断的搜索"),
     (r"the limits are above what the smallest model needs", r"预算的限制高于最小的模型所需"),
     (r"teaching a student on {N} texts, {N} with labels", r"用 {1} 条文本训练学生模型，其中 {2} 条有标签"),
-    (r"cascade: {…} of the validation rows are answered by the first stage", r"级联：{1} 的验证数据由第一级回答"),
+    (r"cascade: {…} of the validation rows answered early, {…} lost", r"级联：第一级回答 {1} 的验证数据，损失 {2}"),
     (
         r"best so far: {…}, {…} lost, {…} ms, {…} rows/s, {…} MB; fits",
         r"目前最好：{1}，损失 {2}，{3} 毫秒，{4} 行/秒，{5} MB；满足预算",
@@ -204,11 +204,9 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"{…} is left out for some: {=}", r"部分模型不用 {1}：{2}"),
     (r"runs best here as {…}", r"在这台机器上最好的运行方式是 {1}"),
     (r"{…} is quicker, but answers would depend on the rows beside them", r"{1} 更快，但答案会受同批其他数据影响"),
+    (r"budget\.metric={…} is a floor of {…}%: of {…}, 90 means 90%", r"budget.metric={1} 即 {2}%：{3} 的 90% 写作 90"),
     (r"{…}: made", r"{1}：已完成"),
-    (
-        r"a search does not use {…}; it is for a chain of your own: --chain",
-        r"搜索不使用 {1}；它供自定步骤使用：--chain",
-    ),
+    (r"this search had no use for {…}; a chain may: --chain", r"本次搜索没有用到 {1}；可自定步骤：--chain"),
     (r"counting the pieces in use", r"统计用到的词元"),
     (r"read by the teacher", r"由教师模型读取"),
     (r"students", r"学生模型"),
