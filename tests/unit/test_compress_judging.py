@@ -83,10 +83,15 @@ def test_a_threshold_lets_through_what_the_second_model_allows():
     sure = np.array([0.8] * 8 + [0.4] * 2)
     threshold, share, lost = choose_threshold(OfClasses(), rows, first, rest, sure, 0.5)
     assert 0.4 < threshold <= 0.8 and share == 0.8 and lost == 0
-    # That labels are on the first stage's side in two rows of ten is chance, and changes nothing.
-    lucky = [*rows[:8], {"label": "b"}, {"label": "b"}]
-    assert choose_threshold(OfClasses(), lucky, first, rest, sure, 0.5)[1] == 0.8
     assert choose_threshold(OfClasses(), rows, first, rest, sure, 100)[1] == 1.0
+    # That labels are on the first stage's side in two rows of 400 is chance; in 40 it is not.
+    many = [{"label": "a"}] * 398 + [{"label": "b"}] * 2
+    rest, sure = said(*[[0.9, 0.05, 0.05]] * 400), np.array([0.8] * 398 + [0.4] * 2)
+    first = said(*[[0.8, 0.1, 0.1]] * 398, *[[0.3, 0.4, 0.3]] * 2)
+    assert choose_threshold(OfClasses(), many, first, rest, sure, 0.1)[1] == 398 / 400
+    wrong = [{"label": "a"}] * 360 + [{"label": "b"}] * 40
+    sure, first = np.array([0.8] * 360 + [0.4] * 40), said(*[[0.8, 0.1, 0.1]] * 360, *[[0.3, 0.4, 0.3]] * 40)
+    assert choose_threshold(OfClasses(), wrong, first, rest, sure, 0.1)[1] == 1.0
 
 
 def test_labels_that_contradict_the_second_model_beyond_chance_stop_a_threshold():
@@ -98,6 +103,15 @@ def test_labels_that_contradict_the_second_model_beyond_chance_stop_a_threshold(
     assert choose_threshold(OfClasses(), rows, first, rest, sure, 0.5)[1] == 0.9
     even = [*rows[:360], *([{"label": "a"}, {"label": "b"}] * 20)]
     assert choose_threshold(OfClasses(), even, first, rest, sure, 0.5)[1] == 1.0
+
+
+def test_of_few_rows_labels_may_not_be_overruled():
+    """A second model that knows little expects little of its own answers; one row in ten is lost, and seen to be."""
+    rows = [{"label": "a"}] * 10
+    rest = said(*[[0.34, 0.33, 0.33]] * 10)
+    first = said(*[[0.8, 0.1, 0.1]] * 8, *[[0.3, 0.4, 0.3]] * 2)
+    sure = np.array([0.8] * 8 + [0.4] * 2)
+    assert choose_threshold(OfClasses(), rows, first, rest, sure, 2.0)[1] == 0.8
 
 
 def test_where_nothing_can_be_expected_labels_choose(monkeypatch):

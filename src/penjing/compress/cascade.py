@@ -33,7 +33,8 @@ from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.predictor import Predictor
 from penjing.predict.task_file import MODEL_FILE
 
-_STANDARD_ERRORS = 2.0  # of what labels say, within which they contradict nothing
+# Of what labels say, within which they contradict nothing: of few rows that would be everything, so points bound it.
+_STANDARD_ERRORS, _MOST_POINTS = 2.0, 1.0
 # Thresholds that are looked at; the last lets nothing through.
 _THRESHOLDS = np.unique(np.concatenate([np.linspace(0.3, 0.95, 27), 1 - np.geomspace(0.05, 1e-4, 28), [1.0]]))
 
@@ -59,7 +60,7 @@ class CascadeConfig(StepConfig):
         ge=0,
         le=100,
         description="Points of the primary metric that may be lost, as the model behind expects it; the labels of the "
-        "validation rows have a say where they contradict that by more than two standard errors.",
+        "validation rows have a say where they contradict that by more than a point, or than two standard errors.",
     )
 
 
@@ -153,9 +154,9 @@ def choose_threshold(
 ) -> tuple[float, float, float]:
     """The lowest threshold whose cascade is not worse than the second model alone by more than what may be lost.
 
-    As the second model expects it, unless the labels contradict it by more than chance would: of the few rows on which
-    the two differ they tell too little to choose by, and a threshold is lowered until the first of them is unlucky.
-    Where nothing can be expected, labels choose.
+    As the second model expects it, within what labels leave open: of the few rows on which the two differ they tell too
+    little to choose by, and a threshold is lowered until the first of them is unlucky. But they know better where the
+    second model is wrong more often than it thinks. Where nothing can be expected, labels choose.
 
     Args:
         task: scores.
@@ -178,11 +179,24 @@ def choose_threshold(
         lost = scale * (whole - task.aggregate(task.score(rows, mixed))[task.primary])
         expected = expected_loss(task, rest, mixed)
         differing = sum(a.value != b.value for a, b in zip(rest, mixed, strict=True))
-        by_chance = 0.0 if expected is None else _STANDARD_ERRORS * 100 * math.sqrt(differing) / len(rows)
-        if lost - by_chance > loss or (expected is not None and expected > loss):
+        if _judged(lost, expected, 100 * math.sqrt(differing) / len(rows)) > loss:
             break
         best = (float(threshold), float(early.mean()), float(lost))
     return best
+
+
+def _judged(lost: float, expected: float | None, error: float) -> float:
+    """What is expected, as far as it is within what labels leave open.
+
+    Args:
+        lost: by the labels.
+        expected: by the second model; None: unknown.
+        error: standard error of what the labels say.
+    """
+    if expected is None:
+        return lost
+    slack = min(_STANDARD_ERRORS * error, _MOST_POINTS)
+    return min(max(expected, lost - slack), lost + slack)
 
 
 METHOD = Method(CascadeConfig, supports, wrap=apply, refuse=refuse)
