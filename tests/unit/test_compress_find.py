@@ -15,11 +15,12 @@ from penjing.compress import arms, find
 from penjing.compress.config import CompressConfig
 from penjing.compress.find import search
 from penjing.compress.measured import Candidate, Quality, chain_name
+from penjing.compress.physics import require_possible
 from penjing.compress.prune_structure import PruneStructureConfig
 from penjing.compress.standing import Search
 from penjing.compress.thin import SHARES
 from penjing.core.budget import Budget
-from penjing.core.errors import CapabilityError
+from penjing.core.errors import BudgetError, CapabilityError
 from penjing.core.events import Notice
 from penjing.core.task import Metric
 from penjing.models.encoder import EncoderConfig
@@ -239,3 +240,23 @@ def test_no_chain_is_listed_twice(run):
     for goal in ("speed", "accuracy", "size"):
         tried = [one.chain for one in run(lambda chain: 2.0, goal=goal).tried]
         assert len(tried) == len(set(tried))
+
+
+def test_what_no_bag_of_words_can_hold_a_student_that_knows_phrases_may(tmp_path, monkeypatch):
+    """A bag of words of very many classes is a large table."""
+    monkeypatch.setattr("penjing.compress.physics.encoder_config", lambda artifact: CONFIG)
+    found = Fake(
+        shop=Shop(tmp_path, SimpleNamespace(now=0.0)),  # type: ignore[arg-type]
+        budget=Budget(size_mb=3),
+        config=CompressConfig(),
+        measurer=None,  # type: ignore[arg-type]
+        setups=[Setup()],
+        task=TASK,  # type: ignore[arg-type]
+        root=Quality(0.9, [], True),
+        deadline=MINUTE,
+    )
+    found.weighs = lambda chain: 1.0 if any(getattr(step, "phrases", 0) for step in chain) else 5.0
+    assert "above what the smallest model needs" in [event.text for event in require_possible(found)][-1]
+    found.weighs = lambda chain: 5.0
+    with pytest.raises(BudgetError, match="a model that knows nothing has size_mb 5"):
+        list(require_possible(found))

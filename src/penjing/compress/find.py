@@ -201,6 +201,7 @@ def _rest(
 
 
 def _try(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, list[Candidate]]:
+    """As `attempt`, but what was cut short is not taught again: its time was planned where it was first made."""
     known = [one for one in found.tried if one.chain == tuple(chain)]
     return known or (yield from attempt(found, chain, max(found.left(), 1.0) / 60))
 

@@ -138,7 +138,7 @@ class TimeLimit:
         """(seconds a step with its share of evaluation, seconds spent), the same in all processes."""
         position = loop.position
         share = position.evaluation_seconds * loop.config.evaluations / max(1, loop.steps_per_epoch)
-        # A plan grows again in its first half alone, so the first steps must not make it too short.
+        # A plan grows again in its first part alone, so the first steps must not make it too short.
         warming = WARMING_STEPS if position.warming_seconds else 0  # a checkpoint of old does not know of them
         usual = (position.seconds - position.warming_seconds) / max(1, position.step - warming)
         per_step, spent = usual + share, position.seconds + position.other_seconds
