@@ -4,8 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
+from unit_compress import finish, trained_intents
 
-from penjing.compress.vocabulary import prune_vocabulary
+from penjing.compress.prune_vocabulary import VocabularyConfig, apply, vocabulary_step
+from penjing.compress.vocabulary import pieces_of, prune_vocabulary
+from penjing.core.budget import Budget
 from penjing.core.errors import CapabilityError
 from penjing.models.scratch import build_scratch
 
@@ -61,3 +65,46 @@ def test_a_tokenizer_of_words_is_refused(tmp_path):
     path.write_text(json.dumps({"model": {"type": "WordLevel", "vocab": {"a": 0}}}))
     with pytest.raises(CapabilityError, match="'WordLevel' tokenizer cannot be pruned"):
         prune_vocabulary(path, [0])
+
+
+def test_pieces_share_the_id_of_another_and_offsets_stay(tiny_tokenizers, tmp_path):
+    before, after, pruned = tokenizers_of(tiny_tokenizers["wordpiece"], tmp_path, TEXTS[:2])
+    lost = next(i for i, piece in pruned.lendable.items() if piece.isalpha() and before.encode(piece).ids[1] == i)
+    word, other = pruned.lendable[lost], before.token_to_id("the")
+    (tmp_path / "lent.json").write_text(json.dumps(pruned.lending({lost: other}).values))
+    lent = type(after).from_file(str(tmp_path / "lent.json"))
+    text = f"where is {word}?"
+    read = lent.encode(text)
+    assert pruned.kept[read.ids].tolist() == [other if i == lost else i for i in before.encode(text).ids]
+    assert read.offsets == before.encode(text).offsets and read.tokens == before.encode(text).tokens
+    assert len(after.encode(text).ids) > len(read.ids)  # which spells it
+    assert pieces_of(json.loads((tmp_path / "lent.json").read_text())["model"]) == pieces_of(pruned.values["model"])
+
+
+def test_the_step_lends_the_commonest_of_near_pieces(task_rows, text_settings, tiny_pretrained, tmp_path):
+    trained = trained_intents(task_rows, text_settings, tiny_pretrained, tmp_path / "training")
+
+    def made(**settings):
+        changed = finish(apply(VocabularyConfig(**settings), trained.model(), trained.material(tmp_path / str(settings))))
+        vocabulary = json.loads(changed.task.files()["tokenizer.json"].read_text())["model"]["vocab"]
+        return changed.facts["pieces_read_as_others"], vocabulary
+
+    old = json.loads(trained.task.files()["tokenizer.json"].read_text())["model"]["vocab"]
+    never, vocabulary = made(near=1.0)
+    few, lent = made(near=0.0, most_near=3)
+    some, _ = made(near=0.3)
+    assert never == 0 and few == 3
+    vectors = trained.teacher.encoder.table.weight.detach()
+    unit = torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)
+    kept, left = list(vocabulary), [name for name in old if name not in vocabulary and len(name.strip("#")) > 1]
+    cosines = unit[[old[name] for name in left]] @ unit[[old[name] for name in kept]].T
+    assert few < some == int((cosines.max(1).values >= 0.3).sum())
+    for piece in list(lent)[len(vocabulary) :]:
+        nearest = kept[int((unit[[old[name] for name in kept]] @ unit[old[piece]]).argmax())]
+        assert lent[piece] == vocabulary[nearest]
+        assert old[piece] <= max(old[name] for name in list(lent)[-3:])
+
+
+def test_a_search_bounds_what_names_take():
+    assert vocabulary_step(Budget(size_mb=5)).most_near == 13_333
+    assert vocabulary_step(Budget(drop=1)).most_near == 30_000

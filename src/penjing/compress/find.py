@@ -20,7 +20,7 @@ from penjing.compress.int4 import Int4Config
 from penjing.compress.lessons import says_of_tokens
 from penjing.compress.low_rank import LowRankConfig
 from penjing.compress.measured import Candidate, shape_name
-from penjing.compress.prune_vocabulary import VocabularyConfig
+from penjing.compress.prune_vocabulary import vocabulary_step
 from penjing.compress.quantization_aware import QuantizationAwareConfig
 from penjing.compress.shapes import all_shapes, first_stage_shape, products, spread, whole_shape
 from penjing.compress.standing import Search, attempt, news
@@ -61,7 +61,7 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
 
 def _tried_all(found: Search, root: Artifact, rate: float) -> Generator[Event, None, None]:
     _choose_lessons(found, rate)
-    head: list[StepConfig] = [VocabularyConfig()] if found.allowed("vocabulary") else []
+    head: list[StepConfig] = [vocabulary_step(found.budget)] if found.allowed("vocabulary") else []
     tail: list[StepConfig] = [StaticInt8Config()] if found.allowed("static-int8") else []
     if head and not (yield from _try(found, head)):
         head = []  # a tokenizer that cannot be cut

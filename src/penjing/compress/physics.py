@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from penjing.compress.chain import encoder_config
 from penjing.compress.lessons import says_of_tokens
 from penjing.compress.measured import LIMITS, excess, has_cost_limits
-from penjing.compress.prune_vocabulary import VocabularyConfig
+from penjing.compress.prune_vocabulary import vocabulary_step
 from penjing.compress.shapes import phrase_shapes
 from penjing.compress.static_int8 import StaticInt8Config
 from penjing.compress.step import StepConfig
@@ -43,7 +43,7 @@ def require_possible(found: Search) -> Generator[Event, None, None]:
     """
     if not has_cost_limits(found.budget) or not found.allowed("distil"):
         return
-    head: list[StepConfig] = [VocabularyConfig()] if found.allowed("vocabulary") else []
+    head: list[StepConfig] = [vocabulary_step(found.budget)] if found.allowed("vocabulary") else []
     blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if found.allowed("static-int8") else []
     costs: list[Measurement] = []
     missed: set[str] = set()

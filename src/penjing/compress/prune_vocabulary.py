@@ -1,7 +1,8 @@
 """The step that leaves out the pieces of a vocabulary that a company's texts do not use.
 
 Where the texts use kept pieces alone, the model answers as before, to the bit: it comes first in a chain, and what it
-gives is the teacher of the steps behind it.
+gives is the teacher of the steps behind it. Of the pieces left out, those whose vector lies near that of a kept one are
+read as that one (`VocabularyConfig.near`); the rest are spelled.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ from torch import nn
 
 from penjing.compress.lessons import IDS, MASK
 from penjing.compress.step import Changed, Material, Method, StepConfig, needs_layers
-from penjing.compress.vocabulary import prune_vocabulary
+from penjing.compress.vocabulary import Pruned, prune_vocabulary
 from penjing.core.artifact import write_atomic
+from penjing.core.budget import Budget
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Progress
 from penjing.core.task import Row, Task
 from penjing.models.encoder import Encoder
 
 _ROWS = 512
+_PIECES_AT_ONCE = 4096
+NEAR_SHARE = 0.04  # of the megabytes allowed, for names of pieces that share a vector
+NEAR_BYTES = 15  # of such a name and its number
 
 
 class VocabularyConfig(StepConfig):
@@ -33,6 +38,20 @@ class VocabularyConfig(StepConfig):
 
     method: Literal["vocabulary"] = "vocabulary"
     least: int = Field(1, ge=1, le=1000, description="Times that a piece occurs in the training and unlabelled rows.")
+    near: float = Field(
+        0.3,
+        ge=0,
+        le=1,
+        description="Cosine from which on a piece left out is read as the nearest that stays; WordPiece alone. 1: never.",
+    )
+    most_near: int = Field(30_000, ge=0, le=1_000_000, description="Pieces that are read as others; the commonest.")
+
+
+def vocabulary_step(budget: Budget) -> VocabularyConfig:
+    """As a search prunes: where bytes are limited, so are the names of pieces without a vector."""
+    if budget.size_mb is None:
+        return VocabularyConfig()
+    return VocabularyConfig(most_near=int(budget.size_mb * 1e6 * NEAR_SHARE / NEAR_BYTES))
 
 
 def apply(config: VocabularyConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
@@ -57,15 +76,17 @@ def apply(config: VocabularyConfig, model: nn.Module, material: Material) -> Gen
         yield Progress("compress", done, len(rows), "rows", "counting the pieces in use")
     before = task.files()["tokenizer.json"]
     pruned = prune_vocabulary(before, np.flatnonzero(counts >= config.least).tolist())
+    if int(pruned.kept.max()) >= encoder.config.vocab_size:
+        raise CapabilityError(
+            f"the tokenizer has pieces up to {int(pruned.kept.max())}, the model {encoder.config.vocab_size} vectors",
+            where="compress.vocabulary",
+        )
+    near = _near(config, pruned, encoder.table.weight.detach().float())
+    pruned = pruned.lending(near)
     material.work.mkdir(parents=True, exist_ok=True)
     target = material.work / "tokenizer.json"
     write_atomic(target, json.dumps(pruned.values, ensure_ascii=False))
     kept = torch.from_numpy(pruned.kept)
-    if int(kept.max()) >= encoder.config.vocab_size:
-        raise CapabilityError(
-            f"the tokenizer has pieces up to {int(kept.max())}, the model {encoder.config.vocab_size} vectors",
-            where="compress.vocabulary",
-        )
     table = encoder.table
     table.weight = nn.Parameter(table.weight.detach()[kept].clone())
     table.num_embeddings = len(kept)
@@ -77,10 +98,31 @@ def apply(config: VocabularyConfig, model: nn.Module, material: Material) -> Gen
     facts = {
         "pieces": len(kept),
         "pieces_before": len(counts),
+        "pieces_read_as_others": len(near),
         "tokenizer_bytes": target.stat().st_size,
         "tokenizer_bytes_before": before.stat().st_size,
     }
     return Changed(model, replace(task, input=task.input.with_tokenizer(target)), facts)  # type: ignore[attr-defined,type-var]
+
+
+def _near(config: VocabularyConfig, pruned: Pruned, vectors_VD: torch.Tensor) -> dict[int, int]:
+    """Old id of a piece left out → old id of the kept piece whose vector is nearest by cosine, the mean of all taken away.
+
+    Vectors of a pretrained model say what pieces mean; of a model that began from nothing, those of pieces it has not
+    met are noise, and near none. A vocabulary is numbered from the commonest piece on.
+    """
+    left = [i for i in sorted(pruned.lendable) if i < len(vectors_VD)]
+    if config.near >= 1 or not left:
+        return {}
+    unit_VD = torch.nn.functional.normalize(vectors_VD - vectors_VD.mean(0), dim=1)
+    kept_K = torch.from_numpy(pruned.kept)
+    found: dict[int, int] = {}
+    for start in range(0, len(left), _PIECES_AT_ONCE):
+        part = left[start : start + _PIECES_AT_ONCE]
+        best, place = (unit_VD[part] @ unit_VD[kept_K].T).max(1)
+        near = zip(part, best.tolist(), kept_K[place].tolist(), strict=True)
+        found |= {i: other for i, cosine, other in near if cosine >= config.near}
+    return dict(list(found.items())[: config.most_near])
 
 
 def _cut_positions(encoder: Encoder, longest: int) -> None:

@@ -2,15 +2,16 @@
 
 A multilingual vocabulary is most of a small model: of 118 million parameters 96 are vectors of pieces, and shop reviews
 use one in a hundred. Texts that use kept pieces alone are tokenized as before. What is not kept is spelled with shorter
-pieces: single characters of the scripts met stay, whether or not the texts have them.
+pieces: single characters of the scripts met stay, whether or not the texts have them. Or, where pieces are looked up by
+name (WordPiece), it takes the vector of a piece that is kept and means nearly the same, which costs its name alone.
 """
 
 from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,24 @@ class Pruned:
     Args:
         values: the content of its `tokenizer.json`.
         kept: [V] the id that each piece had before.
+        lendable: old id → piece, of those left out that could share the id of another: of two letters or more.
     """
 
     values: dict[str, Any]
     kept: np.ndarray
+    lendable: Mapping[int, str]
+
+    def lending(self, near: Mapping[int, int]) -> Pruned:
+        """With pieces that share the id of another.
+
+        Args:
+            near: old id of a piece left out → old id of the piece that stands for it.
+        """
+        place = {int(old): new for new, old in enumerate(self.kept)}
+        lent = {self.lendable[old]: place[other] for old, other in near.items()}
+        model = self.values["model"]
+        model = {**model, "vocab": {**model["vocab"], **lent}}
+        return replace(self, values={**self.values, "model": model})
 
 
 def prune_vocabulary(tokenizer_file: Path, used: Iterable[int]) -> Pruned:
@@ -68,19 +83,30 @@ def prune_vocabulary(tokenizer_file: Path, used: Iterable[int]) -> Pruned:
     if model["type"] == "BPE":
         wanted |= _parts(model, names, wanted)
     kept = np.array(sorted(wanted), np.int64)
-    return Pruned(_renumbered(values, names, kept), kept)
+    lendable = {}
+    if model["type"] == "WordPiece":
+        lendable = {i: piece for i, piece in names.items() if i not in wanted and len(_word(piece)) > 1}
+    return Pruned(_renumbered(values, names, kept), kept, lendable)
 
 
 def pieces_of(model: dict[str, Any]) -> list[str]:
-    """[V] pieces by id."""
+    """[V] pieces by id; those that share the id of another are named behind it, and left out."""
     if isinstance(model["vocab"], list):  # Unigram; older files of WordPiece do not name their kind
         return [piece for piece, _ in model["vocab"]]
-    places = {place: piece for piece, place in model["vocab"].items()}
+    places: dict[int, str] = {}
+    for piece, place in model["vocab"].items():
+        places.setdefault(place, piece)
     return [places.get(place, "") for place in range(max(places) + 1)]
 
 
 def _spelled(piece: str) -> str:
     return piece.removeprefix(_CONTINUES).replace(METASPACE, "")
+
+
+def _word(piece: str) -> str:
+    """The letters of a piece that is nothing but letters and digits; else nothing."""
+    word = piece.removeprefix(_CONTINUES)
+    return word if word.isalnum() else ""
 
 
 def script_of(char: str) -> str:
