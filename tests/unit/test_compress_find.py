@@ -260,3 +260,19 @@ def test_what_no_bag_of_words_can_hold_a_student_that_knows_phrases_may(tmp_path
     found.weighs = lambda chain: 5.0
     with pytest.raises(BudgetError, match="a model that knows nothing has size_mb 5"):
         list(require_possible(found))
+
+
+def test_many_rows_and_one_row_may_want_different_models(run):
+    def best(goal: str) -> Any:
+        found = run(lambda chain: 0.1, goal=goal)
+        one, other = [place for place, one in enumerate(found.tried) if one.chain][:2]
+        many = replace(found.tried[one].cost, rows_per_s=1e6, p50_ms=9.0)
+        single = replace(found.tried[other].cost, rows_per_s=9.0, p50_ms=1e-3)
+        found.tried[one] = replace(found.tried[one], cost=many)
+        found.tried[other] = replace(found.tried[other], cost=single)
+        return found.best().cost, many, single
+
+    chosen, many, _ = best("throughput")
+    assert chosen == many
+    chosen, _, single = best("latency")
+    assert chosen == single

@@ -73,7 +73,7 @@ def chained(trained):
     made = compress(
         trained,
         out=trained.with_name("chained"),
-        overrides={"compress.chain": CHAIN, "budget.drop": 100, "budget.size_mb": 50},
+        overrides={"compress.chain": CHAIN, "compress.goal": "throughput", "budget.drop": 100, "budget.size_mb": 50},
         listener=heard.append,
     )
     return made, heard
@@ -105,6 +105,7 @@ def test_a_chain_gives_a_proven_artifact(trained, chained):
     assert artifact.manifest["parent"] == open_artifact(trained).digest
     assert [step["method"] for step in artifact.manifest["steps"]] == ["vocabulary", "distil", "static-int8", "cascade"]
     assert {"first.onnx", "cascade.json", "certificate.json"} <= set(artifact.manifest["capabilities"]["predict_files"])
+    assert json.loads((made.out / "certificate.json").read_text())["goal"] == "throughput"
     assert not made.out.with_name("chained.partial").exists()
     assert load(made.out).predict(["Where is my parcel?"])[0].value in {"delivery", "refund", "product"}
     report = read_report(made.out / REPORT)

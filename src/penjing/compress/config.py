@@ -24,10 +24,10 @@ class CompressConfig(BaseModel):
     )
     methods: tuple[str, ...] | None = Field(None, description="Methods that a search may use; None: all.")
     backends: tuple[str, ...] | None = Field(None, description="Backends to be tried; None: all that are installed.")
-    goal: Literal["auto", "accuracy", "speed", "size"] = Field(
+    goal: Literal["auto", "accuracy", "speed", "throughput", "latency", "size"] = Field(
         "auto",
         description="What is best among the models that fit. auto: accuracy where the budget limits what a prediction "
-        "may cost, else speed.",
+        "may cost, else speed, which weighs the rows a second of many against the latency of one.",
     )
     altered: int = Field(3, ge=0, le=100, description="Made-up versions of each training row that students learn from.")
     allow_batch_variant: bool = Field(

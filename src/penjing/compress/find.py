@@ -77,7 +77,7 @@ def _tried_all(found: Search, root: Artifact, rate: float) -> Generator[Event, N
             if tail and found.left() > 0:
                 yield from _try(found, [*chain, *tail])
         made = [found.result([*chain, *rest]) for chain in fast for rest in ([], tail)]
-        if found.goal == "speed" and any(one is not None and found.holds(one) for one in made):
+        if found.fast and any(one is not None and found.holds(one) for one in made):
             return  # whatever has layers is slower
     yield from _with_layers(found, encoder, head, tail)
 
@@ -102,7 +102,7 @@ def _with_layers(
     blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if tail else []  # whose answers do not matter
     if not (found.goal == "size" and any(found.holds(one) for one in found.tried if one.chain)):  # those are smaller
         thin = yield from _with_thin_layers(found, encoder, head, blank, tail)
-        if found.goal == "speed" and thin:
+        if found.fast and thin:
             return
     if found.left() <= 0:
         return

@@ -39,6 +39,12 @@ COLUMNS = ("name", "lost", "p50_ms", "p95_ms", "rows_per_s", "size_mb", "ram_mb"
 SHOWN = 12
 # A first stage that answers nine rows of ten makes about this much of the rate of the model behind it.
 CASCADE_RATE = 4.0
+# Goals that are met by speed → what is least where it is best.
+SPEEDS: dict[str, Callable[[Measurement], float]] = {
+    "speed": lambda cost: cost.p50_ms / cost.rows_per_s,
+    "throughput": lambda cost: -cost.rows_per_s,
+    "latency": lambda cost: cost.p50_ms,
+}
 # A tenth of a point of the metric, or a hundredth of a limit.
 HARDLY_MORE = 0.01
 
@@ -141,7 +147,7 @@ class Search:
             behind = replace(cost, size_mb=cost.size_mb + first_mb, rows_per_s=CASCADE_RATE * cost.rows_per_s)
             if staged and not excess(self.budget, behind):
                 return True
-            if not (staged and self.goal == "speed") and not excess(self.budget, cost):
+            if not (staged and self.fast) and not excess(self.budget, cost):
                 return True
         return False
 
@@ -191,10 +197,15 @@ class Search:
 
     @property
     def goal(self) -> str:
-        """accuracy, speed or size: where none was asked for, what the budget leaves open."""
+        """One of `CompressConfig.goal`: where none was asked for, what the budget leaves open."""
         if self.config.goal != "auto":
             return self.config.goal
         return "accuracy" if has_cost_limits(self.budget) else "speed"
+
+    @property
+    def fast(self) -> bool:
+        """Whether what is best is what is quickest."""
+        return self.goal in SPEEDS
 
     def goal_key(self) -> Callable[[Candidate], tuple[float, ...]]:
         """What is best among those that fit, the least first."""
@@ -202,7 +213,8 @@ class Search:
             return lambda candidate: (candidate.judged, -candidate.cost.rows_per_s)
         if self.goal == "size":
             return lambda candidate: (candidate.cost.size_mb, candidate.judged)
-        return lambda candidate: (candidate.cost.p50_ms / candidate.cost.rows_per_s, candidate.judged)
+        quick = SPEEDS[self.goal]
+        return lambda candidate: (quick(candidate.cost), candidate.judged)
 
     def nearest(self) -> Candidate:
         """Of all candidates the one that misses by least: limits by their factors, the metric by its points.

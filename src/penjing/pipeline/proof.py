@@ -87,7 +87,7 @@ def prove_compressed(
         inputs,
         default=setup,
         backends=[one.backend for one in found.setups],
-        goal=_goal(recipe.budget),
+        goal=_goal(found.goal, recipe.budget),
         budget_seconds=CERTIFY_SECONDS,
         concurrency=recipe.budget.concurrency,
         limits=_limits(recipe.budget),
@@ -191,7 +191,10 @@ def _repredicted(artifact: Artifact, task: Task, setup: Setup, valid: Table) -> 
     return found
 
 
-def _goal(budget: Budget) -> Goal:
+def _goal(asked: str, budget: Budget) -> Goal:
+    """What decides between setups: what the search was for, or else what the budget limits."""
+    if asked == "latency" or asked == "throughput":
+        return asked
     if budget.p95_ms is not None and budget.rows_per_s is None:
         return "latency"
     return "throughput" if budget.rows_per_s is not None and budget.p95_ms is None else "balanced"
