@@ -18,7 +18,7 @@ from penjing.evaluate.page.scatter import LogAxis
 
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 20, 52
-LETTER, LINE = 6.4, 15
+LETTER, LINE = 7.2, 15
 OURS, THEIRS = "#1f7a4d", "#6b7280"
 
 

@@ -86,7 +86,7 @@ def penjing(arguments: Any, *words: str) -> Any:
 def compressed(arguments: Any) -> dict[str, Any]:
     """What a user would type, and what the report says."""
     minutes = str(arguments.minutes)
-    words = ("--budget", f"drop={DROP:g}", "--goal", "speed", "--out", SMALL, "--minutes", minutes, "--overwrite")
+    words = ("--budget", f"drop={DROP:g}", "--goal", "throughput", "--out", SMALL, "--minutes", minutes, "--overwrite")
     document = penjing(arguments, "compress", FULL, *words)
     report = document["report"]
     return {name: report[name] for name in ("verdicts", "comparison", "compression")}

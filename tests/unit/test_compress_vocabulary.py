@@ -85,7 +85,8 @@ def test_the_step_lends_the_commonest_of_near_pieces(task_rows, text_settings, t
     trained = trained_intents(task_rows, text_settings, tiny_pretrained, tmp_path / "training")
 
     def made(**settings):
-        changed = finish(apply(VocabularyConfig(**settings), trained.model(), trained.material(tmp_path / str(settings))))
+        material = trained.material(tmp_path / str(settings))
+        changed = finish(apply(VocabularyConfig(**settings), trained.model(), material))
         vocabulary = json.loads(changed.task.files()["tokenizer.json"].read_text())["model"]["vocab"]
         return changed.facts["pieces_read_as_others"], vocabulary
 

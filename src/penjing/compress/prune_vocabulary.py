@@ -42,7 +42,7 @@ class VocabularyConfig(StepConfig):
         0.3,
         ge=0,
         le=1,
-        description="Cosine from which on a piece left out is read as the nearest that stays; WordPiece alone. 1: never.",
+        description="Cosine from which on a piece left out is read as the nearest kept; WordPiece alone. 1: never.",
     )
     most_near: int = Field(30_000, ge=0, le=1_000_000, description="Pieces that are read as others; the commonest.")
 
@@ -106,7 +106,7 @@ def apply(config: VocabularyConfig, model: nn.Module, material: Material) -> Gen
 
 
 def _near(config: VocabularyConfig, pruned: Pruned, vectors_VD: torch.Tensor) -> dict[int, int]:
-    """Old id of a piece left out → old id of the kept piece whose vector is nearest by cosine, the mean of all taken away.
+    """Old id of a piece left out → old id of the kept piece whose vector is nearest by cosine, the mean taken away.
 
     Vectors of a pretrained model say what pieces mean; of a model that began from nothing, those of pieces it has not
     met are noise, and near none. A vocabulary is numbered from the commonest piece on.
