@@ -175,18 +175,6 @@ def test_workers_change_nothing_but_the_time(copy):
         Setup(workers=0)
 
 
-@pytest.mark.parametrize(("rows", "sizes"), [(20, [5, 5, 5, 5]), (24, [8, 8, 8]), (8, [8]), (200, [8] * 25)])
-def test_a_few_batches_are_as_many_for_each_worker(copy, rows, sizes):
-    workers = 3 if rows == 24 else 2
-    predictor = Predictor(open_artifact(copy), setup=Setup(threads=1, batch_rows=8, workers=workers))
-    cut = predictor._cut(np.full(rows, 4), 10_000)
-    assert [len(batch) for batch in cut] == sizes and sorted(np.concatenate(cut)) == list(range(rows))
-    assert [len(batch) for batch in predictor._cut(np.full(rows, 4), 32)] == sizes  # limited by tokens
-    uneven = np.tile([1, 2, 3, 30], 1 + rows // 4)
-    for batch in predictor._cut(uneven, 60):
-        assert len(batch) <= 8 and len(batch) * uneven[batch].max() <= 60
-
-
 def test_a_predictor_does_nothing_before_it_must(copy):
     predictor = Predictor(open_artifact(copy), threads=1)
     assert "task" not in vars(predictor)

@@ -25,8 +25,6 @@ from penjing.predict.task_file import TASK_FILE, read_task
 # Rows sorted by length before they are cut into batches. More would pad less, hardly, and delay the first answers.
 WINDOW_ROWS = 1024
 WINDOW_CHARS = 8_000_000
-# Of more batches a worker hardly notices that another has one less.
-_FEW_BATCHES = 8
 
 Input = TypeVar("Input", bound=str | Sequence[str] | Row)
 Answer = TypeVar("Answer")
@@ -184,22 +182,9 @@ class Predictor:
         Yields:
             Places of a batch and what was answered; every place once.
         """
-        cut = [places[index] for index in self._cut(lengths[places], batch_tokens)]
+        cut = [places[index] for index in batches(lengths[places], batch_tokens, self.setup.batch_rows)]
         alone = self.setup.workers == 1 or len(cut) < 2
         yield from zip(cut, map(answer, cut) if alone else self._workers.map(answer, cut), strict=True)
-
-    def _cut(self, lengths: np.ndarray, batch_tokens: int) -> list[list[int]]:
-        """Batches; where they are few, as many for each worker, and of as many tokens."""
-        rows, workers = self.setup.batch_rows, self.setup.workers
-        cut = list(batches(lengths, batch_tokens, rows))
-        number = len(cut) + -len(cut) % workers
-        if number == len(cut) or not 1 < len(cut) < _FEW_BATCHES * workers:
-            return cut
-        order = np.argsort(lengths, kind="stable")
-        read = np.cumsum(lengths[order])
-        even = np.split(order, np.searchsorted(read, read[-1] * np.arange(1, number) / number) + 1)
-        fits = all(0 < len(one) <= rows and len(one) * int(lengths[one[-1]]) <= batch_tokens for one in even)
-        return [one.tolist() for one in even] if fits else cut
 
     @cached_property
     def _workers(self) -> ThreadPoolExecutor:
