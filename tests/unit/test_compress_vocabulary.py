@@ -58,6 +58,7 @@ def test_what_is_not_met_goes_but_special_tokens_stay(tokenizer_file, tmp_path):
     assert special and all(after.token_to_id(token) is not None for token in special)
     assert np.array_equal(pruned.kept, np.unique(pruned.kept))
     assert after.token_to_id("退") is None
+    assert pruned.lending({}).values == pruned.values
 
 
 def test_a_tokenizer_of_words_is_refused(tmp_path):

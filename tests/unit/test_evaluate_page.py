@@ -304,6 +304,17 @@ def test_a_model_that_became_larger_or_slower_is_said_to_be_so(report):
     assert smaller(report, Words("en")) is None
 
 
+def test_the_chart_stands_on_the_loss_that_decides(report):
+    made = compressed(report, Budget(drop=1))
+    smaller_ones = [one for one in made.compression.tried if not one.uncompressed]
+    for judged, beyond in ((0.5, 0), (2.0, len(smaller_ones))):  # the labels of the validation rows say the same
+        kept = [one for one in made.compression.tried if one.uncompressed]
+        tried = [*kept, *(one.model_copy(update={"judged": judged}) for one in smaller_ones)]
+        changed = made.model_copy(update={"compression": made.compression.model_copy(update={"tried": tried})})
+        chart = section(changed, Words("en")).chart
+        assert sum(mark.y > chart.y_limit for mark in chart.marks) == beyond
+
+
 @pytest.mark.parametrize("primary", ["rmse", "r2"])
 def test_less_of_an_error_is_a_gain_and_up_is_always_better(primary):
     report = report_of(*diabetes())

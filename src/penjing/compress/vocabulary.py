@@ -43,6 +43,8 @@ class Pruned:
         Args:
             near: old id of a piece left out → old id of the piece that stands for it.
         """
+        if not near:
+            return self
         place = {int(old): new for new, old in enumerate(self.kept)}
         lent = {self.lendable[old]: place[other] for old, other in near.items()}
         model = self.values["model"]

@@ -27,6 +27,7 @@ from penjing.predict.task_file import MODEL_FILE, WEIGHTS
 
 FORMATS = ("onnx", "openvino")
 _BATCH = 32
+TORCH_MODEL = "the torch model"
 OWN_FILE, COPIED = "the artifact's own file on onnxruntime", "the file that it is a copy of"
 
 
@@ -143,7 +144,7 @@ def _source(artifact: Artifact, name: str, task: Task) -> tuple[Runner, str]:
     """What a model's file was made from, as far as the artifact keeps it, and what that is called."""
     if name == MODEL_FILE and WEIGHTS in artifact.manifest["files"]:
         backend: Any = registry.resolve("backends", "torch")
-        return backend.open(artifact, task.signature, None), "the torch model"
+        return backend.open(artifact, task.signature, None), TORCH_MODEL
     return OnnxBackend.open_file(artifact.file(name), task.signature, None), OWN_FILE
 
 

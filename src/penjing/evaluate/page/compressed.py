@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from penjing.core.report import Compression, Report, Tried
+from penjing.core.report import Compression, MetricValue, Report, Tried
 from penjing.evaluate.page.headline import SAME, loss, unit_of
 from penjing.evaluate.page.scatter import Point, Scatter, scatter
 from penjing.evaluate.page.view import cost_number, cost_text, limit_label, limit_text
@@ -132,7 +132,7 @@ def compressed(report: Report, words: Words) -> Compressed | None:
     limits = {verdict.constraint: verdict.limit for verdict in report.verdicts}
     rate = limits.get("rows_per_s")
     worst = _worst(limits, reference, percent=about.percent, higher=about.higher_is_better)
-    points = [_point(tried, numbers.get(id(tried), ""), tried is reference, about.percent, words) for tried in ranked]
+    points = [_point(tried, numbers.get(id(tried), ""), reference, about, words) for tried in ranked]
     chart = None
     if len(ranked) > 1:
         bounds = {"share": about.percent, "least_x": rate, "worst_y": worst}
@@ -297,12 +297,15 @@ def _kind(tried: Tried, reference: bool) -> str:
     return "uncompressed" if reference else "front" if tried.on_front else "beaten"
 
 
-def _point(tried: Tried, number: str, reference: bool, percent: bool, words: Words) -> Point:
-    kind = _kind(tried, reference)
+def _point(tried: Tried, number: str, reference: Tried | None, about: MetricValue, words: Words) -> Point:
+    kind = _kind(tried, tried is reference)
+    height = tried.value
+    if tried.judged is not None and reference is not None:  # what fits, and what nothing beats, goes by this loss
+        height = reference.value - (1 if about.higher_is_better else -1) * tried.judged / (100 if about.percent else 1)
     said = f"{number} {words(f'tried.{kind}')}" if kind in {"chosen", "uncompressed"} else ""
     chain, setup = chain_in_words(tried, words)
-    title = f"{chain}{f' ({setup})' if setup else ''}: {_figures(tried, percent, words)}"
-    return Point(tried.rows_per_s, tried.value, kind, tried.on_front, (said, number), title)
+    title = f"{chain}{f' ({setup})' if setup else ''}: {_figures(tried, about.percent, words)}"
+    return Point(tried.rows_per_s, height, kind, tried.on_front, (said, number), title)
 
 
 def _worst(limits: dict[str, float], reference: Tried | None, *, percent: bool, higher: bool) -> float | None:
