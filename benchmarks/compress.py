@@ -1,6 +1,6 @@
 """What compressing gives, beside the other ways to run the same fine-tuned model: accuracy, speed, memory, bytes.
 
-python benchmarks/compress.py --set-of banking77                 # an hour and a quarter on two cores
+python benchmarks/compress.py --set-of banking77                 # an hour and a half on two cores
 python benchmarks/compress.py --set-of banking77 --smoke
 """
 
@@ -28,18 +28,18 @@ from intervals import paired_difference
 from measured_run import measured_run
 
 ABOUT = """
-A default run of penjing fine-tunes a model; `penjing compress` makes it smaller for "{budget}", in at most
-{minutes:g} minutes, and once more for "{cheap}" in half as many; and the same fine-tuned encoder is run as others run
-it: transformers in 32 bits, onnxruntime in 32 bits and with optimum's recipe for dynamic int8, OpenVINO on NNCF's
-static int8, the backends of sentence-transformers, and model2vec distilled from it and trained on the same rows.
-Every side labels the same raw texts, **tokenisation included**, in a fresh process on two processors, in turns:
-throughput is the median of passes over {timed} test rows after one to warm up (penjing keeps the ids of words that it
-has met, so that it is also timed on as many other rows, met for the first time), in batches of 32 or of 128 texts of
-like length, whichever is faster (penjing: as its certificate says), p50 and p95 are of one text at a time, memory is
-the peak of that process. A ratio is the median of the ratios within each turn, its interval spans the turns. The
-rivals run the encoder and its head; penjing's uncompressed model adds a linear model over n-grams to them, and **the
-drop is counted against that one**, paired by row. Memory of sides that run on torch or load one library more is what
-those libraries take.
+A default run of penjing fine-tunes a model; `penjing compress --budget "{budget}" --goal throughput --minutes
+{minutes:g}` makes it smaller, and does so once more with `--budget "{cheap}"` in half as many minutes; and the same
+fine-tuned encoder is run as others run it: transformers in 32 bits, onnxruntime in 32 bits and with optimum's recipe
+for dynamic int8, OpenVINO on NNCF's static int8, the backends of sentence-transformers, and model2vec distilled from
+it and trained on the same rows. Every side labels the same raw texts, **tokenisation included**, in a fresh process
+on two processors, in turns: throughput is the median of passes over {timed} test rows after one to warm up (penjing
+keeps the ids of words that it has met, so that it is also timed on as many other rows, met for the first time), in
+batches of 32 or of 128 texts of like length, whichever is faster (penjing: as its certificate says), p50 and p95 are
+of one text at a time, memory is the peak of that process. A ratio is the median of the ratios within each turn, its
+interval spans the turns. The rivals run the encoder and its head; penjing's uncompressed model adds a linear model
+over n-grams to them, and **the drop is counted against that one**, paired by row. Memory of sides that run on torch
+or load one library more is what those libraries take.
 """
 UNCOMPRESSED, SMALL, SMALLER = "penjing, uncompressed", "penjing, compressed", "penjing, drop=2.5"
 OURS = {UNCOMPRESSED: "full", SMALL: "small", SMALLER: "smaller"}
@@ -320,8 +320,8 @@ def notes(
         f"int8 on this machine: {ceiling['gops']:,.0f} GOP/s in the best product that OpenVINO or onnxruntime reached; "
         f"at that rate two whole layers of 384 would label at most {ceiling['two_layers_rows_per_s']:,.0f} rows/s of "
         "13 tokens.",
-        "The recipes of onnxruntime and NNCF round the head's product as well, as they do whatever classifier they are "
-        "given; sentence-transformers' 8 bits are onnxruntime's for the encoder alone, under a head in 32.",
+        "The head stays in 32 bits on every side: rounded with the rest, as the recipes of onnxruntime and NNCF do, it "
+        "loses a third of the answers, for one of the weights that penjing gives it is hundreds of times the others.",
         "The peers' own environment: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
     ]
 

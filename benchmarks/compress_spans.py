@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from compress_build import dynamic_int8, static_int8
+from compress_build import dynamic_int8, head_name, static_int8
 from compress_sides import CALIBRATION_ROWS
 from evaluation_data import MULTILINGUAL, sample, write_parts
 from fewfc import read
@@ -126,7 +126,7 @@ def static(source: Path, target: Path) -> None:
         {name: values for name, values in task.encode([row]).items() if name in names}
         for row in sample(rows, CALIBRATION_ROWS, seed=0)
     ]
-    onnx.save(static_int8(onnx.load(source), batches), target)
+    onnx.save(static_int8(onnx.load(source), batches, head_name(source)), target)
 
 
 def benched(arguments: Any) -> dict[str, list[dict[str, Any]]]:

@@ -328,28 +328,13 @@ def has_checkpoint(directory: Path) -> bool:
     return (directory / "x.partial" / "training" / checkpoint.FILE).is_file()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        pytest.skip(f"cannot mount a small disk here: {done.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 def test_a_full_disk(small_disk, tiny_pretrained):
-    process = start(small_disk, training(small_disk, tiny_pretrained.directory))
+    disk = small_disk(1)
+    process = start(disk, training(disk, tiny_pretrained.directory))
     _, err = process.communicate(timeout=240)
     last = err.splitlines()[-1]
     assert process.returncode == 2, err
     assert last.startswith("error: ") and "the disk is full" in last and "Next: free some space" in last
     assert "Traceback" not in err
-    assert not (small_disk / "x").exists()
+    assert not (disk / "x").exists()

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from penjing.compress.cascade import choose_threshold
-from penjing.compress.measured import expected_loss
+from penjing.compress.measured import Candidate, Quality, expected_loss
+from penjing.compress.physics import require_within_reach
+from penjing.compress.standing import Search
+from penjing.core.budget import Budget
+from penjing.core.errors import BudgetError
 from penjing.core.task import Metric, Prediction
 
 LABELS = ("a", "b", "c")
@@ -19,7 +23,7 @@ class OfClasses:
     metrics = {"accuracy": Metric(share=True)}  # noqa: RUF012
 
     def score(self, rows, predictions):
-        return [row["label"] == prediction.value for row, prediction in zip(rows, predictions, strict=True)]
+        return np.array([row["label"] == prediction.value for row, prediction in zip(rows, predictions, strict=True)])
 
     def aggregate(self, hits):
         return {"accuracy": float(np.mean(hits))}
@@ -122,3 +126,29 @@ def test_where_nothing_can_be_expected_labels_choose(monkeypatch):
     assert choose_threshold(OfClasses(), rows, first, rest, sure, 0.5)[1] == 0.8
     lucky = [*rows[:8], {"label": "b"}, {"label": "b"}]
     assert choose_threshold(OfClasses(), lucky, first, rest, sure, 0.5)[1] == 1.0
+
+
+def searching(budget, right=160):
+    """A search for a model that is right on so many of 200 rows."""
+    rows = [{"label": "a" if i < right else "b"} for i in range(200)]
+    root = Quality(right / 200, said(*[[0.8, 0.1, 0.1]] * 200), True)
+    table = type("Rows", (), {"rows": rows, "__len__": lambda self: len(rows)})()
+    return Search(SimpleNamespace(splits=SimpleNamespace(valid=table)), budget, None, None, [], OfClasses(), root, 0.0)
+
+
+def test_a_floor_that_the_model_itself_misses_is_no_search():
+    assert list(require_within_reach(searching(Budget(metric=80)))) == []
+    assert list(require_within_reach(searching(Budget(drop=1)))) == []
+    (warning,) = require_within_reach(searching(Budget(metric=83)))
+    assert warning.level == "warning" and "reaches 80 on 200 validation rows" in warning.text
+    with pytest.raises(BudgetError, match=r"is 95, and the model that is to be compressed reaches 80") as error:
+        list(require_within_reach(searching(Budget(metric=95))))
+    assert 83 < float(error.value.expected.split()[2].strip(",")) < 90
+
+
+def test_a_floor_and_a_drop_go_by_the_same_loss():
+    """Labels of few validation rows say that a point was lost, the model before that three were."""
+    candidate = Candidate("one", (), None, None, 0.79, 1.0, 2.0, True)
+    found = searching(Budget(metric=78.5, drop=1.9))
+    assert found.judged_metric(candidate) == pytest.approx(78.0)
+    assert found.quality_gap(candidate) == pytest.approx(0.5)

@@ -98,7 +98,10 @@ def test_the_step_lends_the_commonest_of_near_pieces(task_rows, text_settings, t
     assert never == 0 and few == 3
     vectors = trained.teacher.encoder.table.weight.detach()
     unit = torch.nn.functional.normalize(vectors - vectors.mean(0), dim=1)
-    kept, left = list(vocabulary), [name for name in old if name not in vocabulary and len(name.strip("#")) > 1]
+    words = [name for name in old if len(name.strip("#")) > 1 and name.strip("#").isalnum()]
+    met = {i for text in trained.splits.train.rows for i in trained.task.encode([text])["input_ids"].ravel()}
+    kept, left = [name for name in words if old[name] in met], [name for name in words if name not in vocabulary]
+    assert set(kept) <= set(vocabulary)
     cosines = unit[[old[name] for name in left]] @ unit[[old[name] for name in kept]].T
     assert few < some == int((cosines.max(1).values >= 0.3).sum())
     for piece in list(lent)[len(vocabulary) :]:
@@ -108,5 +111,23 @@ def test_the_step_lends_the_commonest_of_near_pieces(task_rows, text_settings, t
 
 
 def test_a_search_bounds_what_names_take():
-    assert vocabulary_step(Budget(size_mb=5)).most_near == 13_333
-    assert vocabulary_step(Budget(drop=1)).most_near == 30_000
+    assert vocabulary_step(Budget(size_mb=5), "speed").most_near == 10_000
+    assert vocabulary_step(Budget(size_mb=6), "speed") == vocabulary_step(Budget(size_mb=5), "speed")
+    assert (
+        vocabulary_step(Budget(drop=1), "speed") == vocabulary_step(Budget(size_mb=500), "speed") == VocabularyConfig()
+    )
+    assert vocabulary_step(Budget(size_mb=0.1), "speed").most_near == 0
+    assert vocabulary_step(Budget(drop=1), "size").most_near == 0
+
+
+def test_names_that_share_an_id_are_kept_when_it_is_pruned_again(tiny_tokenizers, tmp_path):
+    before, _, pruned = tokenizers_of(tiny_tokenizers["wordpiece"], tmp_path, TEXTS[:2])
+    lost = next(i for i, piece in pruned.lendable.items() if piece.isalpha() and before.encode(piece).ids[1] == i)
+    word = pruned.lendable[lost]
+    lent = tmp_path / "lent.json"
+    lent.write_text(json.dumps(pruned.lending({lost: before.token_to_id("the")}).values))
+    first, second, again = tokenizers_of(lent, tmp_path, ["the kettle"])
+    assert len(again.kept) < len(pruned.kept)
+    assert again.kept[second.encode(word).ids].tolist() == first.encode(word).ids
+    _, third, _ = tokenizers_of(lent, tmp_path, ["kettle"])  # without the piece it shared, it is spelled
+    assert len(third.encode(word).ids) > len(first.encode(word).ids)

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chain", metavar="STEPS", help="methods to apply instead of searching, such as vocabulary,distil,static-int8"
     )
-    goals = ("accuracy", "speed", "throughput", "latency", "size")
+    goals = ("auto", "accuracy", "speed", "throughput", "latency", "size")
     parser.add_argument("--goal", choices=goals, help="what is best among the models that fit")
     parser.add_argument("--overwrite", action="store_true", help="replace the artifact that is there")
     parser.add_argument("--sign-key", metavar="KEY", help="sign the artifact with this private key (PEM)")

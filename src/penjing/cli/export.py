@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def export(args: argparse.Namespace, console: Console) -> int:
     """Write, compare, and show."""
+    from penjing.cli.zh import in_chinese
     from penjing.pipeline.benching import export as export_artifact
 
     found = export_artifact(
@@ -47,18 +48,8 @@ def export(args: argparse.Namespace, console: Console) -> int:
         console.say(
             f"{found.rows:,} rows compared with {found.reference}: outputs differ by at most "
             f"{found.max_difference:.2g}, {found.num_flipped:,} rows are answered otherwise",
-            f"与{_in_chinese(found.reference)}比较 {found.rows:,} 行：输出最多相差 {found.max_difference:.2g}，"
+            f"与{in_chinese(found.reference)}比较 {found.rows:,} 行：输出最多相差 {found.max_difference:.2g}，"
             f"{found.num_flipped:,} 行的回答不同",
         )
     )
     return 0
-
-
-def _in_chinese(reference: str) -> str:
-    """What was compared with, which may be several."""
-    from penjing.export.formats import COPIED, OWN_FILE, TORCH_MODEL
-
-    names = {TORCH_MODEL: "torch 模型", OWN_FILE: "onnxruntime 运行的原文件", COPIED: "被复制的原文件", " and ": "及"}
-    for english, chinese in names.items():
-        reference = reference.replace(english, chinese)
-    return reference

@@ -61,7 +61,7 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
 
 def _tried_all(found: Search, root: Artifact, rate: float) -> Generator[Event, None, None]:
     _choose_lessons(found, rate)
-    head: list[StepConfig] = [vocabulary_step(found.budget)] if found.allowed("vocabulary") else []
+    head: list[StepConfig] = [vocabulary_step(found.budget, found.goal)] if found.allowed("vocabulary") else []
     tail: list[StepConfig] = [StaticInt8Config()] if found.allowed("static-int8") else []
     if head and not (yield from _try(found, head)):
         head = []  # a tokenizer that cannot be cut

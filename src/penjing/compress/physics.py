@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from penjing.compress.chain import encoder_config
 from penjing.compress.lessons import says_of_tokens
 from penjing.compress.measured import LIMITS, excess, has_cost_limits
-from penjing.compress.prune_vocabulary import vocabulary_step
+from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.shapes import phrase_shapes
 from penjing.compress.static_int8 import StaticInt8Config
 from penjing.compress.step import StepConfig
 from penjing.compress.teach import DistilConfig, phrase_step
 from penjing.core.errors import BudgetError
 from penjing.core.events import Event, Notice
+from penjing.evaluate.bootstrap import bootstrap
 from penjing.predict.measure import Measurement
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def require_possible(found: Search) -> Generator[Event, None, None]:
     """
     if not has_cost_limits(found.budget) or not found.allowed("distil"):
         return
-    head: list[StepConfig] = [vocabulary_step(found.budget)] if found.allowed("vocabulary") else []
+    head: list[StepConfig] = [VocabularyConfig(most_near=0)] if found.allowed("vocabulary") else []
     blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if found.allowed("static-int8") else []
     costs: list[Measurement] = []
     missed: set[str] = set()
@@ -64,6 +65,39 @@ def require_possible(found: Search) -> Generator[Event, None, None]:
             expected=f"limits that can be reached here: {reached}",
         )
     yield Notice("compress", "the limits are above what the smallest model needs")
+
+
+def require_within_reach(found: Search) -> Generator[Event, None, None]:
+    """Do nothing where the model that is compressed has what the budget asks of its metric.
+
+    Args:
+        found: the search to come.
+
+    Yields:
+        A warning, where the validation rows leave it open.
+
+    Raises:
+        BudgetError: the model itself is clearly below the floor, and no smaller one will be above it.
+    """
+    floor, task = found.budget.metric, found.task
+    about = task.metrics[task.primary]
+    scale = 100.0 if about.percent else 1.0
+    sign = 1 if about.higher_is_better else -1
+    if floor is None or sign * (floor - scale * found.root.value) <= 0:
+        return
+    table = found.shop.splits.valid
+    stats = task.score(table.rows, found.root.predictions)
+    known = bootstrap(task, stats, resamples=500, level=0.99)[task.primary]
+    best = known.high if about.higher_is_better else known.low
+    reached = f"{scale * found.root.value:.4g} on {len(table):,} validation rows"
+    if best is not None and sign * (floor - scale * best) > 0:
+        raise BudgetError(
+            f"is {floor:g}, and the model that is to be compressed reaches {reached}",
+            where="budget.metric",
+            expected=f"at {'most' if sign > 0 else 'least'} {scale * best:.3g}, which those rows leave possible",
+            next_step="train a better model first, or lower the floor",
+        )
+    yield Notice("budget", f"the model itself reaches {reached}, where budget.metric asks for {floor:g}", "warning")
 
 
 def _smallest(found: Search) -> list[StepConfig]:

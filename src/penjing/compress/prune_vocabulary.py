@@ -8,6 +8,7 @@ read as that one (`VocabularyConfig.near`); the rest are spelled.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from typing import Literal
@@ -31,6 +32,8 @@ _ROWS = 512
 _PIECES_AT_ONCE = 4096
 NEAR_SHARE = 0.04  # of the megabytes allowed, for names of pieces that share a vector
 NEAR_BYTES = 15  # of such a name and its number
+# So that a search that goes on for a little more or less room finds what it made before.
+NEAR_STEPS = (0, 1_000, 3_000, 10_000, 30_000)
 
 
 class VocabularyConfig(StepConfig):
@@ -47,11 +50,10 @@ class VocabularyConfig(StepConfig):
     most_near: int = Field(30_000, ge=0, le=1_000_000, description="Pieces that are read as others; the commonest.")
 
 
-def vocabulary_step(budget: Budget) -> VocabularyConfig:
-    """As a search prunes: where bytes are limited, so are the names of pieces without a vector."""
-    if budget.size_mb is None:
-        return VocabularyConfig()
-    return VocabularyConfig(most_near=int(budget.size_mb * 1e6 * NEAR_SHARE / NEAR_BYTES))
+def vocabulary_step(budget: Budget, goal: str) -> VocabularyConfig:
+    """As a search prunes: limited bytes limit the names of pieces without a vector; for `size` there are none."""
+    room = math.inf if budget.size_mb is None else budget.size_mb * 1e6 * NEAR_SHARE / NEAR_BYTES
+    return VocabularyConfig(most_near=0 if goal == "size" else max(step for step in NEAR_STEPS if step <= room))
 
 
 def apply(config: VocabularyConfig, model: nn.Module, material: Material) -> Generator[Event, None, Changed]:
@@ -81,11 +83,11 @@ def apply(config: VocabularyConfig, model: nn.Module, material: Material) -> Gen
             f"the tokenizer has pieces up to {int(pruned.kept.max())}, the model {encoder.config.vocab_size} vectors",
             where="compress.vocabulary",
         )
-    near = _near(config, pruned, encoder.table.weight.detach().float())
+    near = _near(config, pruned, counts >= config.least, encoder.table.weight.detach())
     pruned = pruned.lending(near)
     material.work.mkdir(parents=True, exist_ok=True)
     target = material.work / "tokenizer.json"
-    write_atomic(target, json.dumps(pruned.values, ensure_ascii=False))
+    write_atomic(target, json.dumps(pruned.values, ensure_ascii=False, separators=(",", ":")))
     kept = torch.from_numpy(pruned.kept)
     table = encoder.table
     table.weight = nn.Parameter(table.weight.detach()[kept].clone())
@@ -105,17 +107,19 @@ def apply(config: VocabularyConfig, model: nn.Module, material: Material) -> Gen
     return Changed(model, replace(task, input=task.input.with_tokenizer(target)), facts)  # type: ignore[attr-defined,type-var]
 
 
-def _near(config: VocabularyConfig, pruned: Pruned, vectors_VD: torch.Tensor) -> dict[int, int]:
-    """Old id of a piece left out → old id of the kept piece whose vector is nearest by cosine, the mean taken away.
+def _near(config: VocabularyConfig, pruned: Pruned, met_V: np.ndarray, vectors_VD: torch.Tensor) -> dict[int, int]:
+    """Old id of a piece left out → old id of the piece that was met and whose vector is nearest by cosine.
 
-    Vectors of a pretrained model say what pieces mean; of a model that began from nothing, those of pieces it has not
-    met are noise, and near none. A vocabulary is numbered from the commonest piece on.
+    The mean of all vectors is taken away first, and pieces that are no letters and digits lend to nobody. A vocabulary
+    is numbered from the commonest piece on.
     """
     left = [i for i in sorted(pruned.lendable) if i < len(vectors_VD)]
-    if config.near >= 1 or not left:
+    lenders = np.flatnonzero(met_V & np.isin(np.arange(len(met_V)), list(pruned.lenders)))
+    if config.near >= 1 or not config.most_near or not left or not len(lenders):
         return {}
+    vectors_VD = vectors_VD.float()
     unit_VD = torch.nn.functional.normalize(vectors_VD - vectors_VD.mean(0), dim=1)
-    kept_K = torch.from_numpy(pruned.kept)
+    kept_K = torch.from_numpy(lenders)
     found: dict[int, int] = {}
     for start in range(0, len(left), _PIECES_AT_ONCE):
         part = left[start : start + _PIECES_AT_ONCE]

@@ -43,7 +43,7 @@ CASCADE_RATE = 4.0
 SPEEDS: dict[str, Callable[[Measurement], float]] = {
     "speed": lambda cost: cost.p50_ms / cost.rows_per_s,
     "throughput": lambda cost: -cost.rows_per_s,
-    "latency": lambda cost: cost.p50_ms,
+    "latency": lambda cost: cost.p95_ms,
 }
 # A tenth of a point of the metric, or a hundredth of a limit.
 HARDLY_MORE = 0.01
@@ -185,10 +185,15 @@ class Search:
         if self.budget.drop is not None:
             gaps.append(candidate.judged - self.budget.drop)
         if self.budget.metric is not None:
-            metric = self.task.metrics[self.task.primary]
-            sign = 1.0 if metric.higher_is_better else -1.0
-            gaps.append(sign * (self.budget.metric - candidate.value * (100.0 if metric.percent else 1.0)))
+            sign = 1.0 if self.task.metrics[self.task.primary].higher_is_better else -1.0
+            gaps.append(sign * (self.budget.metric - self.judged_metric(candidate)))
         return max(gaps)
+
+    def judged_metric(self, candidate: Candidate) -> float:
+        """The primary metric on the budget's scale, by the loss that decides."""
+        metric = self.task.metrics[self.task.primary]
+        scale, sign = 100.0 if metric.percent else 1.0, 1.0 if metric.higher_is_better else -1.0
+        return scale * self.root.value - sign * candidate.judged
 
     def best(self) -> Candidate | None:
         """The best candidate that fits, by the goal; None: none does."""

@@ -31,11 +31,13 @@ class Pruned:
         values: the content of its `tokenizer.json`.
         kept: [V] the id that each piece had before.
         lendable: old id → piece, of those left out that could share the id of another: of two letters or more.
+        lenders: old ids of such pieces among those kept.
     """
 
     values: dict[str, Any]
     kept: np.ndarray
     lendable: Mapping[int, str]
+    lenders: frozenset[int]
 
     def lending(self, near: Mapping[int, int]) -> Pruned:
         """With pieces that share the id of another.
@@ -85,10 +87,9 @@ def prune_vocabulary(tokenizer_file: Path, used: Iterable[int]) -> Pruned:
     if model["type"] == "BPE":
         wanted |= _parts(model, names, wanted)
     kept = np.array(sorted(wanted), np.int64)
-    lendable = {}
-    if model["type"] == "WordPiece":
-        lendable = {i: piece for i, piece in names.items() if i not in wanted and len(_word(piece)) > 1}
-    return Pruned(_renumbered(values, names, kept), kept, lendable)
+    words = {i: piece for i, piece in names.items() if len(_word(piece)) > 1} if model["type"] == "WordPiece" else {}
+    lendable = {i: piece for i, piece in words.items() if i not in wanted}
+    return Pruned(_renumbered(values, names, kept), kept, lendable, frozenset(words.keys() - lendable.keys()))
 
 
 def pieces_of(model: dict[str, Any]) -> list[str]:
@@ -148,7 +149,9 @@ def _renumbered(values: dict[str, Any], names: dict[int, str], kept: np.ndarray)
         if model.get("unk_id") is not None:
             model["unk_id"] = place[int(model["unk_id"])]
     else:
-        model["vocab"] = {names[int(old)]: new for new, old in enumerate(kept)}
+        named = {names[int(old)]: new for new, old in enumerate(kept)}
+        shared = {piece: place[old] for piece, old in model["vocab"].items() if old in place and piece not in named}
+        model["vocab"] = named | shared
     if model["type"] == "BPE":
         merges = [merge for merge in model["merges"] if "".join(_pair(merge)) in model["vocab"]]
         model["merges"] = [merge for merge in merges if all(part in model["vocab"] for part in _pair(merge))]

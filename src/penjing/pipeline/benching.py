@@ -14,7 +14,7 @@ from penjing.core.task import input_columns
 from penjing.export.formats import Exported, export_files
 from penjing.pipeline.plan import recipe_of
 from penjing.pipeline.scored_rows import inputs_of, rows_to_predict
-from penjing.predict.certificate_file import keep_certificate
+from penjing.predict.certificate_file import certificates_of, keep_certificate
 from penjing.predict.choose_setup import choose_setup
 from penjing.predict.measure import Measurement
 from penjing.predict.predictor import Predictor
@@ -89,7 +89,9 @@ def bench(
             )
         inputs.append(inputs_of(table, task))
         if certify:
-            keep_certificate(choose_setup(artifact, inputs[-1], concurrency=concurrency, listener=listener), artifact)
+            goal = next((one.goal for one in certificates_of(artifact, cached=False)), "balanced")
+            found = choose_setup(artifact, inputs[-1], goal=goal, concurrency=concurrency, listener=listener)
+            keep_certificate(found, artifact)
     setups = None if backend is None else [Setup(backend)] * len(opened)
     costs = side_by_side(opened, inputs, setups=setups, concurrency=concurrency, turns=turns, listener=listener)
     return [

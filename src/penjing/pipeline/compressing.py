@@ -94,8 +94,8 @@ def compress(
 
     root = open_artifact(artifact, public_key)
     _refuse_cascade(root)
-    # The chain that made the root is not asked for again.
-    made_by = {"compress.chain": None} if root.manifest.get("steps") else {}
+    # Neither the chain that made the root nor what was best then is asked for again.
+    made_by = {"compress.chain": None, "compress.goal": "auto"} if root.manifest.get("steps") else {}
     recipe = recipe_of(root, {**made_by, **(overrides or {})})
     config: CompressConfig = recipe.stage("compress")
     chain = config.steps()
@@ -304,8 +304,9 @@ def _is_installed(backend: str) -> bool:
 
 def _attempt(found: Search, root: Artifact, chain: Sequence[StepConfig] | None) -> Generator[Event, None, None]:
     from penjing.compress.find import search
-    from penjing.compress.physics import require_possible
+    from penjing.compress.physics import require_possible, require_within_reach
 
+    yield from require_within_reach(found)
     if chain is None:
         yield from require_possible(found)
         yield from search(found, root)

@@ -319,7 +319,7 @@ def _relaxations(found: Search, nearest: Candidate) -> list[Relaxation]:
         missed.append(Relaxation(constraint="drop", limit=found.budget.drop, reached=round(nearest.judged, 4)))
     metric = found.task.metrics[found.task.primary]
     if found.budget.metric is not None:
-        value = finite(nearest.value * (100 if metric.percent else 1)) or 0.0
+        value = finite(found.judged_metric(nearest)) or 0.0
         if (value < found.budget.metric) == metric.higher_is_better and value != found.budget.metric:
             missed.append(Relaxation(constraint="metric", limit=found.budget.metric, reached=round(value, 4)))
     return missed

@@ -200,13 +200,16 @@ def _misses(name: str, figure: float, limit: float) -> bool:
 
 
 def _variants(setup: Setup) -> Iterator[Setup]:
-    """The same backend on one thread, by one worker or a worker a thread; in bf16 where it takes the hint and
-    the processor has instructions.
+    """The same backend on one thread, by one worker or a worker a thread, or half of them on two threads each; in bf16
+    where it takes the hint and the processor has instructions.
     """
-    alone = usable_threads() > 1
+    threads = usable_threads()
+    alone = threads > 1
     if alone:
         yield replace(setup, threads=1)
-        yield replace(setup, threads=1, workers=min(usable_threads(), MOST_WORKERS))
+        yield replace(setup, threads=1, workers=min(threads, MOST_WORKERS))
+    if threads >= 4:
+        yield replace(setup, threads=2, workers=min(threads // 2, MOST_WORKERS))
     if setup.backend == "openvino" and "BF16" in read_cpu().flags:
         yield replace(setup, precision="bf16")
         if alone:

@@ -63,6 +63,12 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"to keep {…} of the {…}, no matrix is of a rank that takes fewer weights",
         r"要保留 {2} 的 {1}，没有哪个矩阵的秩低到能省下参数",
     ),
+    (
+        r"is {…}, and the model that is to be compressed reaches {…} on {…} validation rows",
+        r"为 {1}，而待压缩的模型在 {3} 行验证数据上为 {2}",
+    ),
+    (r"at (?:most|least) {…}, which those rows leave possible", r"这些数据所容许的极限 {1}"),
+    (r"train a better model first, or lower the floor", r"先训练更好的模型，或放宽下限"),
     (r"nothing can fit: a model that knows nothing has {…}", r"没有模型能满足：一个什么都没学过的模型就有 {1}"),
     (r"relax the limit, or run on a faster machine", r"放宽限制，或换更快的机器"),
     (
@@ -71,7 +77,12 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     ),
     (r"there is no row to compare on", r"没有可用来比较的数据行"),
     (r"give rows: --data FILE", r"给出数据：--data 文件"),
-    (r"the export differs from {…} by {…} \(tolerance {…}\)", r"导出的模型与 {1} 相差 {2}（容差 {3}）"),
+    (r"the export differs from {=} by {…} \(tolerance {…}\)", r"导出的模型与{1}相差 {2}（容差 {3}）"),
+    (r"the torch model and the artifact's own file on onnxruntime", r"torch 模型及 onnxruntime 运行的原文件"),
+    (r"the torch model and the file that it is a copy of", r"torch 模型及被复制的原文件"),
+    (r"the torch model", r"torch 模型"),
+    (r"the artifact's own file on onnxruntime", r"onnxruntime 运行的原文件"),
+    (r"the file that it is a copy of", r"被复制的原文件"),
     (
         r"raise --tolerance if that is acceptable: an 8-bit model rounds otherwise in each library",
         r"若可接受，调高 --tolerance：8 位模型在不同的库中舍入不同",

@@ -376,6 +376,10 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"未采用测得的运行方式（{1}），改由 {2} 按默认方式运行；要在本机测量：{3}",
     ),
     (r"the time was up before {N} setups were tried", r"时间已到，还有 {1} 种运行方式没有测"),
+    (
+        r"the model itself reaches {…} on {N} validation rows, where budget\.metric asks for {…}",
+        r"模型本身在 {2} 行验证数据上为 {1}，达不到 budget.metric 要求的 {3}",
+    ),
     (r"{N}% of the heads and {N}% of the neurons can fit", r"保留 {1}% 的注意力头和 {2}% 的神经元可以满足预算"),
     (r"students of thinner layers: {=}", r"各层变窄的学生模型：{1}"),
     (r"kept {N} of {N} heads and {N} of {N} neurons", r"保留 {2} 个注意力头中的 {1} 个，{4} 个神经元中的 {3} 个"),

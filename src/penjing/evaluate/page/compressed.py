@@ -299,13 +299,10 @@ def _kind(tried: Tried, reference: bool) -> str:
 
 def _point(tried: Tried, number: str, reference: Tried | None, about: MetricValue, words: Words) -> Point:
     kind = _kind(tried, tried is reference)
-    height = tried.value
-    if tried.judged is not None and reference is not None:  # what fits, and what nothing beats, goes by this loss
-        height = reference.value - (1 if about.higher_is_better else -1) * tried.judged / (100 if about.percent else 1)
     said = f"{number} {words(f'tried.{kind}')}" if kind in {"chosen", "uncompressed"} else ""
     chain, setup = chain_in_words(tried, words)
-    title = f"{chain}{f' ({setup})' if setup else ''}: {_figures(tried, about.percent, words)}"
-    return Point(tried.rows_per_s, height, kind, tried.on_front, (said, number), title)
+    title = f"{chain}{f' ({setup})' if setup else ''}: {_figures(tried, reference, about, words)}"
+    return Point(tried.rows_per_s, _height(tried, reference, about), kind, tried.on_front, (said, number), title)
 
 
 def _worst(limits: dict[str, float], reference: Tried | None, *, percent: bool, higher: bool) -> float | None:
@@ -317,8 +314,16 @@ def _worst(limits: dict[str, float], reference: Tried | None, *, percent: bool, 
     return (max(found) if higher else min(found)) if found else None
 
 
-def _figures(tried: Tried, percent: bool, words: Words) -> str:
-    return f"{metric(tried.value, percent)}, {cost_text('rows_per_s', tried.rows_per_s, words)}"
+def _height(tried: Tried, reference: Tried | None, about: MetricValue) -> float:
+    """What the uncompressed model reaches less the loss that decides what fits and what nothing beats."""
+    if tried.judged is None or reference is None:
+        return tried.value
+    return reference.value - (1 if about.higher_is_better else -1) * tried.judged / (100 if about.percent else 1)
+
+
+def _figures(tried: Tried, reference: Tried | None, about: MetricValue, words: Words) -> str:
+    height = metric(_height(tried, reference, about), about.percent)
+    return f"{height}, {cost_text('rows_per_s', tried.rows_per_s, words)}"
 
 
 def _alt(report: Report, best: Sequence[Tried], reference: Tried | None, words: Words) -> str:
@@ -333,7 +338,7 @@ def _alt(report: Report, best: Sequence[Tried], reference: Tried | None, words: 
     ]
     named = [("chosen", next((tried for tried in best if tried.chosen), None)), ("uncompressed", reference)]
     said += [
-        words("small.chart.point", name=words(f"tried.{kind}"), figures=_figures(tried, about.percent, words))
+        words("small.chart.point", name=words(f"tried.{kind}"), figures=_figures(tried, reference, about, words))
         for kind, tried in named
         if tried is not None
     ]
