@@ -110,7 +110,7 @@ def test_a_method_on_a_task(name, kind, shop):
         for one, other in zip(*sides, strict=True):
             assert one.confidence == pytest.approx(other.confidence, abs=2e-3)
             assert one.value == (pytest.approx(other.value, abs=2e-3) if kind.endswith("regression") else other.value)
-    for backend in backends_of(name, made):
+    for backend in backends_of(name):
         agree = Predictor(made, setup=Setup(backend, threads=1)).predict(rows)
         for one, other in zip(answers, agree, strict=True):
             if one.probs is not None:
@@ -122,13 +122,10 @@ def test_a_method_on_a_task(name, kind, shop):
                 assert one.value == other.value, backend
 
 
-def backends_of(name, made):
-    """Where else an artifact runs: torch as long as its weights are kept, OpenVINO unless its file says otherwise."""
-    method = registry.resolve("compressors", name)
-    found = [] if method.torch is None else ["torch"]
-    if method.graph is None or "openvino" in made.manifest["capabilities"]["backends"]:
-        found += ["openvino"] if find_spec("openvino") else []
-    return found
+def backends_of(name):
+    """Where else an artifact runs: on torch as long as its weights are kept, on OpenVINO."""
+    kept = registry.resolve("compressors", name).torch is not None
+    return [*(["torch"] if kept else []), *(["openvino"] if find_spec("openvino") else [])]
 
 
 def test_a_link_is_made_once(shop):

@@ -123,7 +123,7 @@ def test_a_smaller_file_says_the_same_everywhere(make_case, tmp_path, capfd, cap
     assert facts["bytes_after"] == target.stat().st_size
     share += 0.25 if kind == "token-classification" else 0  # a third of a traced graph of this size is no weights
     assert facts["bytes_after"] < share * facts["bytes_before"]
-    assert facts["operators"] >= 8 and facts["backends"] == ["onnxruntime", "openvino"]
+    assert facts["operators"] >= 8
     assert 0 < facts["drift"]["mean"] < most and facts["drift"]["mean"] <= facts["drift"]["max"]
     onnx.checker.check_model(target)
 
@@ -344,6 +344,9 @@ def test_16_bits_after(make_case, tmp_path, method):
     after = apply(half.HalfConfig(), case, tmp_path / "model.onnx", tmp_path / "small.onnx")
     assert after["operators"] == 1 and after["bytes_after"] < facts["bytes_after"]  # positions
     assert after["drift"]["mean"] < 0.001
+    if method == "static-int8":
+        at_once = METHODS[method][0].model_copy(update={"rest": "fp16"})
+        assert apply(at_once, case, tmp_path / "once.onnx")["bytes_after"] == after["bytes_after"]
     session_of(tmp_path / "model.onnx", optimized=tmp_path / "fused.onnx")
     kinds = [node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node]
     assert sum(kinds.count(kind) for kind in ("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits")) == 12
@@ -375,8 +378,7 @@ def test_4_bits_answer_a_row_as_they_answer_a_batch(make_case, tmp_path):
             assert np.abs(alone - together[i]).max() < 1e-4
 
 
-def test_tables_of_n_grams_are_left_and_openvino_with_them(tmp_path):
-    """OpenVINO computes their hashes in 32 bits."""
+def test_tables_of_n_grams_are_left(tmp_path):
     helper = onnx.helper
     rng = np.random.default_rng(0)
     arrays = {
@@ -412,7 +414,6 @@ def test_tables_of_n_grams_are_left_and_openvino_with_them(tmp_path):
         )
     )
     graph.write(tmp_path / "source.onnx")
-    assert graph.backends == ["onnxruntime"]
     assert quantize_tables(graph) == ["words"]
     graph.write(tmp_path / "table.onnx")
     kinds = weights_by_type(tmp_path / "table.onnx")

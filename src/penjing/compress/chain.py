@@ -358,12 +358,8 @@ def _seal(stage: Path, task: Task, parent: Artifact, step: StepConfig, facts: di
     files = predict_files(task)
     files += [name for name in (CASCADE_FILE, FIRST_FILE) if (stage / name).is_file()]
     inherited = parent.manifest["capabilities"]
-    backends = facts.pop("backends", inherited.get("backends", ["onnxruntime"]))
-    if not (stage / WEIGHTS).is_file():
-        backends = [name for name in backends if name != "torch"]
     capabilities = {
         "predict_files": sorted(files),
-        "backends": backends,
         "precision": facts.pop("precision", inherited.get("precision", "fp32")),
     }
     steps = [*parent.manifest.get("steps", []), {**step.model_dump(mode="json"), "facts": facts}]

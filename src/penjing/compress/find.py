@@ -62,7 +62,7 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
 def _tried_all(found: Search, root: Artifact, rate: float) -> Generator[Event, None, None]:
     _choose_lessons(found, rate)
     head: list[StepConfig] = [vocabulary_step(found.budget, found.goal)] if found.allowed("vocabulary") else []
-    tail: list[StepConfig] = [StaticInt8Config()] if found.allowed("static-int8") else []
+    tail: list[StepConfig] = [StaticInt8Config(rest="fp16")] if found.allowed("static-int8") else []
     if head and not (yield from _try(found, head)):
         head = []  # a tokenizer that cannot be cut
     if tail:
@@ -99,7 +99,9 @@ def _with_layers(
     found: Search, encoder: EncoderConfig, head: list[StepConfig], tail: list[StepConfig]
 ) -> Generator[Event, None, None]:
     """Students with layers, and what may follow them; then, where nothing fits, what else there is."""
-    blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if tail else []  # whose answers do not matter
+    blank: list[StepConfig] = (
+        [StaticInt8Config(keep_at_most=0, rest="fp16")] if tail else []
+    )  # whose answers do not matter
     if not (found.goal == "size" and any(found.holds(one) for one in found.tried if one.chain)):  # those are smaller
         thin = yield from _with_thin_layers(found, encoder, head, blank, tail)
         if found.fast and thin:

@@ -174,15 +174,6 @@ class Graph:
         small = sum(size[name] for name in last) <= LAST_SHARE * sum(size.values())
         return [product for product in products if not (small and product.name in last)]
 
-    @property
-    def backends(self) -> list[str]:
-        """Which backends compute the model, once its operators are among those that the steps here write.
-
-        OpenVINO computes int64 in 32 bits (its issue 35823), in which hashes of n-grams overflow.
-        """
-        hashes = any(node.op_type == "Mod" for node in self.body.node)
-        return ["onnxruntime"] if hashes else ["onnxruntime", "openvino"]
-
     def split_gemms(self) -> None:
         """Every plain Gemm with weights becomes a MatMul of the same name and an Add."""
         wanted = {product.name: product for product in self.products()}

@@ -45,7 +45,7 @@ def require_possible(found: Search) -> Generator[Event, None, None]:
     if not has_cost_limits(found.budget) or not found.allowed("distil"):
         return
     head: list[StepConfig] = [VocabularyConfig(most_near=0)] if found.allowed("vocabulary") else []
-    blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0)] if found.allowed("static-int8") else []
+    blank: list[StepConfig] = [StaticInt8Config(keep_at_most=0, rest="fp16")] if found.allowed("static-int8") else []
     costs: list[Measurement] = []
     missed: set[str] = set()
     for smallest in _smallest(found):

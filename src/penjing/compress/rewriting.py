@@ -57,7 +57,6 @@ def rewrite(
     facts = edit(graph)
     if not facts["operators"]:
         raise nothing_to_change(source)
-    facts["backends"] = graph.backends
     graph.write(target)
     del graph  # as large as the file
     yield Progress("compress", 1, 2, "steps", "comparing it with what it was")

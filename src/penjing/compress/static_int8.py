@@ -41,6 +41,9 @@ class StaticInt8Config(StepConfig):
     )
     max_tolerance: float = Field(0.2, gt=0, description="How far they may be off on any row.")
     keep_at_most: int = Field(8, ge=0, le=1000, description="Operators that may stay in 32 bits to be near enough.")
+    rest: Literal["fp32", "fp16"] = Field(
+        "fp32", description="How weights that are not rounded to 8 bits are stored; they are computed with in 32 bits."
+    )
 
 
 def apply(
@@ -74,6 +77,9 @@ def apply(
             yield Notice(
                 "compress", f"{len(kept)} of {len(products)} operators stay in 32 bits, or the answers would be off"
             )
+        if config.rest == "fp16":
+            _halve(target)
+            drift = expected.compare(target)
         if not tolerance.allows(drift):
             yield Notice(
                 "compress",
@@ -101,7 +107,7 @@ def _prepare(config: StaticInt8Config, source: Path, prepared: Path) -> tuple[di
     tables = quantize_tables(graph) if config.embeddings else []
     graph.write(prepared)
     products = [p for p in graph.inner_products() if not any(part in p.name for part in config.exclude)]
-    return {"tables": len(tables), "backends": graph.backends}, products
+    return {"tables": len(tables)}, products
 
 
 def _watched(
@@ -138,6 +144,15 @@ def _write(prepared: Path, path: Path, products: Sequence[Product], ranges: Rang
 
     graph = Graph.read(prepared)
     insert_static(graph, products, ranges, switches=switches)
+    graph.write(path)
+
+
+def _halve(path: Path) -> None:
+    from penjing.compress.graph_file import Graph
+    from penjing.compress.half_weights import halve
+
+    graph = Graph.read(path)
+    halve(graph, "fp16")
     graph.write(path)
 
 

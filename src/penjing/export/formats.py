@@ -22,6 +22,7 @@ from penjing.core.task import Batch, Outputs, Row, Task
 from penjing.predict.backend import Runner
 from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.openvino_backend import import_openvino
+from penjing.predict.openvino_integers import narrow_hashes
 from penjing.predict.predictor import Predictor
 from penjing.predict.task_file import MODEL_FILE, WEIGHTS
 
@@ -103,6 +104,7 @@ def _write(artifact: Artifact, to: str, directory: Path) -> list[str]:
     for name in names:
         if name.endswith(".onnx"):
             model = openvino.Core().read_model(str(directory / name))
+            narrow_hashes(model)  # what it cannot is refused when the export is opened to be compared
             openvino.save_model(model, str(directory / name.replace(".onnx", ".xml")), compress_to_fp16=False)
             (directory / name).unlink()
             written += [name.replace(".onnx", ".xml"), name.replace(".onnx", ".bin")]

@@ -65,6 +65,6 @@ def _untrained(recipe: Recipe, prepared: Prepared, pretrained: Pretrained, task:
     return seal(
         stage,
         kind=task.kind,
-        capabilities={"predict_files": predict_files(task, stage), "backends": ["onnxruntime"], "precision": "fp32"},
+        capabilities={"predict_files": predict_files(task, stage), "precision": "fp32"},
         batch_invariant=False,
     )

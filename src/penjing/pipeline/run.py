@@ -261,7 +261,7 @@ def _seal(stage: Path, task: Task, facts: Mapping[str, Any]) -> Artifact:
     """Seal the artifact under construction, again after each addition; only `finish` makes it visible."""
     (stage / MANIFEST).unlink(missing_ok=True)
     write_task(task, stage)
-    capabilities = {"predict_files": predict_files(task, stage), "backends": ["onnxruntime"], "precision": "fp32"}
+    capabilities = {"predict_files": predict_files(task, stage), "precision": "fp32"}
     rest = {name: value for name, value in facts.items() if name != "batch_invariant"}
     invariant = bool(facts.get("batch_invariant", False))  # not before it was measured
     return seal(stage, kind=task.kind, capabilities=capabilities, batch_invariant=invariant, extra=rest)

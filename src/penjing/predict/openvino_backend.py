@@ -18,6 +18,7 @@ from penjing.core.errors import CapabilityError, MissingExtraError
 from penjing.core.runtime import usable_threads
 from penjing.core.task import Batch, Outputs, Signature, TensorSpec
 from penjing.core.telemetry import without_telemetry
+from penjing.predict.openvino_integers import narrow_hashes
 from penjing.predict.setup import Precision
 from penjing.predict.signature import check_signature
 from penjing.predict.task_file import MODEL_FILE
@@ -69,7 +70,13 @@ class OpenVinoBackend:
             model = core.read_model(str(path))
         except Exception as error:  # its front ends raise classes of their own, which share no base but this one
             raise _cannot_run(library, path, error) from error
-        _refuse_wide_integers(model, path)
+        if not narrow_hashes(model):
+            raise CapabilityError(
+                "the model computes in integers of 64 bits, which OpenVINO would cut to 32",
+                where=str(path),
+                expected="no remainders of them but those of n-grams",
+                next_step="run it on onnxruntime",
+            )
         names = [{spec.name for spec in specs} for specs in (signature.inputs, signature.outputs)]
         inputs, outputs = _specs(model.inputs, names[0]), _specs(model.outputs, names[1])
         check_signature(inputs, outputs, signature, path)
@@ -114,25 +121,6 @@ def import_openvino() -> Any:
             raise
         raise MissingExtraError("openvino", "openvino") from None
     return openvino
-
-
-def _refuse_wide_integers(model: Any, path: Path) -> None:
-    """OpenVINO computes integers of 64 bits in 32 on a processor, without a word; products of hashes overflow there.
-
-    Raises:
-        CapabilityError: the model hashes pairs of tokens.
-    """
-    wide = {"i64", "u64"}
-    if any(
-        op.get_type_name() in {"Mod", "FloorMod"} and op.get_output_element_type(0).to_string() in wide
-        for op in model.get_ops()
-    ):
-        raise CapabilityError(
-            "the model computes in integers of 64 bits (its n-grams), which OpenVINO would cut to 32",
-            where=str(path),
-            expected="a model without n-grams",
-            next_step="run it on onnxruntime, or make a student of it: penjing compress",
-        )
 
 
 def _settings(num_threads: int, precision: Precision) -> dict[str, Any]:

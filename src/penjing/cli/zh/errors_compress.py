@@ -48,14 +48,11 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     ),
     (r"limits that can be reached here: {…}", r"这里能达到的限制：{1}"),
     (
-        r"the model computes in integers of 64 bits \(its n-grams\), which OpenVINO would cut to 32",
-        r"模型（的 n 元语法部分）使用 64 位整数，而 OpenVINO 会截为 32 位",
+        r"the model computes in integers of 64 bits, which OpenVINO would cut to 32",
+        r"模型使用 64 位整数，而 OpenVINO 会截为 32 位",
     ),
-    (r"a model without n-grams", r"不含 n 元语法的模型"),
-    (
-        r"run it on onnxruntime, or make a student of it: penjing compress",
-        r"用 onnxruntime 运行，或用 penjing compress 训练学生模型",
-    ),
+    (r"no remainders of them but those of n-grams", r"除 n 元语法外不含其余数运算"),
+    (r"run it on onnxruntime", r"用 onnxruntime 运行"),
     (r"settings of {…}", r"以下设置之一：{1}"),
     (r"no compressing method {…}, did you mean {…}\? Known are {…}", r"没有压缩方法 {1}，是否想用 {2}？可用的有 {3}"),
     (r"no compressing method {…} Known are {…}", r"没有压缩方法 {1}，可用的有 {2}"),
