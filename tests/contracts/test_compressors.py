@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+import numpy as np
 import pytest
 
 from conftest import ROWS
@@ -24,6 +25,7 @@ from penjing.compress.quantization_aware import METHOD as AWARE
 from penjing.compress.static_int8 import METHOD as STATIC
 from penjing.compress.teach import DistilConfig
 from penjing.core import registry
+from penjing.core.artifact import open_artifact
 from penjing.core.errors import CapabilityError
 from penjing.core.memory import existing_objects_kept
 from penjing.core.runtime import Runtime
@@ -126,6 +128,19 @@ def backends_of(name):
     """Where else an artifact runs: on torch as long as its weights are kept, on OpenVINO."""
     kept = registry.resolve("compressors", name).torch is not None
     return [*(["torch"] if kept else []), *(["openvino"] if find_spec("openvino") else [])]
+
+
+@pytest.mark.parametrize("weight", ["hidden_weight", "relation_weight"])
+def test_inner_states_are_learned_where_they_are_asked_for(shop, weight):
+    workshop = shop("text-classification")
+    made = [
+        exhausted(workshop.make([QUICK["distil"].model_copy(update={weight: value})])).file("weights.safetensors")
+        for value in (0.0, 1.0)
+    ]
+    assert made[0].read_bytes() != made[1].read_bytes()
+    rows = workshop.splits.valid.rows
+    answers = Predictor(open_artifact(made[1].parent), setup=Setup(threads=1)).predict(rows)
+    assert all(np.isfinite(answer.probs).all() for answer in answers)
 
 
 def test_a_link_is_made_once(shop):
