@@ -384,6 +384,20 @@ def test_several_runs_at_the_same_time_are_chosen_where_they_do_more(pretend):
     assert (found.chosen.backend, found.chosen.threads, found.chosen.workers) == ("onnxruntime", 1, 2)
 
 
+def test_a_default_of_several_workers_is_compared_with_one(pretend):
+    workers = Setup(threads=1, workers=2)
+    found = pretend(lambda setup: (1.0, 100.0 / setup.workers), goal="throughput", default=workers)
+    tried = [trial.setup for trial in found.trials]
+    assert tried[0] == workers and {Setup(), Setup(threads=1)} <= {*tried} and len(tried) == len({*tried})
+    assert found.chosen.workers == 1
+
+
+def test_many_threads_are_shared_by_workers_of_two(pretend, monkeypatch):
+    monkeypatch.setattr(search, "usable_threads", lambda: 16)
+    found = pretend(lambda setup: (1.0, 100.0 if (setup.threads, setup.workers) == (2, 8) else 50.0))
+    assert (found.chosen.threads, found.chosen.workers) == (2, 8)
+
+
 def test_what_exceeds_a_limit_is_measured_but_not_chosen(pretend):
     def figures(setup):
         return 1.0, 100.0 * setup.workers / (setup.threads or 1.5)

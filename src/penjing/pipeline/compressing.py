@@ -23,7 +23,7 @@ from penjing.core.events import Event, Listener, Notice, ignore
 from penjing.core.memory import existing_objects_kept
 from penjing.core.recipe import RECIPE, Recipe
 from penjing.core.report import Report
-from penjing.core.runtime import Runtime
+from penjing.core.runtime import Runtime, usable_threads
 from penjing.core.signing import read_private_key, sign
 from penjing.core.task import Splits
 from penjing.data.prepare import Prepared, prepare
@@ -36,7 +36,7 @@ from penjing.pipeline.workdir import WorkDir, disk_errors, interruptions_noted, 
 from penjing.predict.cascade import CASCADE_FILE
 from penjing.predict.certificate import LIBRARIES, installed_version
 from penjing.predict.choose_setup import BACKENDS
-from penjing.predict.setup import Setup
+from penjing.predict.setup import MOST_WORKERS, Setup
 from penjing.predict.task_file import read_task
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def new_search(
         budget=recipe.budget,
         config=config,
         measurer=Measurer(inputs, recipe.budget.concurrency, directory / "costs"),
-        setups=[Setup(name) for name in config.backends or filter(_is_installed, BACKENDS)],
+        setups=[_setup(name, config.goal) for name in config.backends or filter(_is_installed, BACKENDS)],
         task=task,
         root=known,
         deadline=deadline,
@@ -296,6 +296,14 @@ def _spent(kept: Path) -> float:
         raise ArtifactError(
             f"is damaged ({error!r})", where=str(kept), next_step="delete it, and the search counts its time anew"
         ) from None
+
+
+def _setup(backend: str, goal: str) -> Setup:
+    """How candidates are run while searching: many rows by a worker a thread, as they will be where that is faster."""
+    threads = usable_threads()
+    if goal != "throughput" or threads == 1:
+        return Setup(backend)
+    return Setup(backend, threads=1, workers=min(threads, MOST_WORKERS))
 
 
 def _is_installed(backend: str) -> bool:

@@ -200,20 +200,19 @@ def _misses(name: str, figure: float, limit: float) -> bool:
 
 
 def _variants(setup: Setup) -> Iterator[Setup]:
-    """The same backend on one thread, by one worker or a worker a thread, or half of them on two threads each; in bf16
-    where it takes the hint and the processor has instructions.
+    """The same backend on all threads or on one, by one worker or a worker a thread, or half of them on two threads
+    each; in bf16 where it takes the hint and the processor has instructions.
     """
     threads = usable_threads()
-    alone = threads > 1
-    if alone:
-        yield replace(setup, threads=1)
-        yield replace(setup, threads=1, workers=min(threads, MOST_WORKERS))
+    ways: list[tuple[int | None, int]] = [(None, 1)]
+    if threads > 1:
+        ways += [(1, 1), (1, min(threads, MOST_WORKERS))]
     if threads >= 4:
-        yield replace(setup, threads=2, workers=min(threads // 2, MOST_WORKERS))
+        ways.append((2, min(threads // 2, MOST_WORKERS)))
+    found = [replace(setup, threads=each, workers=workers) for each, workers in ways]
     if setup.backend == "openvino" and "BF16" in read_cpu().flags:
-        yield replace(setup, precision="bf16")
-        if alone:
-            yield replace(setup, precision="bf16", threads=1)
+        found += [replace(one, precision="bf16") for one in found[:2]]
+    yield from (one for one in found if one != setup)
 
 
 def _with_batches(setup: Setup, tokens: int) -> Setup:
