@@ -55,14 +55,14 @@ def test_every_hash_comes_out():
     single, pair = token_hashes(ids)
     known = int(pair[3, 5])
     model = hashing(known)
-    assert openvino_integers.narrow_hashes(model)
+    assert openvino_integers.narrow_hashes(model, openvino)
     found = openvino.Core().compile_model(model, "CPU")({"ids": ids})
     assert np.array_equal(found["single"], single) and np.array_equal(found["pair"], pair)
     assert np.array_equal(found["slot"], pair % SLOTS)
     assert np.array_equal(found["same"], pair == known) and found["same"].sum() >= 1
     for near in (known - 1, known + 1):  # the same number in floats
         model = hashing(near)
-        openvino_integers.narrow_hashes(model)
+        openvino_integers.narrow_hashes(model, openvino)
         assert openvino.Core().compile_model(model, "CPU")({"ids": ids})["same"].sum() == (pair == near).sum()
 
 
@@ -77,4 +77,4 @@ def test_remainders_of_other_kinds_are_told(factor, prime):
     make = onnx.helper.make_node
     nodes = [make("Mul", ["ids", "factor"], ["product"]), make("Mod", ["product", "prime"], ["out"])]
     model = model_of(nodes, {"out": onnx.TensorProto.INT64}, {"factor": [factor], "prime": [prime]})
-    assert not openvino_integers.narrow_hashes(model)
+    assert not openvino_integers.narrow_hashes(model, openvino)

@@ -104,7 +104,7 @@ def _write(artifact: Artifact, to: str, directory: Path) -> list[str]:
     for name in names:
         if name.endswith(".onnx"):
             model = openvino.Core().read_model(str(directory / name))
-            narrow_hashes(model)  # what it cannot is refused when the export is opened to be compared
+            narrow_hashes(model, openvino)  # what it cannot is refused when the export is opened to be compared
             openvino.save_model(model, str(directory / name.replace(".onnx", ".xml")), compress_to_fp16=False)
             (directory / name).unlink()
             written += [name.replace(".onnx", ".xml"), name.replace(".onnx", ".bin")]

@@ -70,7 +70,7 @@ class OpenVinoBackend:
             model = core.read_model(str(path))
         except Exception as error:  # its front ends raise classes of their own, which share no base but this one
             raise _cannot_run(library, path, error) from error
-        if not narrow_hashes(model):
+        if not narrow_hashes(model, library):
             raise CapabilityError(
                 "the model computes in integers of 64 bits, which OpenVINO would cut to 32",
                 where=str(path),

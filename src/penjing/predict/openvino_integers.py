@@ -16,20 +16,18 @@ _WIDE = ("i64", "u64")
 _MOST_FACTOR = 2**20  # whose two halves have 10 bits
 
 
-def narrow_hashes(model: Any) -> bool:
+def narrow_hashes(model: Any, openvino: Any) -> bool:
     """Rewrite, in place, remainders of wide integers so that 32 bits are enough.
 
     Args:
         model: an `openvino.Model`.
+        openvino: the library, see `openvino_backend.import_openvino`.
 
     Returns:
         Whether all of them could be: sums and products of ids with factors below 2^20, modulo 2^31 - 1, and hashes
         modulo a power of two.
     """
-    import openvino
-    from openvino import opset13
-
-    write = _Writer(openvino, opset13)
+    write = _Writer(openvino)
     for op in model.get_ordered_ops():
         kind = op.get_type_name()
         if kind in {"Mod", "FloorMod"} and _is_wide(op):
@@ -45,10 +43,7 @@ def narrow_hashes(model: Any) -> bool:
             op.output(0).replace(write.wide(found))
         elif kind == "Equal" and op.get_input_element_type(0).to_string() in _WIDE:
             one, other = (write.narrow(op.input_value(i)) for i in (0, 1))
-            same = opset13.equal(
-                opset13.subtract(one, other), write.number(0)
-            )  # floats would not tell neighbours apart
-            op.output(0).replace(same.output(0))
+            op.output(0).replace(write.same(one, other).output(0))
     return True
 
 
@@ -68,11 +63,15 @@ def _constant(output: Any) -> int | None:
 class _Writer:
     """Writes operators of 32-bit integers; every value lies in [0, 2^31 - 1), differences aside."""
 
-    def __init__(self, openvino: Any, opset: Any) -> None:
-        self.library, self.ops = openvino, opset
+    def __init__(self, openvino: Any) -> None:
+        self.ops = openvino.opset13
 
     def number(self, value: int) -> Any:
-        return self.ops.constant(value, self.library.Type.i32)
+        return self.ops.constant(value, np.int32)
+
+    def same(self, one: Any, other: Any) -> Any:
+        """One = other; as floats neighbours would be equal."""
+        return self.ops.equal(self.ops.subtract(one, other), self.number(0))
 
     def narrow(self, output: Any) -> Any:
         return self.ops.convert(output, "i32")
