@@ -320,8 +320,8 @@ def notes(
         f"int8 on this machine: {ceiling['gops']:,.0f} GOP/s in the best product that OpenVINO or onnxruntime reached; "
         f"at that rate two whole layers of 384 would label at most {ceiling['two_layers_rows_per_s']:,.0f} rows/s of "
         "13 tokens.",
-        "The head stays in 32 bits on every side: rounded with the rest, as the recipes of onnxruntime and NNCF do, it "
-        "loses a third of the answers, for one of the weights that penjing gives it is hundreds of times the others.",
+        "The head stays in 32 bits on every side. The recipes of onnxruntime and NNCF would round it with the rest, "
+        "which a head of penjing's may not stand: one of its weights may be hundreds of times the others.",
         "The peers' own environment: " + ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
     ]
 

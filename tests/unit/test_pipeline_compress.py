@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,12 +20,13 @@ from penjing.core.errors import BudgetError, CapabilityError, DataError, Left, R
 from penjing.core.events import Notice, Progress
 from penjing.core.report import REPORT, read_report
 from penjing.evaluate.verify import verify
-from penjing.pipeline import proof
+from penjing.pipeline import benching, proof
 from penjing.pipeline import run as run_module
 from penjing.pipeline.benching import bench, export
 from penjing.pipeline.compressing import compress
 from penjing.pipeline.run import run, train
 from penjing.predict.cascade import CascadeRule, confidence
+from penjing.predict.certificate_file import certificates_of
 from penjing.predict.load import load
 from penjing.predict.predictor import Predictor
 from penjing.predict.setup import Setup
@@ -288,6 +290,15 @@ def test_a_run_with_a_budget_compresses(trained, tmp_path, tiny_pretrained, caps
     assert said["compressed"]["out"] == str(tmp_path / "run-small")
     assert open_artifact(tmp_path / "run-small").manifest["parent"] == said["digest"]
     assert code == (3 if said["verdict"] == "FAIL" or not said["compressed"]["feasible"] else 0)
+
+
+def test_measuring_again_is_for_what_the_first_choice_was_for(chained, monkeypatch):
+    monkeypatch.setattr(benching, "choose_setup", partial(benching.choose_setup, budget_seconds=0.5))
+    artifact = open_artifact(chained[0].out)
+    before = len(list(certificates_of(artifact)))
+    bench([chained[0].out], turns=1, certify=True)
+    found = list(certificates_of(artifact))
+    assert len(found) == before + 1 and {one.goal for one in found} == {"throughput"}
 
 
 def test_artifacts_side_by_side(trained, chained, capsys):

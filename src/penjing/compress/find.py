@@ -24,7 +24,7 @@ from penjing.compress.prune_vocabulary import vocabulary_step
 from penjing.compress.quantization_aware import QuantizationAwareConfig
 from penjing.compress.shapes import all_shapes, first_stage_shape, products, spread, whole_shape
 from penjing.compress.standing import Search, attempt, news
-from penjing.compress.static_int8 import StaticInt8Config
+from penjing.compress.static_int8 import UNTAUGHT, StaticInt8Config
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
 from penjing.compress.thin import taught_thin, thin_that_fit
@@ -99,9 +99,7 @@ def _with_layers(
     found: Search, encoder: EncoderConfig, head: list[StepConfig], tail: list[StepConfig]
 ) -> Generator[Event, None, None]:
     """Students with layers, and what may follow them; then, where nothing fits, what else there is."""
-    blank: list[StepConfig] = (
-        [StaticInt8Config(keep_at_most=0, rest="fp16")] if tail else []
-    )  # whose answers do not matter
+    blank: list[StepConfig] = [UNTAUGHT] if tail else []
     if not (found.goal == "size" and any(found.holds(one) for one in found.tried if one.chain)):  # those are smaller
         thin = yield from _with_thin_layers(found, encoder, head, blank, tail)
         if found.fast and thin:

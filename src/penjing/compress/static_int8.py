@@ -46,6 +46,10 @@ class StaticInt8Config(StepConfig):
     )
 
 
+# For measuring what a model costs before it has learned anything, when its answers do not matter.
+UNTAUGHT = StaticInt8Config(keep_at_most=0, rest="fp16")
+
+
 def apply(
     config: StaticInt8Config, source: Path, target: Path, material: Material
 ) -> Generator[Event, None, dict[str, Any]]:
