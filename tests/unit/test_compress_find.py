@@ -157,6 +157,21 @@ def test_students_of_fewer_layers_have_their_turn_where_thin_ones_lose_too_much(
     assert thin < fewer
 
 
+def test_a_first_stage_that_loses_too_much_is_tried_again_more_careful(run):
+    def loses(chain: Any) -> float:
+        return 0.4 if is_thin(chain) and "cascade" not in methods(chain) else 0.4 + chain[-1].loss if chain else 0.0
+
+    found = run(lambda chain: loses(chain) if is_thin(chain) else 2.0)
+    staged = [one for one in found.tried if methods(one.chain)[-2:] == ("static-int8", "cascade")]
+    assert [one.chain[-1].loss for one in staged] == [0.1]  # what the budget leaves
+    found = run(lambda chain: loses(chain) + 0.03 * ("cascade" in methods(chain)) if is_thin(chain) else 2.0)
+    staged = [one for one in found.tried if methods(one.chain)[-2:] == ("static-int8", "cascade")]
+    assert [one.chain[-1].loss for one in staged] == [0.1, 0.05] and found.holds(staged[-1])
+    found = run(lambda chain: (0.6 if is_thin(chain) else 2.0) + ("cascade" in methods(chain)))
+    staged = [one for one in found.tried if methods(one.chain)[-2:] == ("static-int8", "cascade")]
+    assert {one.chain[-1].loss for one in staged} == {0.1}, "what does not hold alone will not behind a first stage"
+
+
 def test_for_accuracy_the_dearest_that_fits_is_made_thin(run):
     def weighs(chain: Any) -> float:
         shares = [step.keep_heads for step in chain if isinstance(step, PruneStructureConfig)]

@@ -36,6 +36,7 @@ from penjing.models.encoder import EncoderConfig
 MAX_ARMS = 4
 PRICE_SHARE = 0.15  # of the time, for measuring untaught students
 READ_SHARE = 0.12  # for the teacher to read what students learn from
+MORE_CAREFUL = (0.5, 0.2)  # of what a first stage may lose, where it lost more of the metric than it was to
 ROUNDING = 0.2  # points lost by int8 from which on it is worth training with it
 
 
@@ -170,13 +171,27 @@ def _finished(found: Search, chain: list[StepConfig], tail: list[StepConfig]) ->
         if tail and found.left() > 0:
             yield from _try(found, made)
         for whole in {tuple(made): made, tuple(chain): chain}.values():
-            if found.allowed("cascade") and found.left() > 0:
-                yield from _try(found, _staged(found, whole))
+            yield from _with_first_stages(found, whole)
 
 
 def _rounding_costs(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> bool:
     whole, rounded = found.result(chain), found.result([*chain, *tail])
     return whole is not None and rounded is not None and rounded.judged > whole.judged + ROUNDING
+
+
+def _with_first_stages(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, None]:
+    """Try a chain behind a first stage, and behind more careful ones where it holds the budget alone and not so."""
+    if not found.allowed("cascade"):
+        return
+    staged, behind = _staged(found, chain), found.result(chain)
+    stage = staged[-1]
+    for loss in (stage.loss, *(round(share * stage.loss, 3) for share in MORE_CAREFUL)):  # type: ignore[attr-defined]
+        if found.left() <= 0:
+            return
+        tried = yield from _try(found, [*chain, stage.model_copy(update={"loss": loss})])
+        misses = bool(tried) and not any(found.holds(one) for one in tried)
+        if not (misses and behind is not None and found.holds(behind)):
+            return
 
 
 def _staged(found: Search, chain: Sequence[StepConfig]) -> list[StepConfig]:
