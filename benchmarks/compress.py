@@ -238,8 +238,10 @@ def summary(turns: list[dict[str, Any]], answers: dict[str, Any], set_of: str) -
         spread = (min(ratios), max(ratios)) if len(ratios) > 1 else (None, None)
         return Figure(name, median(ratios), *spread, target=target if banking else None, at_least=at_least)
 
-    def drop(name: str, what: str, target: float | None, chosen: np.ndarray | None = None) -> Figure:
-        before, after = (_right(answers[side][what]) for side in (UNCOMPRESSED, SMALL))
+    def drop(
+        name: str, what: str, target: float | None, chosen: np.ndarray | None = None, against: str = UNCOMPRESSED
+    ) -> Figure:
+        before, after = (_right(answers[side][what]) for side in (against, SMALL))
         if chosen is not None:
             before, after = before[chosen], after[chosen]
         return Figure(name, *paired_difference(list(before), list(after)), target=target, at_least=False)
@@ -255,6 +257,7 @@ def summary(turns: list[dict[str, Any]], answers: dict[str, Any], set_of: str) -
             "peak memory of a fresh predicting process, MB", memory, target=150 if banking else None, at_least=False
         ),
         drop("accuracy lost, points", "right", 0.5 if banking else 1.0),
+        drop(f"accuracy lost against {TORCH}, which the rivals run, points", "right", None, against=TORCH),
     ]
     if banking:
         before, after = (answers[side]["auroc"] for side in (UNCOMPRESSED, SMALL))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from penjing.compress.cascade import choose_threshold
+from penjing.compress.cascade import choose_share, choose_threshold
 from penjing.compress.measured import Candidate, Quality, expected_loss
 from penjing.compress.physics import require_within_reach
 from penjing.compress.standing import Search
@@ -77,6 +77,39 @@ def test_expected_losses_of_macro_f1_come_true_too():
     found = expected_loss(task, said(*probs), said(*other))
     assert lost > 5 and found == pytest.approx(lost, abs=0.7)
     assert expected_loss(SimpleNamespace(calibration="softmax", primary="mcc"), said(*probs), said(*other)) is None
+
+
+def shared(first_probs, rest_probs, truth, monkeypatch, calibration="softmax", temperature=1.0):
+    task = SimpleNamespace(calibration=calibration, temperature=temperature, score=lambda rows, _: rows)
+    monkeypatch.setattr("penjing.compress.cascade.targets_of", lambda task, stats: stats)
+    return choose_share(task, SimpleNamespace(rows=truth), said(*first_probs), said(*rest_probs))
+
+
+def logits_to_probs(logits):
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_two_models_that_err_apart_share_an_answer_and_one_that_only_guesses_has_none(monkeypatch, temperature):
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, (4_000, 3))
+    truth = np.array([generator.choice(3, p=np.exp(row) / np.exp(row).sum()) for row in logits])
+
+    def seen(noise):
+        return logits_to_probs((logits + generator.normal(0, noise, logits.shape)) / temperature)
+
+    assert shared(seen(1.0), seen(1.0), truth, monkeypatch, temperature=temperature) >= 0.4
+    assert 0 < shared(seen(1.5), seen(0.8), truth, monkeypatch, temperature=temperature) < 0.4
+    assert shared(seen(9.0), logits_to_probs(logits / temperature), truth, monkeypatch, temperature=temperature) == 0
+    assert shared(seen(1.0), seen(1.0), np.full(4_000, -1), monkeypatch, temperature=temperature) == 0
+
+
+def test_of_several_labels_each_is_shared(monkeypatch):
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 2, (4_000, 3))
+    truth = (generator.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(int)
+    first, rest = (1 / (1 + np.exp(-logits - generator.normal(0, 1, logits.shape))) for _ in range(2))
+    assert shared(first, rest, truth, monkeypatch, "sigmoid") >= 0.4
 
 
 def test_a_threshold_lets_through_what_the_second_model_allows():

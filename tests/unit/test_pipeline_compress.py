@@ -126,14 +126,23 @@ def test_a_row_goes_the_same_way_alone_and_among_others(chained, workers):
     cascade = predictor.backend
     batch = predictor.task.encode([predictor._as_row(text, 0) for text in texts])
     sure = confidence(cascade.first.run(batch)["logits"], "softmax")
-    cascade.rule = CascadeRule(calibration="softmax", threshold=float(np.median(sure)))
+    threshold = float(np.median(sure))
+    cascade.rule = CascadeRule(calibration="softmax", threshold=threshold)
+    unmixed = predictor.predict(texts)
+    cascade.rule = CascadeRule(calibration="softmax", threshold=threshold, share=0.4)
     alone = [predictor.predict([text])[0] for text in texts]
+    first, rest = (part.run(batch)["logits"] for part in (cascade.first, cascade.rest))
     counted = []
     run = cascade.rest.run
     cascade.rest.run = lambda batch: counted.append(len(batch["input_ids"])) or run(batch)
     together = predictor.predict(texts)
     assert [one.value for one in together] == [one.value for one in alone]
     assert max(np.abs(one.probs - other.probs).max() for one, other in zip(alone, together, strict=True)) < 1e-5
+    early = sure >= threshold
+    assert [bool(np.allclose(a.probs, b.probs)) for a, b in zip(unmixed, together, strict=True)] == early.tolist()
+    mixed = predictor.task.predict(lambda _: {"logits": 0.4 * first + 0.6 * rest}, batch)
+    for i in np.flatnonzero(~early):
+        np.testing.assert_allclose(together[i].probs, mixed[i].probs, atol=1e-4)
     assert 0 < sum(counted) < len(texts) and max(counted) <= 4 and counted.count(4) >= len(counted) - 1
 
 

@@ -24,15 +24,17 @@ from penjing.compress.teach import refuse as refuse_student
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
-from penjing.core.task import Prediction, Table, Task
-from penjing.evaluate.calibration import rescale
-from penjing.evaluate.evaluate import temperature_for
+from penjing.core.task import Prediction, Row, Table, Task
+from penjing.evaluate.calibration import doubtful_nll, from_logits, rescale
+from penjing.evaluate.evaluate import raw_logits, targets_of, temperature_for
 from penjing.models.encoder import EncoderConfig
 from penjing.predict.cascade import CASCADE_FILE, FIRST_FILE, CascadeRule, confidence
 from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.predictor import Predictor
 from penjing.predict.task_file import MODEL_FILE
 
+_BATCH_ROWS = 64
+_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # beyond a half the second model would be the first's helper
 # Of what labels say, within which they contradict nothing: of few rows that would be everything, so points bound it.
 _STANDARD_ERRORS, _MOST_POINTS = 2.0, 1.0
 # Thresholds that are looked at; the last lets nothing through.
@@ -105,14 +107,17 @@ def apply(
     made = yield from material.make_of_teacher([_first_step(config)])  # one for all models behind it
     shutil.copyfile(made.file(MODEL_FILE), stage / FIRST_FILE)
     _narrowed(stage / FIRST_FILE)
-    rest = _calibrated(task, valid, Predictor(parent).predict(valid.rows))
+    rest = Predictor(parent).predict(valid.rows)
     first, sure = _first_answers(task, stage, valid.rows)
-    threshold, share, lost = choose_threshold(task, valid.rows, first, rest, sure, config.loss)
-    rule = CascadeRule(calibration=task.calibration, threshold=threshold)  # type: ignore[arg-type]
+    share = choose_share(task, valid, first, rest)
+    rule = CascadeRule(calibration=task.calibration, threshold=1.0, share=share)  # type: ignore[arg-type]
+    rest = _calibrated(task, valid, _mixed(task, valid.rows, rule, first, rest))
+    threshold, early, lost = choose_threshold(task, valid.rows, first, rest, sure, config.loss)
+    rule = rule.model_copy(update={"threshold": threshold})
     write_atomic(stage / CASCADE_FILE, rule.model_dump_json(indent=1) + "\n")
-    yield Notice("compress", f"cascade: {share:.0%} of the validation rows answered early, {lost:+.2f} lost")
+    yield Notice("compress", f"cascade: {early:.0%} of the validation rows answered early, {lost:+.2f} lost")
     alone = task.aggregate(task.score(valid.rows, first))[task.primary]
-    return {"threshold": threshold, "early": share, "lost": lost, "alone": alone}
+    return {"threshold": threshold, "share": share, "early": early, "lost": lost, "alone": alone}
 
 
 def _calibrated(task: Task, valid: Table, predictions: list[Prediction]) -> list[Prediction]:
@@ -141,16 +146,47 @@ def _first_answers(task: Task, stage: Path, rows: list) -> tuple[list[Prediction
     backend = OnnxBackend.open_file(stage / FIRST_FILE, task.signature, 1)
     predictions: list[Prediction] = []
     sure: list[np.ndarray] = []
-    for start in range(0, len(rows), 64):
-        batch = task.encode(rows[start : start + 64])
+    for start in range(0, len(rows), _BATCH_ROWS):
+        batch = task.encode(rows[start : start + _BATCH_ROWS])
         outputs = backend.run(batch)
         sure.append(confidence(outputs["logits"], str(task.calibration)))
         predictions += task.predict(lambda _, given=outputs: given, batch)
     return predictions, np.concatenate(sure)
 
 
+def choose_share(task: Task, valid: Table, first: list[Prediction], rest: list[Prediction]) -> float:
+    """The first model's share in answers of the second that makes the labels of validation rows likeliest.
+
+    On all of them, though few will go on: those few would say nothing.
+    """
+    assert task.calibration is not None
+    kind, targets = task.calibration, targets_of(task, task.score(valid.rows, rest))
+    assert targets is not None, "a task with `calibration` says which class a row has"
+    known = targets >= 0 if kind == "softmax" else np.ones(len(targets), bool)
+    if not known.any():
+        return 0.0
+    first_NC, rest_NC = (raw_logits(task, found)[known] for found in (first, rest))
+
+    def loss(share: float) -> float:
+        return doubtful_nll(from_logits((1 - share) * rest_NC + share * first_NC, kind), targets[known], kind)
+
+    return min(_SHARES, key=loss)
+
+
+def _mixed(
+    task: Task, rows: list[Row], rule: CascadeRule, first: list[Prediction], rest: list[Prediction]
+) -> list[Prediction]:
+    """What would be answered if all rows went on."""
+    logits_NC = rule.mixed(raw_logits(task, first), raw_logits(task, rest)).astype(np.float32)
+    predictions: list[Prediction] = []
+    for start in range(0, len(rows), _BATCH_ROWS):
+        outputs = {"logits": logits_NC[start : start + _BATCH_ROWS]}
+        predictions += task.predict(lambda _, given=outputs: given, task.encode(rows[start : start + _BATCH_ROWS]))
+    return predictions
+
+
 def choose_threshold(
-    task: Task, rows: list, first: list[Prediction], rest: list[Prediction], sure: np.ndarray, loss: float
+    task: Task, rows: list[Row], first: list[Prediction], rest: list[Prediction], sure: np.ndarray, loss: float
 ) -> tuple[float, float, float]:
     """The lowest threshold whose cascade is not worse than the second model alone by more than what may be lost.
 

@@ -180,27 +180,26 @@ def _rounding_costs(found: Search, chain: list[StepConfig], tail: list[StepConfi
 
 
 def _with_first_stages(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, None]:
-    """Try a chain behind a first stage, and behind more careful ones where it holds the budget alone and not so."""
+    """Try a chain behind a first stage, and behind more careful ones where it misses by what they may win back."""
     if not found.allowed("cascade"):
         return
-    staged, behind = _staged(found, chain), found.result(chain)
-    stage = staged[-1]
-    for loss in (stage.loss, *(round(share * stage.loss, 3) for share in MORE_CAREFUL)):  # type: ignore[attr-defined]
+    stage = _first_stage(found, chain)
+    for loss in (stage.loss, *(round(share * stage.loss, 3) for share in MORE_CAREFUL)):
         if found.left() <= 0:
             return
         tried = yield from _try(found, [*chain, stage.model_copy(update={"loss": loss})])
-        misses = bool(tried) and not any(found.holds(one) for one in tried)
-        if not (misses and behind is not None and found.holds(behind)):
+        gap = min((found.quality_gap(one) for one in tried), default=0.0)
+        if not 0 < gap <= stage.loss:
             return
 
 
-def _staged(found: Search, chain: Sequence[StepConfig]) -> list[StepConfig]:
-    """A chain with a first stage in front, which may lose what the budget leaves."""
+def _first_stage(found: Search, chain: Sequence[StepConfig]) -> CascadeConfig:
+    """The first stage of a chain, which may lose what the budget leaves."""
     behind, loss = found.result(chain), CascadeConfig().loss
     if behind is not None and found.budget.drop is not None and found.goal != "accuracy":
         loss = round(max(loss, found.budget.drop - behind.judged), 2)
     first = first_stage_shape(encoder_config(found.shop.root))
-    return [*chain, CascadeConfig(hidden=first.hidden, phrases=first.phrases, loss=min(loss, 100.0))]
+    return CascadeConfig(hidden=first.hidden, phrases=first.phrases, loss=min(loss, 100.0))
 
 
 def _rest(

@@ -34,13 +34,22 @@ def rescale(probs: np.ndarray, temperature: float, kind: Kind) -> np.ndarray:
     Returns:
         [N, C] float64.
     """
-    clipped = np.clip(np.asarray(probs, dtype=np.float64), _TINY, 1.0)
+    return from_logits(to_logits(probs, kind) / temperature, kind)
+
+
+def to_logits(probs: np.ndarray, kind: Kind) -> np.ndarray:
+    """[N, C] float64 logits that give these probabilities; those of a softmax up to a constant a row."""
+    logs = np.log(np.clip(np.asarray(probs, dtype=np.float64), _TINY, 1.0))
     if kind == "sigmoid":
-        inverse = np.clip(1.0 - np.asarray(probs, dtype=np.float64), _TINY, 1.0)
-        return 1.0 / (1.0 + np.exp(-(np.log(clipped) - np.log(inverse)) / temperature))
-    scaled = np.log(clipped) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    powers = np.exp(scaled)
+        logs -= np.log(np.clip(1.0 - np.asarray(probs, dtype=np.float64), _TINY, 1.0))
+    return np.asarray(logs)
+
+
+def from_logits(logits_NC: np.ndarray, kind: Kind) -> np.ndarray:
+    """[N, C] float64 probabilities."""
+    if kind == "sigmoid":
+        return np.asarray(1.0 / (1.0 + np.exp(-logits_NC)))
+    powers = np.exp(logits_NC - logits_NC.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
@@ -68,12 +77,12 @@ def fit_temperature(probs: np.ndarray, targets: np.ndarray, kind: Kind) -> float
 
     def loss(log_temperature: float) -> float:
         prior = (log_temperature / _PRIOR_SPREAD) ** 2 / (2 * len(probs))
-        return _doubtful_nll(rescale(probs, float(np.exp(log_temperature)), kind), targets, kind) + prior
+        return doubtful_nll(rescale(probs, float(np.exp(log_temperature)), kind), targets, kind) + prior
 
     return float(np.exp(_golden_section(loss, np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))))
 
 
-def _doubtful_nll(probs: np.ndarray, targets: np.ndarray, kind: Kind) -> float:
+def doubtful_nll(probs: np.ndarray, targets: np.ndarray, kind: Kind) -> float:
     """Mean NLL against targets of which 1 / (N + 2) is spread over what was not observed."""
     doubt = 1.0 / (len(probs) + 2)
     logs = -np.log(np.clip(probs, _TINY, 1))

@@ -12,7 +12,7 @@ from penjing.core.events import Listener, Progress, ignore
 from penjing.core.report import REPORT, Calibration, Evaluation, MetricValue, read_report
 from penjing.core.task import Prediction, Stats, Table, Task
 from penjing.evaluate.bootstrap import Interval, bootstrap
-from penjing.evaluate.calibration import fit_temperature, reliability, rescale
+from penjing.evaluate.calibration import fit_temperature, reliability, rescale, to_logits
 from penjing.evaluate.config import EvaluateConfig
 from penjing.evaluate.mistakes import worst_mistakes
 from penjing.evaluate.outcomes import class_rows, confusion, outcomes
@@ -95,7 +95,7 @@ def temperature_for(task: Task, valid: Table, predictions: Sequence[Prediction])
     """
     kind = task.calibration
     stats = _score(task, valid, predictions)
-    targets = _targets(task, stats)
+    targets = targets_of(task, stats)
     if kind is None or targets is None:
         raise CapabilityError(
             f"a {task.kind} model has no probabilities to calibrate", next_step="leave calibration off"
@@ -115,7 +115,7 @@ def calibrate(task: Task, stats: Stats, predictions: Sequence[Prediction]) -> Ca
         None for a task without probabilities.
     """
     kind = task.calibration
-    targets = _targets(task, stats)
+    targets = targets_of(task, stats)
     if kind is None or targets is None:
         return None
     after = _probs(predictions)
@@ -161,12 +161,19 @@ def _score(task: Task, table: Table, predictions: Sequence[Prediction]) -> Stats
     return task.score(table.rows, predictions)
 
 
-def _targets(task: Task, stats: Stats) -> np.ndarray | None:
+def targets_of(task: Task, stats: Stats) -> np.ndarray | None:
+    """[N] classes (-1: unknown to the task), or [N, C] of 0 and 1, of what was scored; None: the task has neither."""
     if task.calibration == "softmax" and "true" in stats.columns:
         return stats.columns["true"].astype(int)
     if task.calibration == "sigmoid" and {"tp", "fn"} <= stats.columns.keys():
         return np.asarray((stats.columns["tp"] + stats.columns["fn"]) > 0).astype(int)
     return None
+
+
+def raw_logits(task: Task, predictions: Sequence[Prediction]) -> np.ndarray:
+    """[N, C] float64 logits that became the predictions of a task with `calibration`; of a softmax up to a constant."""
+    assert task.calibration is not None
+    return to_logits(_probs(predictions), task.calibration) * task.temperature
 
 
 def _probs(predictions: Sequence[Prediction]) -> np.ndarray:

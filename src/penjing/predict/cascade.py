@@ -1,6 +1,8 @@
 """Two models behind one backend: a cheap one answers the rows that it is sure of, the other the rest.
 
-A row's way depends on what the first model says of that row alone, so it is the same whatever stands beside it.
+What the cheap one said of those is known by then and has a share in their answers: two models that learned differently
+are right together more often than the better of them alone. A row's way depends on what the first model says of that
+row alone, so it is the same whatever stands beside it.
 """
 
 from __future__ import annotations
@@ -31,10 +33,15 @@ class CascadeRule(BaseModel):
 
     calibration: Literal["softmax", "sigmoid"] = Field(description="How logits become probabilities.")
     threshold: float = Field(ge=0, le=1, description="Least confidence of an answer that stands.")
+    share: float = Field(0.0, ge=0, lt=1, description="Of the first model's logits in answers of the second.")
 
     def sure(self, logits_BC: np.ndarray) -> np.ndarray:
         """[B] bool: which answers stand."""
         return np.asarray(confidence(logits_BC, self.calibration) >= self.threshold)
+
+    def mixed(self, first_BC: np.ndarray, rest_BC: np.ndarray) -> np.ndarray:
+        """[B, C] logits of rows that the first model is not sure of."""
+        return np.asarray((1 - self.share) * rest_BC + self.share * first_BC, rest_BC.dtype)
 
 
 def confidence(logits_BC: np.ndarray, calibration: str) -> np.ndarray:
@@ -67,12 +74,23 @@ class CascadeBackend:
         if not len(waiting):
             return outputs
         width = int(batch[_MASK][waiting].sum(-1).max())
-        answers = self.rest.run({name: values[waiting][..., :width] for name, values in batch.items()})
+        given = {name: values[waiting][..., :width] for name, values in batch.items()}
+        answers = self.second(given, outputs["logits"][waiting])
         if len(waiting) == len(outputs["logits"]):
             return answers
         for name, values in outputs.items():
             values[waiting] = answers[name]
         return outputs
+
+    def second(self, batch: Batch, first_BC: np.ndarray) -> Outputs:
+        """What becomes of rows that the first model is not sure of.
+
+        Args:
+            batch: of these rows.
+            first_BC: logits of the first model.
+        """
+        outputs = self.rest.run(batch)
+        return {**outputs, "logits": self.rule.mixed(first_BC, outputs["logits"])}
 
     def early(self, batch: Batch) -> np.ndarray:
         """[B] bool: which rows of a batch the first model answers."""

@@ -135,15 +135,19 @@ class Predictor:
 
     def _predict_window(self, rows: Sequence[Row], start: int, batch_tokens: int) -> list[Prediction]:
         found: list[Prediction | None] = [None] * len(rows)
-        places, run = np.arange(len(rows)), self.backend.run
+        places, said = np.arange(len(rows)), dict[int, np.ndarray]()
         try:
             # A caller waiting for one answer need not wait for a length nobody compares.
             lengths = self.task.lengths(rows) if len(rows) > 1 else np.ones(1, np.int64)
             if isinstance(self.backend, CascadeBackend) and len(rows) > 1:
                 # Few rows of a batch go on: those of all batches together fill batches of their own.
-                places, run = self._answered_early(found, rows, lengths, batch_tokens), self.backend.rest.run
+                said = self._answered_early(found, rows, lengths, batch_tokens)
+                places = np.array(sorted(said), np.int64)
 
             def answer(chosen: np.ndarray) -> list[Prediction]:
+                run = self.backend.run
+                if said and isinstance(self.backend, CascadeBackend):
+                    run = partial(self.backend.second, first_BC=np.stack([said[i] for i in chosen]))
                 return self.task.predict(run, self.task.encode([rows[i] for i in chosen]))
 
             for chosen, predictions in self._of_batches(answer, places, lengths, batch_tokens):
@@ -157,22 +161,26 @@ class Predictor:
 
     def _answered_early(
         self, found: list[Prediction | None], rows: Sequence[Row], lengths: np.ndarray, batch_tokens: int
-    ) -> np.ndarray:
-        """Put the first stage's answers that stand into `found`; the places of the others."""
+    ) -> dict[int, np.ndarray]:
+        """Put the first stage's answers that stand into `found`; of the others place → its logits."""
         cascade = self.backend
         assert isinstance(cascade, CascadeBackend)
 
         def answer(chosen: np.ndarray) -> tuple[list[Prediction], np.ndarray]:
             batch = self.task.encode([rows[i] for i in chosen])
             outputs = cascade.first.run(batch)
-            return self.task.predict(partial(_given, outputs), batch), cascade.rule.sure(outputs["logits"])
+            return self.task.predict(partial(_given, outputs), batch), outputs["logits"]
 
+        waiting: dict[int, np.ndarray] = {}
         everything = np.arange(len(rows))
-        for chosen, (predictions, sure) in self._of_batches(answer, everything, lengths, batch_tokens):
-            for i, prediction, stands in zip(chosen, predictions, sure, strict=True):
+        for chosen, (predictions, logits_BC) in self._of_batches(answer, everything, lengths, batch_tokens):
+            sure_B = cascade.rule.sure(logits_BC)
+            for i, prediction, stands, logits_C in zip(chosen, predictions, sure_B, logits_BC, strict=True):
                 if stands:
                     found[i] = prediction
-        return np.array([i for i, prediction in enumerate(found) if prediction is None], np.int64)
+                else:
+                    waiting[int(i)] = logits_C
+        return waiting
 
     def _of_batches(
         self, answer: Callable[[np.ndarray], Answer], places: np.ndarray, lengths: np.ndarray, batch_tokens: int
