@@ -10,8 +10,10 @@ from penjing.compress.measured import Candidate, Quality, expected_loss
 from penjing.compress.physics import require_within_reach
 from penjing.compress.standing import Search
 from penjing.core.budget import Budget
-from penjing.core.errors import BudgetError
+from penjing.core.errors import BudgetError, CapabilityError
 from penjing.core.task import Metric, Prediction
+from penjing.predict.measure import Measurement
+from penjing.predict.setup import Setup
 
 LABELS = ("a", "b", "c")
 
@@ -185,3 +187,24 @@ def test_a_floor_and_a_drop_go_by_the_same_loss():
     found = searching(Budget(metric=78.5, drop=1.9))
     assert found.judged_metric(candidate) == pytest.approx(78.0)
     assert found.quality_gap(candidate) == pytest.approx(0.5)
+
+
+def test_a_backend_that_runs_every_model_worse_is_measured_no_more():
+    asked = []
+
+    def cost(artifact, setup):
+        asked.append((artifact, setup.backend))
+        if artifact == "odd" and setup.backend == "openvino":
+            raise CapabilityError("an operator that it does not know")
+        slow, better = setup.backend == "openvino", artifact == "wide" and setup.backend == "openvino"
+        return Measurement(1, 1 + slow, 2 + slow, 1, 30 if better else 10 - slow, 5 + slow, 4, 1, 1, setup)
+
+    found = searching(Budget(drop=1))
+    found.setups, found.measurer = [Setup(), Setup(backend="openvino")], SimpleNamespace(cost=cost)
+    for name in ("a", "b", "c", "wide", "d", "odd", "e", "f"):
+        assert len(found.costs(name)) == (1 if name == "odd" else 2)
+    assert "does not know" in found.refusals["openvino"]
+    assert len(found.costs("g")) == 2  # the fourth in a row
+    assert len(found.costs("h")) == 1 and "ran 4 models worse" in found.refusals["openvino"]
+    assert [name for name, backend in asked if backend == "openvino"][-1] == "g"
+    assert asked[-1] == ("h", "onnxruntime")

@@ -45,6 +45,7 @@ SPEEDS: dict[str, Callable[[Measurement], float]] = {
     "throughput": lambda cost: -cost.rows_per_s,
     "latency": lambda cost: cost.p95_ms,
 }
+ENOUGH_WORSE = 4
 # A tenth of a point of the metric, or a hundredth of a limit.
 HARDLY_MORE = 0.01
 
@@ -65,6 +66,7 @@ class Search:
         tried: all candidates that were measured, in that order.
         refusals: backend → why it cannot run some candidates.
         told: those of them that the user has heard of.
+        worse: backend → models in a row that it ran worse than the default, by every figure.
         given: the chain that was asked for; None: whatever is best.
     """
 
@@ -79,6 +81,7 @@ class Search:
     tried: list[Candidate] = field(default_factory=list)
     refusals: dict[str, str] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+    worse: dict[str, int] = field(default_factory=dict)
     given: tuple[StepConfig, ...] | None = None
 
     def decided(self, name: str, value: Any) -> Any:
@@ -127,15 +130,28 @@ class Search:
         return found
 
     def costs(self, artifact: Artifact) -> list[tuple[Setup, Measurement]]:
-        """What an artifact costs under every setup that can run it; who cannot is noted among the refusals."""
-        found = []
+        """What an artifact costs under every setup that can run it; who cannot is noted among the refusals.
+
+        A backend that ran one model after another worse than the default, by every figure, is measured no more: the
+        time is for teaching. How the chosen model is run best is measured at the end, on all of them.
+        """
+        found: list[tuple[Setup, Measurement]] = []
         for setup in self.setups:
+            name = setup.backend
+            if self.worse.get(name, 0) >= ENOUGH_WORSE:
+                self.refusals[name] = f"{name} ran {ENOUGH_WORSE} models worse than {DEFAULT_BACKEND}: left out"
+                continue
             try:
-                found.append((setup, self.measurer.cost(artifact, setup)))
+                cost = self.measurer.cost(artifact, setup)
             except CapabilityError as error:
-                if setup.backend == DEFAULT_BACKEND:
+                if name == DEFAULT_BACKEND:
                     raise
-                self.refusals[setup.backend] = f"{setup.backend} is left out for some: {error.finding}"
+                self.refusals[name] = f"{name} is left out for some: {error.finding}"
+                continue
+            found.append((setup, cost))
+            default = next((one for other, one in found if other.backend == DEFAULT_BACKEND), cost)
+            worse = all(figure(cost) > figure(default) for figure in (*SPEEDS.values(), lambda one: one.peak_ram_mb))
+            self.worse[name] = self.worse.get(name, 0) + 1 if worse else 0
         return found
 
     def can_fit(self, artifact: Artifact, first_mb: float) -> bool:
