@@ -9,8 +9,9 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from penjing.compress.prune_structure import without
 from penjing.core.errors import ArtifactError, CapabilityError
-from penjing.models.encoder import Encoder, HubEncoder, load_bert, load_encoder
+from penjing.models.encoder import Encoder, HubEncoder, load_bert, load_encoder, rung
 
 PARTS = ["words", "positions", "types", "embedding_norm"]
 
@@ -53,6 +54,27 @@ def test_padding_changes_nothing(tiny_pretrained, batch, dtype):
         padded = encoder(ids, mask)[1, :7]
         alone = encoder(ids[1:2, :7])[0]
     assert float((padded - alone).abs().max()) < (1e-5 if dtype == torch.float32 else 0.05)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_layers_of_unequal_sizes_train_at_few_lengths_and_say_the_same(tiny_pretrained, batch, padded):
+    ids, mask = batch
+    encoder = load_bert(tiny_pretrained.directory)
+    sizes = encoder.config.intermediate_size
+    heads = [list(range(encoder.config.num_attention_heads))] * 2
+    uneven = without(encoder, heads, [list(range(sizes)), list(range(sizes - 8))]).bfloat16()
+    seen = []
+    uneven.layers[0].register_forward_hook(lambda layer, given, _: seen.append(given[0].shape[1]))
+    given = (ids, mask if padded else None)
+    with torch.no_grad():
+        trained, answered = uneven.train()(*given), uneven.eval()(*given)
+    assert seen == [16, 13] and trained.shape == answered.shape
+    real = mask.bool() if padded else torch.ones_like(mask).bool()
+    assert float((trained - answered)[real].abs().max()) < 0.05
+    seen.clear()
+    uneven.float().train()(*given)  # nothing is compiled for products in 32 bits
+    assert seen == [13]
+    assert [rung(n) for n in (1, 4, 5, 31, 33, 64, 65, 512)] == [4, 4, 8, 32, 40, 64, 80, 512]
 
 
 def test_gradients_equal_those_of_transformers(tiny_pretrained, reference, batch):

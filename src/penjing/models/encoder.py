@@ -157,6 +157,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(Layer(config, self.drop, i) for i in range(config.num_hidden_layers))
         self.checkpointing = False
         self.num_frozen = 0
+        self.many_shapes = len({config.layer(i) for i in range(config.num_hidden_layers)}) > 1 or bool(config.ranks)
 
     @property
     def hidden_size(self) -> int:
@@ -207,13 +208,31 @@ class Encoder(nn.Module):
             [B, L, H].
         """
         hidden_BLH = self.lower(input_ids, attention_mask) if lower_BLH is None else lower_BLH
+        length = hidden_BLH.shape[1]
+        compiled = self.training and hidden_BLH.dtype is torch.bfloat16 and hidden_BLH.device.type == "cpu"
+        if compiled and self.many_shapes and rung(length) > length:
+            if attention_mask is None:
+                attention_mask = hidden_BLH.new_ones(hidden_BLH.shape[:2])
+            attention_mask = F.pad(attention_mask, (0, rung(length) - length))
+            hidden_BLH = F.pad(hidden_BLH, (0, 0, 0, rung(length) - length))
         bias_B11L = attention_bias(attention_mask, hidden_BLH.dtype)
         for layer in self.layers[self.num_frozen :]:
             if self.checkpointing and self.training:
                 hidden_BLH = checkpoint(layer, hidden_BLH, bias_B11L, use_reentrant=False)
             else:
                 hidden_BLH = layer(hidden_BLH, bias_B11L)
-        return hidden_BLH
+        return hidden_BLH[:, :length]
+
+
+def rung(length: int) -> int:
+    """The length that batches are trained at where no layer is like another: four for every doubling.
+
+    oneDNN compiles each shape's products in 16 bits before their first use, and keeps a thousand of them. Layers pruned
+    to different sizes have more at all lengths of messages, so that every batch waited for its own: 168 ms a step of 32
+    rows of Banking77, 62 at these lengths. Equal layers have few enough, and would compute a tenth more for nothing.
+    """
+    step = 2 ** max(2, length.bit_length() - 3)
+    return -(-length // step) * step
 
 
 def attention_bias(attention_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
