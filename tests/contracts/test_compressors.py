@@ -6,12 +6,14 @@ claims run it and agree. A method that leaves the answers as they are is held to
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
 from conftest import ROWS
+from penjing.compress import cascade
 from penjing.compress.cascade import CascadeConfig
 from penjing.compress.chain import Workshop, require_order
 from penjing.compress.dynamic_int8 import METHOD as DYNAMIC
@@ -164,3 +166,29 @@ def test_steps_out_of_order_are_refused(names, said, shop):
     with pytest.raises(CapabilityError, match=said):
         exhausted(workshop.make([QUICK[name] for name in names]))
     assert not list(workshop.directory.rglob("*.onnx"))
+
+
+def test_a_threshold_is_chosen_for_what_is_mixed_and_that_is_what_is_answered(shop, monkeypatch):
+    seen = {}
+
+    def chosen(task, rows, first, rest, sure, loss):
+        seen.update(rows=rows, first=first, rest=rest)
+        return 1.0, 0.0, 0.0  # all rows go on
+
+    monkeypatch.setattr(cascade, "choose_share", lambda *_: 0.4)
+    monkeypatch.setattr(cascade, "choose_threshold", chosen)
+    monkeypatch.setattr(cascade, "_calibrated", lambda task, valid, predictions: predictions)
+    workshop = shop("text-classification")
+    made = exhausted(workshop.make([QUICK["cascade"]]))
+    answered, alone = (Predictor(one).predict(seen["rows"]) for one in (made, workshop.root))
+    parts = (seen["first"], seen["rest"], answered, alone)
+    first, rest, probs, second = (np.stack([one.probs for one in part]) for part in parts)
+    np.testing.assert_allclose(rest, probs, atol=1e-5)
+    np.testing.assert_allclose(softmax(0.4 * np.log(first) + 0.6 * np.log(second)), probs, atol=1e-5)
+    assert np.abs(probs - second).max() > 1e-3
+    assert made.manifest["steps"][-1]["facts"]["share"] == 0.4
+    assert json.loads(made.file("cascade.json").read_text())["share"] == 0.4
+
+
+def softmax(logits):
+    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)

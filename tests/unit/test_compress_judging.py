@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from penjing.compress.cascade import choose_share, choose_threshold
+from penjing.compress.config import CompressConfig
 from penjing.compress.measured import Candidate, Quality, expected_loss
 from penjing.compress.physics import require_within_reach
-from penjing.compress.standing import Search
+from penjing.compress.standing import Search, news
 from penjing.core.budget import Budget
 from penjing.core.errors import BudgetError, CapabilityError
 from penjing.core.task import Metric, Prediction
@@ -81,37 +82,30 @@ def test_expected_losses_of_macro_f1_come_true_too():
     assert expected_loss(SimpleNamespace(calibration="softmax", primary="mcc"), said(*probs), said(*other)) is None
 
 
-def shared(first_probs, rest_probs, truth, monkeypatch, calibration="softmax", temperature=1.0):
-    task = SimpleNamespace(calibration=calibration, temperature=temperature, score=lambda rows, _: rows)
-    monkeypatch.setattr("penjing.compress.cascade.targets_of", lambda task, stats: stats)
-    return choose_share(task, SimpleNamespace(rows=truth), said(*first_probs), said(*rest_probs))
+def seen(logits, noise, generator):
+    return logits + generator.normal(0, noise, logits.shape)
 
 
-def logits_to_probs(logits):
-    return np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-
-
-@pytest.mark.parametrize("temperature", [1.0, 2.0])
-def test_two_models_that_err_apart_share_an_answer_and_one_that_only_guesses_has_none(monkeypatch, temperature):
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_two_models_that_err_apart_share_an_answer_and_one_that_only_guesses_has_none(temperature):
     generator = np.random.default_rng(0)
     logits = generator.normal(0, 2, (4_000, 3))
     truth = np.array([generator.choice(3, p=np.exp(row) / np.exp(row).sum()) for row in logits])
+    good, better = (temperature * seen(logits, noise, generator) for noise in (1.5, 0.8))
+    assert choose_share(good, temperature * seen(logits, 1.5, generator), truth, "softmax") >= 0.4
+    assert 0 < choose_share(good, better, truth, "softmax") < 0.4
+    assert choose_share(good, better, np.full(4_000, -1), "softmax") == 0
+    # A model that says of everything that it does not know would make one that is too sure likelier, and no righter.
+    assert choose_share(0 * logits, 3 * logits, truth, "softmax") == 0
+    assert choose_share(good[:8], better[:8], truth[:8], "softmax") <= 0.2
 
-    def seen(noise):
-        return logits_to_probs((logits + generator.normal(0, noise, logits.shape)) / temperature)
 
-    assert shared(seen(1.0), seen(1.0), truth, monkeypatch, temperature=temperature) >= 0.4
-    assert 0 < shared(seen(1.5), seen(0.8), truth, monkeypatch, temperature=temperature) < 0.4
-    assert shared(seen(9.0), logits_to_probs(logits / temperature), truth, monkeypatch, temperature=temperature) == 0
-    assert shared(seen(1.0), seen(1.0), np.full(4_000, -1), monkeypatch, temperature=temperature) == 0
-
-
-def test_of_several_labels_each_is_shared(monkeypatch):
+def test_of_several_labels_each_is_shared():
     generator = np.random.default_rng(0)
     logits = generator.normal(0, 2, (4_000, 3))
     truth = (generator.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(int)
-    first, rest = (1 / (1 + np.exp(-logits - generator.normal(0, 1, logits.shape))) for _ in range(2))
-    assert shared(first, rest, truth, monkeypatch, "sigmoid") >= 0.4
+    assert choose_share(seen(logits, 1, generator), seen(logits, 1, generator), truth, "sigmoid") >= 0.4
+    assert choose_share(seen(logits, 9, generator), logits, truth, "sigmoid") == 0
 
 
 def test_a_threshold_lets_through_what_the_second_model_allows():
@@ -190,21 +184,37 @@ def test_a_floor_and_a_drop_go_by_the_same_loss():
 
 
 def test_a_backend_that_runs_every_model_worse_is_measured_no_more():
-    asked = []
-
     def cost(artifact, setup):
-        asked.append((artifact, setup.backend))
         if artifact == "odd" and setup.backend == "openvino":
             raise CapabilityError("an operator that it does not know")
         slow, better = setup.backend == "openvino", artifact == "wide" and setup.backend == "openvino"
         return Measurement(1, 1 + slow, 2 + slow, 1, 30 if better else 10 - slow, 5 + slow, 4, 1, 1, setup)
 
+    def searched(setups, backends=None):
+        found = searching(Budget(drop=1))
+        found.setups, found.measurer, found.config = (
+            setups,
+            SimpleNamespace(cost=cost),
+            CompressConfig(backends=backends),
+        )
+        measured = []
+        for name in ("a", "b", "c", "wide", "d", "odd", "e", "f", "g", "h", "i"):
+            costs = found.costs(name)
+            measured.append(len(costs))
+            found._note_worse(costs)
+        return measured, found
+
+    both = [Setup(), Setup(backend="openvino")]
+    measured, found = searched(both)
+    assert measured == [2, 2, 2, 2, 2, 1, 2, 2, 2, 1, 1]
+    assert "ran 4 models worse" in found.refusals["openvino"]
+    assert searched(both[::-1])[0] == measured
+    assert set(searched(both, ("onnxruntime", "openvino"))[0][6:]) == {2}, "it was asked for by name"
+
+
+def test_a_user_hears_of_each_reason_once():
     found = searching(Budget(drop=1))
-    found.setups, found.measurer = [Setup(), Setup(backend="openvino")], SimpleNamespace(cost=cost)
-    for name in ("a", "b", "c", "wide", "d", "odd", "e", "f"):
-        assert len(found.costs(name)) == (1 if name == "odd" else 2)
-    assert "does not know" in found.refusals["openvino"]
-    assert len(found.costs("g")) == 2  # the fourth in a row
-    assert len(found.costs("h")) == 1 and "ran 4 models worse" in found.refusals["openvino"]
-    assert [name for name, backend in asked if backend == "openvino"][-1] == "g"
-    assert asked[-1] == ("h", "onnxruntime")
+    found.refusals["openvino"] = "it is left out for some"
+    assert [notice.text for notice in news(found)] == ["it is left out for some"] and not list(news(found))
+    found.refusals["openvino"] = "it ran worse"
+    assert [notice.text for notice in news(found)] == ["it ran worse"] and not list(news(found))

@@ -71,9 +71,18 @@ def test_layers_of_unequal_sizes_train_at_few_lengths_and_say_the_same(tiny_pret
     assert seen == [16, 13] and trained.shape == answered.shape
     real = mask.bool() if padded else torch.ones_like(mask).bool()
     assert float((trained - answered)[real].abs().max()) < 0.05
+    gradients = []
+    for compute in (uneven.train(), uneven.eval()):
+        compute.zero_grad()
+        compute(*given)[real].float().square().sum().backward()
+        gradients.append(torch.cat([parameter.grad.flatten().float() for parameter in compute.layers.parameters()]))
+    assert float(torch.cosine_similarity(*gradients, dim=0)) > 0.999
     seen.clear()
     uneven.float().train()(*given)  # nothing is compiled for products in 32 bits
-    assert seen == [13]
+    assert seen == [13] and not encoder.many_shapes
+    equal = replace(encoder.config, ranks={"words": 4, **{f"layers.{i}.up": 4 for i in range(2)}})
+    assert not Encoder(equal).many_shapes
+    assert Encoder(replace(encoder.config, ranks={"layers.0.up": 4})).many_shapes
     assert [rung(n) for n in (1, 4, 5, 31, 33, 64, 65, 512)] == [4, 4, 8, 32, 40, 64, 80, 512]
 
 

@@ -25,7 +25,7 @@ from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
 from penjing.core.task import Prediction, Row, Table, Task
-from penjing.evaluate.calibration import doubtful_nll, from_logits, rescale
+from penjing.evaluate.calibration import Kind, doubtful_nll, fit_temperature, from_logits, rescale
 from penjing.evaluate.evaluate import raw_logits, targets_of, temperature_for
 from penjing.models.encoder import EncoderConfig
 from penjing.predict.cascade import CASCADE_FILE, FIRST_FILE, CascadeRule, confidence
@@ -35,6 +35,7 @@ from penjing.predict.task_file import MODEL_FILE
 
 _BATCH_ROWS = 64
 _SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # beyond a half the second model would be the first's helper
+_SHARE_SPREAD = 0.25  # of the normal prior around 0
 # Of what labels say, within which they contradict nothing: of few rows that would be everything, so points bound it.
 _STANDARD_ERRORS, _MOST_POINTS = 2.0, 1.0
 # Thresholds that are looked at; the last lets nothing through.
@@ -93,7 +94,8 @@ def apply(
         Progress and notices.
 
     Returns:
-        Facts: threshold, share of the validation rows answered early, and what it cost there.
+        Facts: threshold; the first model's share in what goes on; share of the validation rows answered early; what
+        that cost there; what the first model reaches alone.
 
     Raises:
         CapabilityError: no validation rows to choose a threshold by.
@@ -108,11 +110,15 @@ def apply(
     shutil.copyfile(made.file(MODEL_FILE), stage / FIRST_FILE)
     _narrowed(stage / FIRST_FILE)
     rest = Predictor(parent).predict(valid.rows)
-    first, sure = _first_answers(task, stage, valid.rows)
-    share = choose_share(task, valid, first, rest)
+    first, first_NC = _first_answers(task, stage, valid.rows)
+    rest_NC = raw_logits(task, rest)
+    targets = targets_of(task, task.score(valid.rows, rest))
+    assert targets is not None, "a task with `calibration` says which class a row has"
+    share = choose_share(first_NC, rest_NC, targets, task.calibration)  # type: ignore[arg-type]
     rule = CascadeRule(calibration=task.calibration, threshold=1.0, share=share)  # type: ignore[arg-type]
-    rest = _calibrated(task, valid, _mixed(task, valid.rows, rule, first, rest))
-    threshold, early, lost = choose_threshold(task, valid.rows, first, rest, sure, config.loss)
+    mixed = _calibrated(task, valid, _predicted(task, valid.rows, rule.mixed(first_NC, rest_NC)))
+    sure = confidence(first_NC, rule.calibration)
+    threshold, early, lost = choose_threshold(task, valid.rows, first, mixed, sure, config.loss)
     rule = rule.model_copy(update={"threshold": threshold})
     write_atomic(stage / CASCADE_FILE, rule.model_dump_json(indent=1) + "\n")
     yield Notice("compress", f"cascade: {early:.0%} of the validation rows answered early, {lost:+.2f} lost")
@@ -141,64 +147,64 @@ def _narrowed(path: Path) -> None:
     graph.write(path)
 
 
-def _first_answers(task: Task, stage: Path, rows: list) -> tuple[list[Prediction], np.ndarray]:
-    """What the first stage says of each row, and how sure it is."""
+def _first_answers(task: Task, stage: Path, rows: list[Row]) -> tuple[list[Prediction], np.ndarray]:
+    """What the first stage says of each row, and its [N, C] logits."""
     backend = OnnxBackend.open_file(stage / FIRST_FILE, task.signature, 1)
+    parts = [backend.run(task.encode(rows[at : at + _BATCH_ROWS]))["logits"] for at in range(0, len(rows), _BATCH_ROWS)]
+    logits_NC = np.concatenate(parts)
+    return _predicted(task, rows, logits_NC), logits_NC
+
+
+def _predicted(task: Task, rows: list[Row], logits_NC: np.ndarray) -> list[Prediction]:
+    """What a task makes of logits."""
     predictions: list[Prediction] = []
-    sure: list[np.ndarray] = []
-    for start in range(0, len(rows), _BATCH_ROWS):
-        batch = task.encode(rows[start : start + _BATCH_ROWS])
-        outputs = backend.run(batch)
-        sure.append(confidence(outputs["logits"], str(task.calibration)))
-        predictions += task.predict(lambda _, given=outputs: given, batch)
-    return predictions, np.concatenate(sure)
+    for at in range(0, len(rows), _BATCH_ROWS):
+        outputs = {"logits": logits_NC[at : at + _BATCH_ROWS].astype(np.float32)}
+        predictions += task.predict(lambda _, given=outputs: given, task.encode(rows[at : at + _BATCH_ROWS]))
+    return predictions
 
 
-def choose_share(task: Task, valid: Table, first: list[Prediction], rest: list[Prediction]) -> float:
-    """The first model's share in answers of the second that makes the labels of validation rows likeliest.
+def choose_share(first_NC: np.ndarray, rest_NC: np.ndarray, targets: np.ndarray, kind: Kind) -> float:
+    """The first model's share in answers of the second that is the most probable, given rows that neither learned from.
 
-    On all of them, though few will go on: those few would say nothing.
+    Each mixture is judged at its own best temperature, for one that is only less sure of itself needs no second model.
+    Few rows are outweighed by the prior, under which the second model answers alone. It is chosen on all rows: those
+    that will go on are a few of them, and not known before the threshold, which is chosen for the mixture.
+
+    Args:
+        first_NC: logits of the first model.
+        rest_NC: of the second.
+        targets: [N] classes, -1 for what no model knows, or [N, C] of 0 and 1.
+        kind: how logits become probabilities.
     """
-    assert task.calibration is not None
-    kind, targets = task.calibration, targets_of(task, task.score(valid.rows, rest))
-    assert targets is not None, "a task with `calibration` says which class a row has"
     known = targets >= 0 if kind == "softmax" else np.ones(len(targets), bool)
     if not known.any():
         return 0.0
-    first_NC, rest_NC = (raw_logits(task, found)[known] for found in (first, rest))
+    first_NC, rest_NC, targets = first_NC[known], rest_NC[known], targets[known]
 
     def loss(share: float) -> float:
-        return doubtful_nll(from_logits((1 - share) * rest_NC + share * first_NC, kind), targets[known], kind)
+        probs_NC = from_logits((1 - share) * rest_NC + share * first_NC, kind)
+        best_NC = rescale(probs_NC, fit_temperature(probs_NC, targets, kind), kind)
+        return doubtful_nll(best_NC, targets, kind) + (share / _SHARE_SPREAD) ** 2 / (2 * len(targets))
 
     return min(_SHARES, key=loss)
-
-
-def _mixed(
-    task: Task, rows: list[Row], rule: CascadeRule, first: list[Prediction], rest: list[Prediction]
-) -> list[Prediction]:
-    """What would be answered if all rows went on."""
-    logits_NC = rule.mixed(raw_logits(task, first), raw_logits(task, rest)).astype(np.float32)
-    predictions: list[Prediction] = []
-    for start in range(0, len(rows), _BATCH_ROWS):
-        outputs = {"logits": logits_NC[start : start + _BATCH_ROWS]}
-        predictions += task.predict(lambda _, given=outputs: given, task.encode(rows[start : start + _BATCH_ROWS]))
-    return predictions
 
 
 def choose_threshold(
     task: Task, rows: list[Row], first: list[Prediction], rest: list[Prediction], sure: np.ndarray, loss: float
 ) -> tuple[float, float, float]:
-    """The lowest threshold whose cascade is not worse than the second model alone by more than what may be lost.
+    """The lowest threshold whose cascade is not worse than one that passes all rows on by more than what may be lost.
 
-    As the second model expects it, within what labels leave open: of the few rows on which the two differ they tell too
-    little to choose by, and a threshold is lowered until the first of them is unlucky. But they know better where the
-    second model is wrong more often than it thinks. Where nothing can be expected, labels choose.
+    As the second model, with the first one's share, expects it, within what labels leave open: of the few rows on which
+    the two differ they tell too little to choose by, and a threshold is lowered until the first of them is unlucky. But
+    they know better where the second model is wrong more often than it thinks. Where nothing can be expected, labels
+    choose.
 
     Args:
         task: scores.
         rows: validation rows.
         first: what the first stage says of them.
-        rest: what the second model says.
+        rest: what is answered to those that go on.
         sure: [N] confidence of the first stage.
         loss: greatest loss of the primary metric, in percent where it is a share.
 

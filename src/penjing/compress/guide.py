@@ -87,7 +87,9 @@ class Guide:
             distance_BL = (student.hidden.float() - target_BLK).square().mean(-1)
             total_B = total_B + self.hidden * _a_row(distance_BL, mask_BL, rows)
         if self.relations:
-            total_B = total_B + self.relations * _a_row(_relations(student.qkv, inner.qkv, mask_BL), mask_BL, rows)
+            asked = mask_BL.shape[1]  # within the encoder there may be padding that nobody asked for
+            distance_BL = _relations(student.qkv[:, :asked], inner.qkv[:, :asked], mask_BL)
+            total_B = total_B + self.relations * _a_row(distance_BL, mask_BL, rows)
         return total_B
 
 

@@ -210,6 +210,8 @@ def shape_name(sizes: Mapping[str, Any]) -> str:
         named = [str(sizes["hidden"])]
     if named and sizes.get("phrases"):
         named += [f"{sizes['phrases']} phrases"]
+    if named and "loss" in sizes:
+        named += [f"loss {sizes['loss']:g}"]
     if sizes.get("layers"):
         named += [f"{sizes['heads']} heads"] if sizes.get("heads") else []
         named += [f"{sizes['feed_forward']} inside"] if sizes.get("feed_forward") else []

@@ -65,8 +65,8 @@ class Search:
         deadline: on the clock of `time.monotonic`.
         tried: all candidates that were measured, in that order.
         refusals: backend → why it cannot run some candidates.
-        told: those of them that the user has heard of.
-        worse: backend → models in a row that it ran worse than the default, by every figure.
+        told: those reasons that the user has heard.
+        worse: backend → models in a row that it ran worse than the default, see `_note_worse`.
         given: the chain that was asked for; None: whatever is best.
     """
 
@@ -130,29 +130,32 @@ class Search:
         return found
 
     def costs(self, artifact: Artifact) -> list[tuple[Setup, Measurement]]:
-        """What an artifact costs under every setup that can run it; who cannot is noted among the refusals.
-
-        A backend that ran one model after another worse than the default, by every figure, is measured no more: the
-        time is for teaching. How the chosen model is run best is measured at the end, on all of them.
-        """
-        found: list[tuple[Setup, Measurement]] = []
+        """What an artifact costs under every setup that can run it; who cannot is noted among the refusals."""
+        found = []
         for setup in self.setups:
-            name = setup.backend
-            if self.worse.get(name, 0) >= ENOUGH_WORSE:
-                self.refusals[name] = f"{name} ran {ENOUGH_WORSE} models worse than {DEFAULT_BACKEND}: left out"
+            if self.worse.get(setup.backend, 0) >= ENOUGH_WORSE and self.config.backends is None:
+                self.refusals[setup.backend] = (
+                    f"{setup.backend} ran {ENOUGH_WORSE} models worse than {DEFAULT_BACKEND}: left out"
+                )
                 continue
             try:
-                cost = self.measurer.cost(artifact, setup)
+                found.append((setup, self.measurer.cost(artifact, setup)))
             except CapabilityError as error:
-                if name == DEFAULT_BACKEND:
+                if setup.backend == DEFAULT_BACKEND:
                     raise
-                self.refusals[name] = f"{name} is left out for some: {error.finding}"
-                continue
-            found.append((setup, cost))
-            default = next((one for other, one in found if other.backend == DEFAULT_BACKEND), cost)
-            worse = all(figure(cost) > figure(default) for figure in (*SPEEDS.values(), lambda one: one.peak_ram_mb))
-            self.worse[name] = self.worse.get(name, 0) + 1 if worse else 0
+                self.refusals[setup.backend] = f"{setup.backend} is left out for some: {error.finding}"
         return found
+
+    def _note_worse(self, costs: Sequence[tuple[Setup, Measurement]]) -> None:
+        """Count models in a row that a backend ran worse than the default by every figure: after some it is measured
+        no more, for the time is for teaching. How the chosen model is run best is measured at the end, on all of them.
+        """
+        default = next((cost for setup, cost in costs if setup.backend == DEFAULT_BACKEND), None)
+        for setup, cost in costs:
+            if default is not None and setup.backend != DEFAULT_BACKEND:
+                figures = (*SPEEDS.values(), lambda one: one.peak_ram_mb)
+                worse = all(figure(cost) > figure(default) for figure in figures)
+                self.worse[setup.backend] = self.worse.get(setup.backend, 0) + 1 if worse else 0
 
     def can_fit(self, artifact: Artifact, first_mb: float) -> bool:
         """Whether an untaught model costs little enough: by itself, or behind a first stage of so many megabytes, where
@@ -169,8 +172,10 @@ class Search:
 
     def judge(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
         """Measure an artifact under every setup that can run it, and note what was found."""
-        found = []
-        for setup, cost in self.costs(artifact):
+        found, costs = [], self.costs(artifact)
+        if chain:
+            self._note_worse(costs)
+        for setup, cost in costs:
             now = quality(artifact, setup, self.shop.splits.valid)
             lost = self._lost(now.value)
             expected = expected_loss(self.task, self.root.predictions, now.predictions)
@@ -294,9 +299,9 @@ def attempt(found: Search, chain: Sequence[StepConfig], max_minutes: float) -> G
 
 def news(found: Search) -> Generator[Event, None, None]:
     """What backends refused since the user was last told."""
-    for backend, text in found.refusals.items():
-        if backend not in found.told:
-            found.told.add(backend)
+    for text in found.refusals.values():
+        if text not in found.told:
+            found.told.add(text)
             yield Notice("compress", text)
 
 

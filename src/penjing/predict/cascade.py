@@ -1,8 +1,8 @@
 """Two models behind one backend: a cheap one answers the rows that it is sure of, the other the rest.
 
-What the cheap one said of those is known by then and has a share in their answers: two models that learned differently
-are right together more often than the better of them alone. A row's way depends on what the first model says of that
-row alone, so it is the same whatever stands beside it.
+What the cheap one said of those is known by then and has a share in their answers: of two models that learned
+differently each knows something that the other does not. A row's way depends on what the first model says of that row
+alone, so it is the same whatever stands beside it.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ _LOSSES = {
 _FIGURES = ("p50_ms", "p95_ms", "rows_per_s", "size_mb", "ram_mb")
 _SIZES = re.compile(
     r"(?:(?P<layers>\d+)x)?(?P<hidden>\d+|same)(?:, (?P<phrases>\d+) phrases)?"
-    r"(?:, (?P<heads>\d+) heads)?(?:, (?P<inside>\d+) inside)?$"
+    r"(?:, loss (?P<loss>[\d.e-]+))?(?:, (?P<heads>\d+) heads)?(?:, (?P<inside>\d+) inside)?$"
 )
 _SHARES = re.compile(r"(?P<heads>\d+)% heads, (?P<neurons>\d+)% neurons$")
 
@@ -200,7 +200,7 @@ def sizes_in_words(text: str, words: Words) -> str:
         )
     if found["hidden"] != "same":
         parts.append(words("shape.hidden", n=found["hidden"]))
-    parts += [words(f"shape.{name}", n=found[name]) for name in ("phrases", "heads", "inside") if found[name]]
+    parts += [words(f"shape.{name}", n=found[name]) for name in ("phrases", "loss", "heads", "inside") if found[name]]
     return words.comma.join(parts)
 
 
