@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 
-from penjing.compress.arms import ENOUGH_STEPS, NGRAMS
+from penjing.compress.arms import NGRAMS, PACE_STEPS
 from penjing.compress.distil import DistilSettings
 from penjing.compress.measured import chain_name
 from penjing.compress.prune_structure import PruneStructureConfig
 from penjing.compress.standing import Search, attempt
 from penjing.compress.step import StepConfig
 from penjing.compress.teach import epochs_of
+from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.events import Event, Notice
 
 # Shares of the heads and of the neurons that are kept, the dearest first.
@@ -24,21 +25,22 @@ FOR_SPEED = 2  # place of the dearest that a search for speed or size looks at
 TIME_SHARE = 0.8  # of what is left, for teaching one
 PRICE_SHARE = 0.15  # of what is left, for measuring them untaught
 LEAST_SECONDS = 30.0
+MOST_STEPS = 12_000
 LEARNING_RATE = 3e-4
 
 
-def thin_step(found: Search, share: tuple[float, float], *, taught: bool) -> PruneStructureConfig:
+def thin_step(found: Search, share: tuple[float, float], epochs: float) -> PruneStructureConfig:
     """The step that keeps so much of each layer.
 
     Args:
         found: the search.
         share: of the heads, and of the neurons.
-        taught: or left as it is, to see what it costs.
+        epochs: passes over the lessons; 0: it is left as it is, to see what it costs.
     """
     return PruneStructureConfig(
         keep_heads=round(share[0], 3),
         keep_neurons=round(share[1], 3),
-        epochs=epochs_of(ENOUGH_STEPS, found.shop.num_lessons, DistilSettings.batch_rows) if taught else 0.0,
+        epochs=epochs,
         learning_rate=LEARNING_RATE,
         ngrams=NGRAMS if found.has_ngrams else None,
     )
@@ -60,7 +62,7 @@ def thin_that_fit(
     for place, share in list(enumerate(SHARES))[first:]:
         if not found.decided(f"thin {share} {chain_name(tail)}", time.monotonic() < until):
             return []
-        chain = [*head, thin_step(found, share, taught=False), *tail]
+        chain = [*head, thin_step(found, share, 0.0), *tail]
         artifact = yield from found.shop.make_as_far_as_possible(chain)
         if found.can_fit(artifact, first_mb):
             yield Notice("compress", f"{share[0]:.0%} of the heads and {share[1]:.0%} of the neurons can fit")
@@ -83,6 +85,30 @@ def taught_thin(
     """
     if not fitting or found.left() <= LEAST_SECONDS:
         return None
-    chain = [*head, thin_step(found, fitting[0], taught=True)]
+    epochs = yield from _affordable(found, head, fitting[0])
+    if epochs is None:
+        return None
+    chain = [*head, thin_step(found, fitting[0], epochs)]
     made = yield from attempt(found, chain, max(TIME_SHARE * found.left(), LEAST_SECONDS) / 60)
     return chain if made else None
+
+
+def _affordable(
+    found: Search, head: Sequence[StepConfig], share: tuple[float, float]
+) -> Generator[Event, None, float | None]:
+    """Passes over the lessons for which there is time, by what some steps took; None where it cannot be taught.
+
+    The learning rate falls over what is planned, so a plan that is cut short teaches less than a shorter one.
+    """
+    texts = found.shop.num_lessons
+    few = min(1.0, round(PACE_STEPS * DistilSettings.batch_rows / max(1, texts), 3))
+    chain = [*head, thin_step(found, share, few)]
+    try:
+        artifact = yield from found.shop.make(chain, found.left() / 60)
+    except (CapabilityError, ArtifactError) as error:
+        yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
+        return None
+    seconds = max(60 * artifact.manifest["steps"][-1]["facts"]["minutes"], 1e-3)
+    possible = few * TIME_SHARE * max(found.left(), LEAST_SECONDS) / seconds
+    least, most = (epochs_of(steps, texts, DistilSettings.batch_rows) for steps in (PACE_STEPS, MOST_STEPS))
+    return float(found.decided(f"thin passes {share}", round(min(max(possible, least), most), 1)))
