@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,15 +39,16 @@ HEADS = [round(heads, 3) for heads, _ in SHARES]
 MINUTE = 60.0
 
 
-def made_of(chain: Any) -> SimpleNamespace:
+def made_of(chain: Any, minutes: float = 0.001) -> SimpleNamespace:
     digest = chain_name(chain)
-    return SimpleNamespace(chain=tuple(chain), digest=digest, manifest={"steps": [{"facts": {"minutes": 0.001}}]})
+    return SimpleNamespace(chain=tuple(chain), digest=digest, manifest={"steps": [{"facts": {"minutes": minutes}}]})
 
 
 class Shop:
     root = None
     refuses: Callable[[Any], bool] = staticmethod(lambda chain: False)
     num_lessons, altered = 6_400, 3
+    pace_minutes = 0.001  # what half a pass over the lessons takes
 
     def __init__(self, directory: Path, clock: SimpleNamespace) -> None:
         self.directory, self.clock = directory, clock
@@ -64,7 +66,7 @@ class Shop:
         yield from ()
         if self.refuses(tuple(chain)):
             raise CapabilityError("the loss is no number", where="train.learning_rate")
-        return made_of(chain)
+        return made_of(chain, self.pace_minutes)
 
     make_as_far_as_possible = make
 
@@ -148,6 +150,16 @@ def test_thin_layers_come_next_and_end_a_search_for_speed_that_they_satisfy(run,
     assert [methods(chain)[2:] for chain in thin] == [(), ("static-int8",), ("static-int8", "cascade"), ("cascade",)]
     assert thin[0][-1].keep_heads == HEADS[2]  # small ones first, for speed
     assert not any(has_fewer_layers(one.chain) for one in found.tried)
+
+
+@pytest.mark.parametrize("minutes, passes", [(0.001, 60.0), (1.0, 13.2), (30.0, 1.0)])
+def test_thin_layers_are_taught_for_as_long_as_there_is_time(run, monkeypatch, minutes, passes):
+    monkeypatch.setattr(Shop, "pace_minutes", minutes)
+    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0, minutes=33.0)
+    taught = next(one.chain[-1].epochs for one in found.tried if is_thin(one.chain))
+    assert taught == passes
+    kept = json.loads((found.shop.directory / "plan.json").read_text())
+    assert any(name.startswith("thin passes") and value == taught for name, value in kept.items())
 
 
 def test_students_of_fewer_layers_have_their_turn_where_thin_ones_lose_too_much(run):
