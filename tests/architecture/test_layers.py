@@ -94,6 +94,7 @@ def test_base_imports_without_any_extra():
         "penjing.models.dropout ",
         "penjing.models.factored ",
         "penjing.models.ngrams ",
+        "penjing.models.padding ",
         "penjing.models.phrases ",
         "penjing.select.short_run ",
     )

@@ -94,7 +94,8 @@ def openvino_outputs(path, batch, names):
     from penjing.predict.openvino_backend import import_openvino
 
     core = import_openvino().Core()
-    compiled = core.compile_model(core.read_model(str(path)), "CPU", {"INFERENCE_NUM_THREADS": 1})
+    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}  # with AMX it is bf16 unless told
+    compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
     found = compiled(batch)
     return {name: found[name] for name in names}
 

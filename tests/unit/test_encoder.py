@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from penjing.compress.prune_structure import without
 from penjing.core.errors import ArtifactError, CapabilityError
-from penjing.models.encoder import Encoder, HubEncoder, load_bert, load_encoder, rung
+from penjing.models.encoder import Encoder, HubEncoder, load_bert, load_encoder
+from penjing.models.padding import rung
 
 PARTS = ["words", "positions", "types", "embedding_norm"]
 

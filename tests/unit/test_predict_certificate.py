@@ -318,7 +318,10 @@ def test_choosing_measures_every_setup_worth_trying(tiny_artifact):
     assert {setup.backend for setup in tried} == {"onnxruntime", "openvino"}
     assert len(set(tried)) == len(tried) >= 2
     assert found.chosen in tried
-    assert all(trial.accepted and trial.difference < 1e-4 and trial.num_flipped == 0 for trial in found.trials)
+    whole = [trial for trial in found.trials if trial.setup.precision == "fp32"]
+    assert all(trial.accepted and trial.difference < 1e-4 and trial.num_flipped == 0 for trial in whole)
+    # On processors that multiply 16 bits; whether that is near enough is judged row by row.
+    assert all(1e-4 < trial.difference < 0.1 for trial in found.trials if trial.setup.precision == "bf16")
     assert all(trial.p50_ms > 0 and trial.rows_per_s > 0 for trial in found.trials)
     assert (found.num_inputs, found.goal, found.concurrency) == (4, "throughput", 1)
     assert set(found.libraries) == {"onnxruntime", "openvino"}

@@ -19,9 +19,10 @@ from penjing.export.graph_writer import Graph
 from penjing.export.span_graph import write_spans
 from penjing.export.static_graph import has_static_vectors, is_static, static_vectors, write_static
 from penjing.models.dropout import PooledDropout
-from penjing.models.encoder import MASKED, Encoder, Layer, WordEmbedding
+from penjing.models.encoder import Encoder, Layer, WordEmbedding
 from penjing.models.factored import Factored, FactoredWords
 from penjing.models.ngrams import FACTOR, LEAST_SQUARE, PRIME, NgramScores
+from penjing.models.padding import MASKED
 from penjing.models.phrases import Phrases
 from penjing.train.gradient.sequence import PairModel, SequenceModel
 from penjing.train.gradient.tokens import SpanHead, TokenModel

@@ -23,12 +23,12 @@ from torch.utils.checkpoint import checkpoint
 from penjing.core.errors import ArtifactError, CapabilityError, MissingExtraError
 from penjing.models.dropout import PooledDropout
 from penjing.models.factored import Factored, FactoredWords
+from penjing.models.padding import attention_bias, is_compiled, padded
 
 if TYPE_CHECKING:
     from penjing.models.pretrained import Pretrained
 
 
-MASKED = -30000.0  # fits bf16 and fp16
 PRODUCTS = ("qkv", "attention_out", "up", "down")  # of a layer, in the order it computes them
 
 
@@ -213,12 +213,8 @@ class Encoder(nn.Module):
         """
         hidden_BLH = self.lower(input_ids, attention_mask) if lower_BLH is None else lower_BLH
         length = hidden_BLH.shape[1]
-        compiled = self.training and hidden_BLH.dtype is torch.bfloat16 and hidden_BLH.device.type == "cpu"
-        if compiled and self.many_shapes and rung(length) > length:
-            if attention_mask is None:
-                attention_mask = hidden_BLH.new_ones(hidden_BLH.shape[:2])
-            attention_mask = F.pad(attention_mask, (0, rung(length) - length))
-            hidden_BLH = F.pad(hidden_BLH, (0, 0, 0, rung(length) - length))
+        if self.training and self.many_shapes and is_compiled(hidden_BLH):
+            hidden_BLH, attention_mask = padded(hidden_BLH, attention_mask)
         bias_B11L = attention_bias(attention_mask, hidden_BLH.dtype)
         for layer in self.layers[self.num_frozen :]:
             if self.checkpointing and self.training:
@@ -226,24 +222,6 @@ class Encoder(nn.Module):
             else:
                 hidden_BLH = layer(hidden_BLH, bias_B11L)
         return hidden_BLH if hidden_BLH.shape[1] == length else hidden_BLH[:, :length]
-
-
-def rung(length: int) -> int:
-    """The length that batches are trained at where layers differ: four for every doubling.
-
-    oneDNN compiles each shape's products in 16 bits before their first use, and keeps a thousand of them. Layers pruned
-    to different sizes have more at all lengths of messages, so that every batch waited for its own: 164 ms a step of 32
-    rows of Banking77, 81 at these lengths. Equal layers have few enough, and would compute a tenth more for nothing.
-    """
-    step = 2 ** max(2, length.bit_length() - 3)
-    return -(-length // step) * step
-
-
-def attention_bias(attention_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    """[B, L] mask → [B, 1, 1, L]: 0 for tokens, a large negative number for padding."""
-    if attention_mask is None:
-        return None
-    return (1.0 - attention_mask[:, None, None, :].to(dtype)) * MASKED
 
 
 def load_bert(directory: Path, dropout: float = 0.0) -> Encoder:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from penjing.models.encoder import MASKED
+from penjing.models.padding import MASKED
 
 
 class Phrases(nn.Module):
