@@ -67,13 +67,19 @@ def drawn(found: list[tuple[str, float, float]]) -> str:
     taken: list[tuple[float, float, float, float]] = []
     marks = [(name, *place(x, y)) for name, x, y in found]
     taken += [(x - 7, y - 7, x + 7, y + 7) for _, x, y in marks]
+    leaders = len(lines)  # they lie under the marks
     for name, x, y in sorted(marks, key=lambda mark: not mark[0].startswith("penjing")):
         colour = OURS if name.startswith("penjing") else THEIRS
         lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour}"/>')
         at, anchor, box = _free(name, x, y, taken)
         taken.append(box)
-        weight = ' font-weight="600"' if name.startswith("penjing") else ""
-        lines.append(_text(name, *at, anchor, colour, weight))
+        if not box[1] <= y <= box[3]:  # above or below, where it might be taken for another's
+            end = min(max(x, box[0]), box[2]), box[1] if box[1] > y else box[3]
+            to = f'x2="{end[0]:.1f}" y2="{end[1]:.1f}"'
+            lines.insert(leaders, f'<line x1="{x:.1f}" y1="{y:.1f}" {to} stroke="{colour}"/>')
+        look = 'paint-order="stroke" stroke="#ffffff" stroke-width="3"'  # a line behind it is hidden
+        look += ' font-weight="600"' if name.startswith("penjing") else ""
+        lines.append(_text(name, *at, anchor, colour, look))
     return "\n".join([*lines, "</svg>", ""])
 
 

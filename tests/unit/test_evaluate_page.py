@@ -260,7 +260,7 @@ def test_sizes_of_students_in_words():
     assert sizes_in_words("0x128, 256 phrases", words) == "no layers, 128 wide, 256 features of three words each"
     assert sizes_in_words("1xsame, 4 heads", words) == "1 layer, 4 heads"
     assert sizes_in_words("33% heads, 17% neurons", words) == "33% of the heads and 17% of the neurons stay"
-    assert sizes_in_words("128, 256 phrases, loss 0.05", words).endswith("three words each, may lose 0.05")
+    assert sizes_in_words("128, 256 phrases, loss 0.05", words).endswith("three words each, may lose 0.05 points")
     assert sizes_in_words("neither", words) == "neither"
     assert sizes_in_words("128, 256 phrases", Words("zh")) == "宽 128、256 个三词短语特征"
 
