@@ -1,6 +1,8 @@
 """Students begin where their teacher is; the torch model of an artifact is the one that was exported."""
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from unit_training import make_model, train_tiny
@@ -11,6 +13,7 @@ from penjing.compress.graph_file import Graph
 from penjing.compress.student import Shape, components, even_places, make_student
 from penjing.core.artifact import seal
 from penjing.core.errors import CapabilityError
+from penjing.export import phrase_graph
 from penjing.export.config import ExportConfig
 from penjing.export.onnx import check_parity, export_onnx
 from penjing.predict.task_file import write_task
@@ -101,8 +104,12 @@ def test_a_bag_of_words_is_written_as_a_table(trained, tiny_task, tiny_splits, t
     assert (tmp_path / "bag.onnx").stat().st_size < 5 * bag.encoder.config.vocab_size * len(tiny_task.labels) + 5_000
 
 
-@pytest.mark.parametrize("layers", [0, 1])
-def test_a_student_with_phrases_is_written_and_restored(trained, tiny_task, tiny_splits, tmp_path, layers):
+@pytest.mark.parametrize(("layers", "at_load"), [(0, True), (0, False), (1, False)])
+def test_a_student_with_phrases_is_written_and_restored(
+    trained, tiny_task, tiny_splits, tmp_path, monkeypatch, layers, at_load
+):
+    if not at_load:
+        monkeypatch.setattr(phrase_graph, "_MOST_BYTES", 0)
     torch.manual_seed(3)
     student = make_student(trained[0], Shape(layers, 64, 8, phrases=24)).eval()
     assert student.phrases.window.out_features == 24
@@ -146,8 +153,13 @@ def test_the_phrases_of_pairs_are_written_too(task_rows, text_settings, tiny_pre
     assert np.ptp(logits(student, task, rows), axis=0).max() > 0.01
 
 
-def test_the_vectors_that_phrases_look_up_are_stored_in_8_bits(trained, tiny_task, tiny_splits, tmp_path, monkeypatch):
+@pytest.mark.parametrize("at_load", [True, False])
+def test_the_vectors_that_phrases_look_up_are_stored_in_8_bits(
+    trained, tiny_task, tiny_splits, tmp_path, monkeypatch, at_load
+):
     monkeypatch.setattr(int8_table, "_LEAST_ROWS", 64)
+    if not at_load:
+        monkeypatch.setattr(phrase_graph, "_MOST_BYTES", 0)
     torch.manual_seed(3)
     student = make_student(trained[0], Shape(0, 64, 8, phrases=24)).eval()
     torch.nn.init.normal_(student.phrases.back.weight, std=0.2)
@@ -155,8 +167,22 @@ def test_the_vectors_that_phrases_look_up_are_stored_in_8_bits(trained, tiny_tas
     rows = tiny_splits.train.rows
     export_onnx(student, tiny_task, rows[:6], tmp_path / "model.onnx")
     graph = Graph.read(tmp_path / "model.onnx")
-    assert len(int8_table.quantize_tables(graph)) == 1
+    products = graph.products()
+    assert len(int8_table.quantize_tables(graph)) == (4 if at_load else 1)  # and the thirds of the matrix
+    assert graph.products() == products  # what is worked out at load is none whose activations could be rounded
+    assert len(products) == (2 if at_load else 3)
     graph.write(tmp_path / "small.onnx")
     saved = (tmp_path / "model.onnx").stat().st_size - (tmp_path / "small.onnx").stat().st_size
     assert saved > 2.5 * 64 * student.encoder.config.vocab_size
     assert 0 < check_parity(student, tiny_task, rows, tmp_path / "small.onnx", 0.1).max_difference < 0.1
+
+
+def test_the_products_of_a_small_vocabulary_are_worked_out_at_load(trained, tiny_task, tiny_splits, tmp_path):
+    student = make_student(trained[0], Shape(0, 64, 8, phrases=24)).eval()
+    export_onnx(student, tiny_task, tiny_splits.train.rows[:6], tmp_path / "model.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
+    onnxruntime.InferenceSession(tmp_path / "model.onnx", options, providers=["CPUExecutionProvider"])
+    held = [tuple(tensor.dims) for tensor in onnx.load(tmp_path / "loaded.onnx").graph.initializer]
+    assert held.count((student.encoder.config.vocab_size + 1, 24)) == 3
+    assert (64, 24) not in held  # a third of the matrix

@@ -136,14 +136,23 @@ class Graph:
         """Which node makes a tensor."""
         return {name: node for node in self.body.node for name in node.output}
 
+    def varying(self) -> set[str]:
+        """Tensors that depend on the inputs; backends work the others out when they load the model."""
+        found = {entry.name for entry in self.body.input} - self.constants.keys()
+        for node in self.body.node:
+            if reads(node) & found:
+                found.update(node.output)
+        return found
+
     def products(self) -> list[Product]:
-        """Every MatMul, and every plain Gemm, whose second input is a matrix of weights; no scores of attention."""
-        made = self.made_by()
+        """Every MatMul, and every plain Gemm, of activations with a matrix of weights; no scores of attention."""
+        made, varying = self.made_by(), self.varying()
         found = []
         for node in self.body.node:
             given = attributes(node)
             plain = node.op_type == "MatMul" or (node.op_type == "Gemm" and self._is_plain(node, given))
-            if plain and node.domain == "" and self._is_matrix(node.input[1], made):
+            is_product = plain and node.domain == "" and node.input[0] in varying
+            if is_product and self._is_matrix(node.input[1], made):
                 found.append(Product(node.name, node.input[0], node.input[1], bool(given.get("transB", 0))))
         return found
 

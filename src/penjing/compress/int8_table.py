@@ -3,12 +3,13 @@ vocabulary, and those of which the first are taken, such as the vectors of place
 
 A row of a large table is looked up as bytes and multiplied by its scale, so that neither the file nor the memory ever
 holds the table in 32 bits: nothing there is constant, and onnxruntime folds only what is. A small one is multiplied as
-a whole, which is folded at load and spares every row that is looked up its conversion.
+a whole, which is folded at load and spares every row that is looked up its conversion. So are matrices whose product
+is worked out at load.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
@@ -25,15 +26,16 @@ _CHOICE = "Where"  # whose numbers come second
 
 
 def quantize_tables(graph: Graph) -> list[str]:
-    """Store every table that rows are looked up in by the numbers of an input, or cut off, as int8.
+    """Store as int8 every table that rows are looked up in by the numbers of an input, or cut off, or multiplied at load.
 
     Returns:
         Names of the tables.
     """
-    looked_up, cut = lookups(graph), _cut_tables(graph)
+    multiplied = _multiplied_at_load(graph)
+    looked_up, cut = _lookups(graph, multiplied), _cut_tables(graph)
     made = graph.made_by()
     narrow = {name for name, table in looked_up.items() if _precision(made[name], table, graph) != TensorProto.FLOAT}
-    tables = list(dict.fromkeys([*looked_up.values(), *cut]))
+    tables = list(dict.fromkeys([*looked_up.values(), *cut, *multiplied]))
     for table in tables:
         rows, scales = _in_int8(numpy_helper.to_array(graph.constants[table]))
         graph.add_constant(f"{table}_int8", rows)
@@ -46,6 +48,9 @@ def quantize_tables(graph: Graph) -> list[str]:
             yield from _lookup(node, table, graph, small=table in small)
         elif node.op_type == "Slice" and node.input[0] in cut:
             node.input[0] = f"{node.input[0]}_rows"
+            yield node
+        elif node.op_type == "MatMul" and multiplied & set(node.input):
+            node.input[:] = [f"{name}_rows" if name in multiplied else name for name in node.input]
             yield node
         elif node.op_type == "Cast" and node.input[0] in narrow and attributes(node)["to"] == TensorProto.FLOAT:
             yield helper.make_node("Identity", [f"{node.input[0]}_rows"], list(node.output), name=node.name)
@@ -68,6 +73,25 @@ def _whole(table: str) -> Iterator[NodeProto]:
     """A small table in 32 bits; onnxruntime does this once, at load."""
     yield helper.make_node("Cast", [f"{table}_int8"], [f"{table}_whole"], to=TensorProto.FLOAT)
     yield helper.make_node("Mul", [f"{table}_whole", f"{table}_scales"], [f"{table}_rows"])
+
+
+def _multiplied_at_load(graph: Graph) -> set[str]:
+    """Small matrices of 32 bits that are multiplied with one another, and used in no other way but to look rows up."""
+    found: set[str] = set()
+    others: set[str] = set()
+    for node in graph.body.node:
+        names = reads(node) & graph.constants.keys()
+        if node.op_type == "MatMul" and len(names) == len(node.input) and all(_is_small(graph, name) for name in names):
+            found |= names
+        elif node.op_type != "Gather":
+            others |= names
+    return found - others
+
+
+def _is_small(graph: Graph, name: str) -> bool:
+    tensor = graph.constants[name]
+    is_matrix = len(tensor.dims) == 2 and tensor.data_type == TensorProto.FLOAT
+    return is_matrix and _num_bytes(graph, name) <= _SMALL_BYTES and bool(np.isfinite(graph.value(name)).all())
 
 
 def _cut_tables(graph: Graph) -> set[str]:
@@ -93,8 +117,13 @@ def _takes_the_first(node: NodeProto, name: str, graph: Graph) -> bool:
     return start is not None and axes is not None and start.tolist() == [0] and axes.tolist() == [0]
 
 
-def lookups(graph: Graph) -> dict[str, str]:
-    """Output of a Gather → the table of floats it looks rows up in, for tables that nothing else uses."""
+def _lookups(graph: Graph, multiplied: Collection[str]) -> dict[str, str]:
+    """Output of a Gather → the table of floats it looks rows up in, for tables that nothing else uses.
+
+    Args:
+        graph: where.
+        multiplied: tables that are multiplied at load besides.
+    """
     made = graph.made_by()
     inputs = {entry.name for entry in graph.body.input} - graph.constants.keys()
     found, others = {}, set()
@@ -105,7 +134,7 @@ def lookups(graph: Graph) -> dict[str, str]:
                 continue
             if node.op_type == "Gather" and place == 0 and _is_vocabulary(node, graph, table, made, inputs):
                 found[node.output[0]] = table
-            elif node.op_type != "Cast":
+            elif node.op_type != "Cast" and table not in multiplied:
                 others.add(table)
         others.update(reads(node) - set(node.input))  # in graphs inside a node
     return {output: table for output, table in found.items() if table not in others}

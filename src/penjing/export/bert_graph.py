@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from penjing.core.task import Signature
 from penjing.export.graph_writer import Graph
+from penjing.export.phrase_graph import phrases_of_ids, phrases_of_vectors, write_phrases
 from penjing.export.span_graph import write_spans
 from penjing.export.static_graph import has_static_vectors, is_static, static_vectors, write_static
 from penjing.models.dropout import PooledDropout
@@ -76,8 +77,8 @@ def write_bert(model: SequenceModel | TokenModel, signature: Signature, path: Pa
         length = graph.add("Shape", ids, start=2, end=3)
         texts = graph.add("Concat", graph.ints(-1), length, axis=0)
         ids, mask = (graph.add("Reshape", name, texts) for name in (ids, mask))
-    table = None
-    if has_static_vectors(model.encoder):
+    static = has_static_vectors(model.encoder)
+    if static:
         # Its last row is what padding and the places beyond a text's ends look up.
         table = graph.tensor(functional.pad(static_vectors(model.encoder), (0, 0, 0, 1)))
         hidden = graph.add("Gather", table, ids)
@@ -98,12 +99,11 @@ def write_bert(model: SequenceModel | TokenModel, signature: Signature, path: Pa
     count = graph.add("ReduceSum", mask, graph.ints(1), keepdims=1)
     pooled = graph.add("Div", total, count)
     if model.phrases is not None:
-        real = graph.add("Unsqueeze", mask, graph.ints(2))
-        if table is None:
-            three = _neighbours(graph, graph.add("Mul", hidden, real))
+        if static:
+            found = phrases_of_ids(graph, model.phrases, table, ids, mask, model.encoder.config.vocab_size)
         else:
-            three = _neighbours_of_ids(graph, table, ids, mask, model.encoder)
-        pooled = graph.add("Add", pooled, _phrases(graph, model.phrases, three, mask, real, count))
+            found = phrases_of_vectors(graph, model.phrases, hidden, mask)
+        pooled = graph.add("Add", pooled, write_phrases(graph, model.phrases, found, mask, count))
     if pairs:
         pooled = _compared(graph, pooled, model.encoder.hidden_size)
     output = signature.outputs[0]
@@ -114,48 +114,6 @@ def write_bert(model: SequenceModel | TokenModel, signature: Signature, path: Pa
         logits = graph.add("Gemm", pooled, *head, transB=1)
         graph.add("Add", logits, _ngram_scores(graph, model.ngrams, "input_ids", mask), output=output.name)
     graph.save(signature, path, opset=opset)
-
-
-def _neighbours(graph: Graph, hidden: str) -> str:
-    """[B, L, H], zeros where there is padding → [B, L, 3H]: of each token that before it, itself and that behind it."""
-    wide = graph.add("Pad", hidden, graph.ints(0, 1, 0, 0, 1, 0))
-    return graph.add("Concat", *_shifted(graph, wide), axis=2)
-
-
-def _neighbours_of_ids(graph: Graph, table: str, ids: str, mask: str, encoder: Encoder) -> str:
-    """The same of vectors that are looked up: numbers are shifted, an eighth of the work of shifting vectors.
-
-    Args:
-        graph: where to.
-        table: [V + 1, H], the last row of zeros.
-        ids: [B, L].
-        mask: [B, L] of floats.
-        encoder: has the sizes.
-    """
-    vocabulary, width = encoder.config.vocab_size, encoder.config.hidden_size
-    known = graph.add("Where", graph.add("Cast", mask, to=TensorProto.BOOL), ids, graph.whole(vocabulary))
-    wide = graph.add("Pad", known, graph.ints(0, 1, 0, 1), graph.whole(vocabulary))
-    three = graph.add(
-        "Concat", *(graph.add("Unsqueeze", name, graph.ints(2)) for name in _shifted(graph, wide)), axis=2
-    )
-    return graph.add("Reshape", graph.add("Gather", table, three), graph.ints(0, 0, 3 * width))
-
-
-def _shifted(graph: Graph, wide: str) -> list[str]:
-    """[B, L + 2, ...] → three times [B, L, ...]: the first, those in the middle and the last."""
-    ends = ((0, -2), (1, -1), (2, 2**31))
-    return [graph.add("Slice", wide, graph.ints(a), graph.ints(b), graph.ints(1)) for a, b in ends]
-
-
-def _phrases(graph: Graph, phrases: Phrases, three: str, mask: str, real: str, count: str) -> str:
-    """[B, L, 3H], a mask as [B, L] and [B, L, 1], and its sums → [B, H], as `Phrases.forward`."""
-    found = graph.add("Relu", graph.linear(three, phrases.window))
-    row = graph.add("Unsqueeze", mask, graph.ints(1))
-    total = graph.add("Squeeze", graph.add("MatMul", row, found), graph.ints(1))
-    missing = graph.add("Mul", graph.add("Sub", real, graph.scalar(1.0)), graph.scalar(-MASKED))
-    most = graph.add("ReduceMax", graph.add("Add", found, missing), graph.ints(1), keepdims=0)
-    both = graph.add("Concat", graph.add("Div", total, count), most, axis=1)
-    return graph.linear(both, phrases.back)
 
 
 def _compared(graph: Graph, pooled: str, width: int) -> str:
