@@ -26,7 +26,7 @@ _CHOICE = "Where"  # whose numbers come second
 
 
 def quantize_tables(graph: Graph) -> list[str]:
-    """Store as int8 every table that rows are looked up in by the numbers of an input, or cut off, or multiplied at load.
+    """Store as int8 every table whose rows an input's numbers look up, that is cut off, or that is multiplied at load.
 
     Returns:
         Names of the tables.
