@@ -334,7 +334,11 @@ def _search_said(name: str, small: dict[str, Any]) -> str:
     said = "; ".join(f"{one['constraint']} {one['state']}" for one in small["verdicts"])
     first = f"; its first stage answers {early:.0%} of the test rows" if early is not None else ""
     chose = f"chose: {' → '.join(made['steps'])}{first}"
-    return f"{name} took {made['minutes']:.1f} minutes and {chose}. `penjing compress` itself said: {said}."
+    fits = "On the validation rows it fits."
+    if made["relax"]:
+        misses = "; ".join(f"{one['constraint']} {one['limit']:g}, has {one['reached']:g}" for one in made["relax"])
+        fits = f"On the validation rows nothing fitted, and this came nearest (exit code 3): asked for {misses}."
+    return f"{name} took {made['minutes']:.1f} minutes and {chose}. {fits} On the test rows it said: {said}."
 
 
 if __name__ == "__main__":

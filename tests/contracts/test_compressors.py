@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from contract_rows import strange_rows
 
 from conftest import ROWS
 from penjing.compress import cascade
@@ -32,6 +33,7 @@ from penjing.core.errors import CapabilityError
 from penjing.core.memory import existing_objects_kept
 from penjing.core.runtime import Runtime
 from penjing.core.task import Splits, Table
+from penjing.predict.invariance import is_batch_invariant
 from penjing.predict.predictor import Predictor
 from penjing.predict.setup import Setup
 from penjing.predict.task_file import read_task
@@ -106,8 +108,16 @@ def test_a_method_on_a_task(name, kind, shop):
     assert [step["method"] for step in made.manifest["steps"]] == [name]
     assert made.manifest["capabilities"]["precision"] == PRECISION.get(name, "fp32")
     rows = workshop.splits.valid.rows
-    answers = Predictor(made, setup=Setup(threads=1)).predict(rows)
+    predictor = Predictor(made, setup=Setup(threads=1))
+    answers = predictor.predict(rows)
     assert len(answers) == len(rows)
+    again = predictor.predict(rows)
+    assert [(one.value, one.confidence) for one in answers] == [(one.value, one.confidence) for one in again]
+    strange = strange_rows(task, rows)
+    assert len(predictor.predict(strange)) == len(strange)
+    invariant = is_batch_invariant(predictor, [*rows, *strange])
+    assert invariant or name == "dynamic-int8"
+    assert not invariant or name != "dynamic-int8" or not kind.startswith("text-classification")
     if name in EXACT:
         known = workshop.splits.train.rows  # whose pieces are in the vocabulary
         sides = [Predictor(artifact, setup=Setup(threads=1)).predict(known) for artifact in (made, workshop.root)]
@@ -124,6 +134,9 @@ def test_a_method_on_a_task(name, kind, shop):
                 assert one.value == pytest.approx(other.value, abs=0.2 if name in PRECISION else 2e-3), backend
             elif name not in PRECISION:
                 assert one.value == other.value, backend
+        if answers[0].probs is None and not isinstance(answers[0].value, float):
+            alike = [one.value == other.value for one, other in zip(answers, agree, strict=True)]
+            assert np.mean(alike) >= 0.8, backend
 
 
 def backends_of(name):

@@ -10,6 +10,7 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+from contract_rows import strange_rows
 
 from conftest import ROWS
 from penjing.core import registry
@@ -29,18 +30,6 @@ REFUSED = {
 CELLS = [(kind, backend) for kind in KINDS for backend in BACKENDS if (kind, backend) not in REFUSED]
 # Padding moves sums of 32-bit numbers in the last places, no further.
 TOLERANCE = 2e-5
-STRANGE = [
-    "",
-    " ",
-    "快递什么时候能到？",
-    "🙂👩‍👩‍👧",
-    "مرحبا بالعالم",
-    "e\u0301 \u00e9",
-    "\x00\x01",
-    "\ud800",
-    "a" * 5000,
-    "<script>",
-]
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_cell = pytest.mark.parametrize(("kind", "backend"), CELLS)
@@ -67,19 +56,6 @@ def _task(kind, text_settings):
 def _unlabelled(rows, task):
     hidden = {task.roles.label, task.roles.spans}
     return [{name: value for name, value in row.items() if name not in hidden} for row in rows]
-
-
-def _strange_rows(task, rows):
-    """Inputs as the world sends them: every text column strange, every feature missing or unseen."""
-    texts = [column for column in (task.roles.text, task.roles.text_pair) if column]
-    if texts:
-        return [{**dict.fromkeys(texts, text)} for text in STRANGE]
-    texts = [name for name in task.roles.features if isinstance(rows[0][name], str)]
-    return [
-        {**dict.fromkeys(task.roles.features, number), **dict.fromkeys(texts, text)}
-        for number in (None, "", 1e30, -1)
-        for text in (None, "unseen 值")
-    ]
 
 
 def _same(first, second):
@@ -116,7 +92,7 @@ def test_a_backend_that_cannot_run_a_kind_says_so(kind, backend, tiny_artifact):
 @every_cell
 def test_every_backend_predicts_what_onnxruntime_predicts(kind, backend, loaded):
     predictor, reference = loaded(kind, backend), loaded(kind, "onnxruntime")
-    rows = [*_unlabelled(ROWS[kind]()[0], predictor.task), *_strange_rows(predictor.task, ROWS[kind]()[0])]
+    rows = [*_unlabelled(ROWS[kind]()[0], predictor.task), *strange_rows(predictor.task, ROWS[kind]()[0])]
     _same(predictor.predict(rows), reference.predict(rows))
 
 
@@ -216,7 +192,7 @@ def test_predictions_are_well_formed(kind, backend, loaded):
 @every_cell
 def test_strange_inputs_are_predicted_and_alike_alone_and_together(kind, backend, loaded):
     predictor = loaded(kind, backend)
-    rows = _strange_rows(predictor.task, ROWS[kind]()[0])
+    rows = strange_rows(predictor.task, ROWS[kind]()[0])
     together = predictor.predict(rows)
     assert len(together) == len(rows)
     _same(together, [predictor.predict([row])[0] for row in rows])

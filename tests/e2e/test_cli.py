@@ -92,6 +92,7 @@ def test_version_is_the_installed_one(capsys):
         (["run"], "the following arguments are required: SOURCE"),
         (["run", "x.csv", "--lang", "fr"], "invalid choice: 'fr'"),
         (["run", "x.csv", "--budget", "p95"], "'p95' is no KEY=VALUE"),
+        (["compress", "x", "--budget", "drop=0.5,size_mb=5,drop=2"], "'drop' is given twice"),
         (["run", "x.csv", "--set", "epochs"], "'epochs' is no KEY=VALUE"),
         (["models", "get"], "get needs the name of a model"),
         (["models", "get", "minilm-l6"], "did you mean 'minilm-l6-en'?"),

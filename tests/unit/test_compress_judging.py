@@ -1,5 +1,6 @@
 """How models that differ in a few rows are told apart: labels, and what the model before thought of the answers."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -181,6 +182,21 @@ def test_a_floor_and_a_drop_go_by_the_same_loss():
     found = searching(Budget(metric=78.5, drop=1.9))
     assert found.judged_metric(candidate) == pytest.approx(78.0)
     assert found.quality_gap(candidate) == pytest.approx(0.5)
+
+
+def test_answers_that_depend_on_the_rows_beside_them_are_chosen_only_where_that_is_allowed():
+    cost = Measurement(1, 1, 2, 1, 1000, 5, 4, 1, 1, Setup())
+    quicker = replace(cost, rows_per_s=5000, p50_ms=0.5, p95_ms=0.6)
+    alone, beside = (
+        Candidate(name, (), None, spent, 0.8, 0.0, 0.0, name == "alone")
+        for name, spent in (("alone", cost), ("beside", quicker))
+    )
+    found = searching(Budget(drop=1))
+    found.tried += [alone, beside]
+    found.config = CompressConfig(goal="throughput")
+    assert (found.best(), found.nearest()) == (alone, alone)
+    found.config = CompressConfig(allow_batch_variant=True, goal="throughput")
+    assert (found.best(), found.nearest()) == (beside, beside)
 
 
 def test_a_backend_that_runs_every_model_worse_is_measured_no_more():

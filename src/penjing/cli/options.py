@@ -98,13 +98,17 @@ def budget_of(args: argparse.Namespace) -> dict[str, Any]:
     """Recipe keys from `--budget`: dotted key → value.
 
     Raises:
-        RecipeError: a part without "=", or without a key.
+        RecipeError: a part without "=", or without a key; a key given twice.
     """
     from penjing.pipeline.plan import parse_value
 
     found: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in (args.budget or "").split(","))):
         key, value = _pair(part, "--budget", "p95_ms=50,size_mb=500")
+        if f"budget.{key}" in found:
+            raise RecipeError(
+                f"{key!r} is given twice", where="--budget", expected="each limit once", next_step="keep one of the two"
+            )
         found[f"budget.{key}"] = parse_value(value)
     return found
 

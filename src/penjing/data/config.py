@@ -120,7 +120,9 @@ class DataConfig(BaseModel):
     query: str | None = Field(None, max_length=100_000, description="SELECT statement, when the source is an SQL URL.")
     test: str | None = Field(None, description="A separate test source, held out as it is.")
     valid: str | None = Field(None, description="A separate validation source.")
-    unlabelled: str | None = Field(None, description="Further texts without labels, for continued pretraining.")
+    unlabelled: str | None = Field(
+        None, description="Further texts without labels: for continued pretraining, and for students to learn from."
+    )
     rare_classes: Literal["error", "drop"] = Field("error", description="What to do with classes of one row.")
     format: FormatConfig = Field(default_factory=FormatConfig, description="How bytes become rows.")
     columns: ColumnsConfig = Field(default_factory=ColumnsConfig, description="Which column plays which part.")

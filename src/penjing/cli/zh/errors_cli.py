@@ -22,6 +22,9 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"argument {…}: not allowed with argument {…}", r"{1} 不能与 {2} 同用"),
     (r"one of the arguments {…} is required", r"{1} 中必须给出一个"),
     (r"{…} is no KEY=VALUE", r"{1} 不是 KEY=VALUE 的写法"),
+    (r"{…} is given twice", r"{1} 给了两次"),
+    (r"each limit once", r"每项限制只给一次"),
+    (r"keep one of the two", r"两个只留一个"),
     # models, sign, init, evaluate
     (r"list takes no name, not {…}", r"list 不带模型名，却给了 {1}"),
     (r"get needs the name of a model", r"get 需要模型名"),
