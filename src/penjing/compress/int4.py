@@ -1,22 +1,25 @@
 """Weights in 4 bits, in blocks with a scale each; activations stay as they are.
 
+Where the answers come out too different, the products that cost most have 8 bits (`fallback.py`).
+
 For size: a processor unpacks the weights at every call, which pays on one row and costs on many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from penjing.compress.rewriting import rewrite
+from penjing.compress.rewriting import require_onnx
 from penjing.compress.step import Material, Method, StepConfig, needs_layers
+from penjing.compress.tolerance import Tolerance, kept_field, max_field, mean_field
 from penjing.core.events import Event
 
 if TYPE_CHECKING:
-    from penjing.compress.graph_file import Graph
+    from penjing.compress.graph_file import Graph, Product
 
 
 class Int4Config(StepConfig):
@@ -28,22 +31,24 @@ class Int4Config(StepConfig):
         0, description="How onnxruntime multiplies: 0 and 1 in 32 bits, 4 in 8 bits (quicker, less exact)."
     )
     embeddings: bool = Field(True, description="Store the vocabulary's vectors in 8 bits.")
+    mean_tolerance: float = mean_field(0.05)
+    max_tolerance: float = max_field(0.5)
+    keep_at_most: int = kept_field(8, 8)
 
 
 def apply(config: Int4Config, source: Path, target: Path, material: Material) -> Generator[Event, None, dict[str, Any]]:
     """See `GraphStep`."""
+    require_onnx()
+    from penjing.compress.fallback import quantize
+    from penjing.compress.int4_products import insert_int4
 
-    def edit(graph: Graph) -> dict[str, Any]:
-        from penjing.compress.int4_products import insert_int4
-        from penjing.compress.int8_table import quantize_tables
+    def insert(graph: Graph, products: Sequence[Product], kept: Sequence[Product], switches: bool) -> None:
+        in_8_bits = {product.name for product in kept}
+        insert_int4(graph, products, config.block, config.accuracy_level, in_8_bits=in_8_bits, switches=switches)
 
-        tables = quantize_tables(graph) if config.embeddings else []
-        graph.split_gemms()
-        products = graph.inner_products()
-        insert_int4(graph, products, config.block, config.accuracy_level)
-        return {"precision": "int4", "operators": len(products), "tables": len(tables)}
-
-    return (yield from rewrite(source, target, material, edit))
+    tolerance = Tolerance(config.mean_tolerance, config.max_tolerance, config.keep_at_most)
+    quantized = quantize(source, target, material, insert, tolerance, embeddings=config.embeddings, bits=4, kept_bits=8)
+    return (yield from quantized)
 
 
 METHOD = Method(Int4Config, needs_layers, graph=apply)

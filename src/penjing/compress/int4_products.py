@@ -1,13 +1,14 @@
-"""Products with weights of 4 bits, as onnxruntime's operator MatMulNBits stores them."""
+"""Products with weights of 4 bits, or of 8, as onnxruntime's operator MatMulNBits stores them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from onnx import NodeProto, helper
 
 from penjing.compress.graph_file import Graph, Product
+from penjing.compress.switches import either
 
 DOMAIN = "com.microsoft"
 _LEAST = -8  # of 4 signed bits; the greatest is 7
@@ -15,7 +16,15 @@ _LEAST = -8  # of 4 signed bits; the greatest is 7
 _SHARES = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75)
 
 
-def insert_int4(graph: Graph, products: Sequence[Product], block: int, accuracy_level: int) -> None:
+def insert_int4(
+    graph: Graph,
+    products: Sequence[Product],
+    block: int,
+    accuracy_level: int,
+    *,
+    in_8_bits: Collection[str] = (),
+    switches: bool = False,
+) -> None:
     """Store the weights of products in 4 bits.
 
     Args:
@@ -23,6 +32,8 @@ def insert_int4(graph: Graph, products: Sequence[Product], block: int, accuracy_
         products: which.
         block: weights of a column that share a scale.
         accuracy_level: the operator's attribute.
+        in_8_bits: names of products whose weights have 8.
+        switches: give the model an input for each product, see `switches.switch`, that says whether it is as it was.
     """
     wanted = {product.name: product for product in products}
     _import_domain(graph)
@@ -32,12 +43,14 @@ def insert_int4(graph: Graph, products: Sequence[Product], block: int, accuracy_
             yield node
             return
         product = wanted[node.name]
-        names = (f"{product.weight}_int4", f"{product.weight}_scales")
+        bits = 8 if node.name in in_8_bits else 4
+        names = (f"{product.weight}_int{bits}", f"{product.weight}_scales{bits}")
         weight_KN = graph.weight(product)
         if names[0] not in graph.constants:
-            for name, values in zip(names, in_int4(weight_KN, block), strict=True):
+            stored = in_int8(weight_KN, block) if bits == 8 else in_int4(weight_KN, block)
+            for name, values in zip(names, stored, strict=True):
                 graph.add_constant(name, values)
-        yield helper.make_node(
+        made = helper.make_node(
             "MatMulNBits",
             [product.activations, *names],
             list(node.output),
@@ -45,12 +58,21 @@ def insert_int4(graph: Graph, products: Sequence[Product], block: int, accuracy_
             domain=DOMAIN,
             K=weight_KN.shape[0],
             N=weight_KN.shape[1],
-            bits=4,
+            bits=bits,
             block_size=block,
             **({"accuracy_level": accuracy_level} if accuracy_level else {}),
         )
+        yield either(graph, node, [made]) if switches else made
 
     graph.rewrite(change)
+
+
+def in_int8(weight_KN: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:
+    """[N, blocks, block] bytes, of which 128 stands for zero, and [N, blocks] float32 scales."""
+    blocks_NBS = _blocks(weight_KN, block)
+    scale_NB1 = np.abs(blocks_NBS).max(-1, keepdims=True) / 127
+    inverse = np.divide(1, scale_NB1, out=np.zeros_like(scale_NB1), where=scale_NB1 != 0)
+    return (np.round(blocks_NBS * inverse) + 128).astype(np.uint8), scale_NB1[..., 0]
 
 
 def in_int4(weight_KN: np.ndarray, block: int, shares: Sequence[float] = _SHARES) -> tuple[np.ndarray, np.ndarray]:

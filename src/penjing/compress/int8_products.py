@@ -8,17 +8,13 @@ import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
 from penjing.compress.graph_file import Graph, Product
+from penjing.compress.switches import either
 
 # 7 bits of the 8. CPUs without VNNI add two products of an unsigned and a signed byte in 16 bits, and
 # 2 * 255 * 127 does not fit: the sum saturates, and the file answers differently on another CPU (onnxruntime issues
 # 5849, 6004 and 14642). 2 * 255 * 64 fits.
 _MOST = 64
 _LEVELS = 255  # of an activation
-
-
-def switch(product: str) -> str:
-    """Name of the input that says whether a product stays in 32 bits."""
-    return f"{product}_in_32_bits"
 
 
 def insert_static(
@@ -50,19 +46,18 @@ def insert_static(
             yield _quantize(graph, product.activations, *ranges[product.activations])
         done.add(product.activations)
         quantized = list(_quantized(graph, product, node))
-        if switches:
-            graph.body.input.append(helper.make_tensor_value_info(switch(product.name), TensorProto.BOOL, []))
-        yield from [_either(node, quantized)] if switches else quantized
+        yield from [either(graph, node, quantized)] if switches else quantized
 
     graph.rewrite(change)
 
 
-def insert_dynamic(graph: Graph, products: Sequence[Product]) -> None:
+def insert_dynamic(graph: Graph, products: Sequence[Product], *, switches: bool = False) -> None:
     """Quantize the activations of each product as they come.
 
     Args:
         graph: changed in place; its Gemms are split.
         products: which.
+        switches: as of `insert_static`.
     """
     wanted = {product.name: product for product in products}
     done: set[str] = set()
@@ -77,10 +72,13 @@ def insert_dynamic(graph: Graph, products: Sequence[Product]) -> None:
             yield helper.make_node("DynamicQuantizeLinear", [product.activations], given)
         done.add(given[0])
         weight, scale, zero = _constants(graph, product)
-        yield helper.make_node("MatMulInteger", [given[0], weight, given[2], zero], [f"{output}_sum"], name=node.name)
-        yield helper.make_node("Cast", [f"{output}_sum"], [f"{output}_whole"], to=TensorProto.FLOAT)
-        yield helper.make_node("Mul", [given[1], scale], [f"{output}_scale"])
-        yield helper.make_node("Mul", [f"{output}_whole", f"{output}_scale"], [output])
+        quantized = [
+            helper.make_node("MatMulInteger", [given[0], weight, given[2], zero], [f"{output}_sum"], name=node.name),
+            helper.make_node("Cast", [f"{output}_sum"], [f"{output}_whole"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [given[1], scale], [f"{output}_scale"]),
+            helper.make_node("Mul", [f"{output}_whole", f"{output}_scale"], [output]),
+        ]
+        yield from [either(graph, node, quantized)] if switches else quantized
 
     graph.rewrite(change)
 
@@ -120,19 +118,6 @@ def _bias(graph: Graph, product: Product, name: str, output: str) -> NodeProto:
         graph.add_constant(f"{product.name}_bias_scale", scale_N),
     ]
     return helper.make_node("DequantizeLinear", parts, [output], axis=0)
-
-
-def _either(node: NodeProto, quantized: list[NodeProto]) -> NodeProto:
-    """Computes one of two, as the product's switch says."""
-    plain = NodeProto()
-    plain.CopyFrom(node)
-    branches = {}
-    for branch, nodes in (("then_branch", [plain]), ("else_branch", quantized)):
-        output = f"{node.output[0]}_{branch}"
-        nodes[-1].output[0] = output
-        given = [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)]
-        branches[branch] = helper.make_graph(nodes, f"{node.name}_{branch}", [], given)
-    return helper.make_node("If", [switch(node.name)], list(node.output), name=node.name, **branches)
 
 
 def _constants(graph: Graph, product: Product) -> tuple[str, str, str]:

@@ -14,7 +14,8 @@ from pydantic import Field
 
 from penjing.compress.rewriting import nothing_to_change, reference, require_onnx, sizes
 from penjing.compress.step import Material, Method, StepConfig, needs_layers
-from penjing.core.events import Event, Notice, Progress
+from penjing.compress.tolerance import Tolerance, kept_field, max_field, mean_field
+from penjing.core.events import Event, Progress
 
 if TYPE_CHECKING:
     from penjing.compress.graph_file import Product
@@ -34,13 +35,9 @@ class StaticInt8Config(StepConfig):
     )
     exclude: tuple[str, ...] = Field((), description="Parts of names of operators that stay in 32 bits.")
     embeddings: bool = Field(True, description="Store the vocabulary's vectors in 8 bits as well.")
-    mean_tolerance: float = Field(
-        0.01,
-        gt=0,
-        description="How far probabilities (of other outputs: quarters of a deviation) may be off on average.",
-    )
-    max_tolerance: float = Field(0.2, gt=0, description="How far they may be off on any row.")
-    keep_at_most: int = Field(8, ge=0, le=1000, description="Operators that may stay in 32 bits to be near enough.")
+    mean_tolerance: float = mean_field(0.01)
+    max_tolerance: float = max_field(0.2)
+    keep_at_most: int = kept_field(8, 32)
     rest: Literal["fp32", "fp16"] = Field(
         "fp32", description="How weights that are not rounded to 8 bits are stored; they are computed with in 32 bits."
     )
@@ -55,7 +52,10 @@ def apply(
 ) -> Generator[Event, None, dict[str, Any]]:
     """See `GraphStep`."""
     require_onnx()
-    from penjing.compress.fallback import Tolerance, choose_kept
+    from penjing.compress.fallback import hold
+    from penjing.compress.graph_file import Graph
+    from penjing.compress.half_weights import halve
+    from penjing.compress.int8_products import insert_static
 
     with TemporaryDirectory(dir=target.parent, prefix="int8-") as directory:
         prepared, trial = Path(directory) / "prepared.onnx", Path(directory) / "trial.onnx"
@@ -64,42 +64,18 @@ def apply(
             raise nothing_to_change(source)
         # A bag of words is a table and nothing else.
         ranges = (yield from _watched(config, prepared, trial, products, material)) if products else {}
-        _write(prepared, target, products, ranges)
+
+        def write(path: Path, kept: Sequence[Product], *, switches: bool = False) -> None:
+            graph = Graph.read(prepared)
+            insert_static(graph, [one for one in products if one not in kept], ranges, switches=switches)
+            if config.rest == "fp16" and not switches:
+                halve(graph, "fp16")
+            graph.write(path)
+
+        tolerance = Tolerance(config.mean_tolerance, config.max_tolerance, config.keep_at_most)
         expected = reference(source, material)
-        first = drift = expected.compare(target)
-        tolerance = Tolerance(config.mean_tolerance, config.max_tolerance)
-        kept: list[Product] = []
-        if not tolerance.allows(first) and config.keep_at_most:
-            _write(prepared, trial, products, ranges, switches=True)
-            for found in choose_kept(trial, products, expected, tolerance, config.keep_at_most):
-                if isinstance(found, Progress):
-                    yield found
-                else:
-                    kept = found
-            _write(prepared, target, [product for product in products if product not in kept], ranges)
-            drift = expected.compare(target)
-            yield Notice(
-                "compress", f"{len(kept)} of {len(products)} operators stay in 32 bits, or the answers would be off"
-            )
-        if config.rest == "fp16":
-            _halve(target)
-            drift = expected.compare(target)
-        if not tolerance.allows(drift):
-            yield Notice(
-                "compress",
-                f"8 bits move the answers by {drift.mean:.2g} on average and {drift.max:.2g} at most",
-                "warning",
-            )
-    return {
-        **sizes(source, target),
-        "precision": "int8",
-        "operators": len(products) - len(kept),
-        "kept": [product.name for product in kept],
-        "drift_without_kept": first.to_json(),
-        "drift": drift.to_json(),
-        "within_tolerance": tolerance.allows(drift),
-        **prepared_facts,
-    }
+        found = yield from hold(write, target, trial, products, expected, tolerance, bits=8, kept_bits=32)
+    return {**sizes(source, target), "precision": "int8", **found, **prepared_facts}
 
 
 def _prepare(config: StaticInt8Config, source: Path, prepared: Path) -> tuple[dict[str, Any], list[Product]]:
@@ -140,24 +116,6 @@ def _watched(
             return found
         yield found
     raise AssertionError("the ranges come last")
-
-
-def _write(prepared: Path, path: Path, products: Sequence[Product], ranges: Ranges, *, switches: bool = False) -> None:
-    from penjing.compress.graph_file import Graph
-    from penjing.compress.int8_products import insert_static
-
-    graph = Graph.read(prepared)
-    insert_static(graph, products, ranges, switches=switches)
-    graph.write(path)
-
-
-def _halve(path: Path) -> None:
-    from penjing.compress.graph_file import Graph
-    from penjing.compress.half_weights import halve
-
-    graph = Graph.read(path)
-    halve(graph, "fp16")
-    graph.write(path)
 
 
 METHOD = Method(StaticInt8Config, needs_layers, graph=apply)

@@ -175,12 +175,12 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"watching activations", r"正在观测激活值"),
     (r"leaving each operator in 32 bits in turn", r"逐一让各算子保持 32 位"),
     (
-        r"{N} of {N} operators stay in 32 bits, or the answers would be off",
-        r"{2} 个算子中有 {1} 个保持 32 位，否则结果会有偏差",
+        r"{N} of {N} operators stay in {N} bits, or the answers would be off",
+        r"{2} 个算子中有 {1} 个保持 {3} 位，否则结果会有偏差",
     ),
     (
-        r"8 bits move the answers by {…} on average and {…} at most",
-        r"8 位使结果平均变动 {1}，最多变动 {2}",
+        r"{N} bits move the answers by {…} on average and {…} at most",
+        r"{1} 位使结果平均变动 {2}，最多变动 {3}",
     ),
     (
         r"no budget is given: the fastest model that loses at most {…} is looked for",
