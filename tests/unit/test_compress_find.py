@@ -305,3 +305,32 @@ def test_many_rows_and_one_row_may_want_different_models(run):
     assert chosen == many
     chosen, _, single = best("latency")
     assert chosen == single
+
+
+@pytest.mark.parametrize("goal", ["speed", "accuracy", "size"])
+@pytest.mark.parametrize("lost", [0.2, 2.0])
+def test_a_search_that_goes_on_after_its_time_was_up_ends_where_it_had_been(run, goal, lost):
+    """Killed while the chosen model is certified, say: everything is there, and nothing of it may be passed over."""
+    first = run(lambda chain: lost, goal=goal, minutes=60.0)
+    again = run(lambda chain: lost, goal=goal, minutes=-1.0)
+    assert len(first.tried) > 3
+    assert [one.chain for one in again.tried] == [one.chain for one in first.tried]
+
+
+def test_a_search_that_ran_out_of_time_goes_on_without(run):
+    short = run(lambda chain: 2.0, minutes=3.0)
+    assert len(short.tried) < len(run(lambda chain: 2.0, budget=Budget(drop=0.4), minutes=1_000.0).tried)
+    again = run(lambda chain: 2.0, minutes=-1.0)
+    assert [one.chain for one in again.tried] == [one.chain for one in short.tried]
+
+
+def test_a_shape_that_cannot_be_measured_is_left_out_and_the_search_goes_on(run):
+    def refuses(chain):
+        steps = [step for step in chain if step.method in ("distil", "prune-structure")]
+        untaught = bool(steps) and steps[-1].epochs == 0
+        return untaught and (is_thin(chain) or chain[-1].method == "static-int8" and steps[-1].heads == 2)
+
+    found = run(lambda chain: 2.0, refuses=refuses)
+    assert any("static-int8 is left out" in text and "the loss is no number" in text for text in notices(found))
+    assert any(has_fewer_layers(one.chain) for one in found.tried)
+    assert not any(is_thin(one.chain) for one in found.tried)

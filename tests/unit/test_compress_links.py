@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from penjing.compress.chain import ALLOWED, Workshop, _allowed, _was_cut_short
+from penjing.compress.chain import ALLOWED, Workshop, _allowed, _put, _was_cut_short
 from penjing.core.runtime import Runtime
 
 
@@ -35,6 +35,20 @@ def test_a_step_keeps_the_limit_it_began_with(tmp_path):
     assert _allowed(path, 3.0) == 12.5  # what an attempt before took is counted in it
     assert json.loads(path.read_text()) == {"minutes": 12.5}
     assert _allowed(tmp_path / "y.work" / ALLOWED, None) is None
+
+
+@pytest.mark.parametrize("left_over", [False, True])
+def test_a_better_link_takes_the_place_of_one_that_was_cut_short(tmp_path, left_over):
+    place, stage = tmp_path / "abc", tmp_path / "abc.stage"
+    for directory, text in ((place, "short"), (stage, "whole")):
+        directory.mkdir()
+        (directory / "manifest.json").write_text(text)
+    if left_over:  # of an attempt that was killed between the two
+        (tmp_path / "abc.before").mkdir()
+        (tmp_path / "abc.before" / "model.onnx").write_text("x")
+    _put(stage, place)
+    assert [path.name for path in tmp_path.iterdir()] == ["abc"]
+    assert (place / "manifest.json").read_text() == "whole"
 
 
 def test_of_too_many_unlabelled_rows_some_are_taken_evenly():

@@ -169,7 +169,7 @@ class _Teacher:
 
     def advance(self, shape: Shape, rung: int) -> Generator[Event, None, float | None]:
         """One arm of the halving."""
-        if self.found.left() <= 0:
+        if not self.found.has_time(f"{shape} in round {rung}"):
             return None
         epochs = epochs_of(FIRST_STEPS, self.texts)
         if not rung:

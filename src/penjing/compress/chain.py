@@ -123,8 +123,7 @@ class Workshop:
             made = self.kept(current, step)
             # The time is the last step's: with what is left for int8 a student that had its share is not taught again.
             if made is not None and again and place == len(steps) and _was_cut_short(made, max_minutes):
-                shutil.rmtree(made.path)
-                made = None
+                made = None  # it stays until there is a better one
             if made is None:
                 made = yield from self._link(current, teacher, step, max_minutes)
             if step.method == "vocabulary":
@@ -157,7 +156,7 @@ class Workshop:
             texts = json.dumps([dict(row) for row in self.unlabelled], sort_keys=True, default=str)
             self._unlabelled = hashlib.sha256(texts.encode()).hexdigest()
         data = [self.splits.fingerprint, self._unlabelled, self.altered, self.seed]
-        facts = [parent.digest, step.model_dump(mode="json"), data, library_versions()]
+        facts = [parent.digest, step.model_dump(mode="json"), data, self.export.model_dump(), library_versions()]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def _link(
@@ -199,7 +198,7 @@ class Workshop:
             shutil.copyfile(parent.file(MODEL_FILE), stage / MODEL_FILE)
             facts = yield from method.wrap(step, parent, stage, material)
         artifact = _seal(stage, task, parent, step, facts)
-        stage.replace(place)
+        _put(stage, place)
         shutil.rmtree(work, ignore_errors=True)
         yield Notice("compress", f"{step.method}: made")
         return Artifact(place, artifact.manifest)
@@ -255,6 +254,17 @@ def write_model(model: nn.Module, task: Task, rows: Sequence[Row], export: Expor
         "parameters": parameters,
         "parity": {"rows": parity.rows, "max_difference": parity.max_difference},
     }
+
+
+def _put(stage: Path, place: Path) -> None:
+    """Put a complete link where it belongs, instead of one that was cut short; killed between, it is made again."""
+    before = place.with_suffix(".before")
+    if before.exists():
+        shutil.rmtree(before)
+    if place.exists():
+        place.rename(before)
+    stage.replace(place)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def _allowed(path: Path, max_minutes: float | None) -> float | None:

@@ -23,13 +23,12 @@ from penjing.compress.measured import Candidate, shape_name
 from penjing.compress.prune_vocabulary import vocabulary_step
 from penjing.compress.quantization_aware import QuantizationAwareConfig
 from penjing.compress.shapes import all_shapes, first_stage_shape, products, spread, whole_shape
-from penjing.compress.standing import Search, attempt, news
+from penjing.compress.standing import Search, attempt, can_fit, news
 from penjing.compress.static_int8 import UNTAUGHT, StaticInt8Config
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
 from penjing.compress.thin import taught_thin, thin_that_fit
 from penjing.core.artifact import Artifact
-from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
 from penjing.models.encoder import EncoderConfig
 
@@ -75,7 +74,7 @@ def _tried_all(found: Search, root: Artifact, rate: float) -> Generator[Event, N
     if found.allowed("distil") and found.goal != "accuracy" and not says_of_tokens(found.task):
         fast = yield from taught_phrases(found, encoder, head)
         for chain in fast:
-            if tail and found.left() > 0:
+            if tail and found.has_time_for([*chain, *tail]):
                 yield from _try(found, [*chain, *tail])
         made = [found.result([*chain, *rest]) for chain in fast for rest in ([], tail)]
         if found.fast and any(one is not None and found.holds(one) for one in made):
@@ -105,7 +104,7 @@ def _with_layers(
         thin = yield from _with_thin_layers(found, encoder, head, blank, tail)
         if found.fast and thin:
             return
-    if found.left() <= 0:
+    if not found.has_time("students of fewer layers"):
         return
     if not found.allowed("distil"):
         yield from _on_the_file(found, head)
@@ -117,7 +116,7 @@ def _with_layers(
     for chain in students:
         yield from _finished(found, chain, tail)
     for chain in _rest(found, students, head, tail):
-        if found.left() <= 0 or found.best() is not None:
+        if found.best() is not None or not found.has_time_for(chain):
             return
         yield from _try(found, chain)
 
@@ -136,11 +135,7 @@ def _with_thin_layers(
     first_mb = _first_stage_mb(found, encoder, head)
     fewer: list[StepConfig] = [Int4Config()] if found.allowed("int4") and found.budget.size_mb is not None else []
     for bits, last in [(blank, tail), (fewer, fewer)][: 2 if fewer else 1]:
-        try:
-            fitting = yield from thin_that_fit(found, head, bits, first_mb)
-        except CapabilityError as error:  # layers that are none of ours
-            yield Notice("compress", f"students of thinner layers: {error.finding}")
-            return False
+        fitting = yield from thin_that_fit(found, head, bits, first_mb)
         chain = yield from taught_thin(found, head, fitting)
         if chain is not None:
             yield from _finished(found, chain, last)
@@ -157,7 +152,7 @@ def _on_the_file(found: Search, head: list[StepConfig]) -> Generator[Event, None
     if found.config.allow_batch_variant:
         steps.append(DynamicInt8Config())
     for step in steps:
-        if found.allowed(step.method) and found.left() > 0:
+        if found.allowed(step.method) and found.has_time_for([*head, step]):
             yield from _try(found, [*head, step])
 
 
@@ -165,10 +160,11 @@ def _finished(found: Search, chain: list[StepConfig], tail: list[StepConfig]) ->
     """Try what may follow a student; once more after training with rounding, where rounding costs much."""
     for before in ([], [QuantizationAwareConfig()]):
         learnable = found.allowed("quantization-aware") and tail and tail[0].method == "static-int8"
-        if before and not (learnable and found.left() > 0 and _rounding_costs(found, chain, tail)):
-            return
         made = [*chain, *before, *tail]
-        if tail and found.left() > 0:
+        has_time = found.has_time_for(made)
+        if before and not (learnable and has_time and _rounding_costs(found, chain, tail)):
+            return
+        if tail and has_time:
             yield from _try(found, made)
         for whole in {tuple(made): made, tuple(chain): chain}.values():
             yield from _with_first_stages(found, whole)
@@ -185,9 +181,10 @@ def _with_first_stages(found: Search, chain: Sequence[StepConfig]) -> Generator[
         return
     stage = _first_stage(found, chain)
     for loss in (stage.loss, *(round(share * stage.loss, 3) for share in MORE_CAREFUL)):
-        if found.left() <= 0:
+        staged = [*chain, stage.model_copy(update={"loss": loss})]
+        if not found.has_time_for(staged):
             return
-        tried = yield from _try(found, [*chain, stage.model_copy(update={"loss": loss})])
+        tried = yield from _try(found, staged)
         gap = min((found.quality_gap(one) for one in tried), default=0.0)
         if not 0 < gap <= stage.loss:
             return
@@ -235,8 +232,8 @@ def _shapes_that_fit(
     fits: dict[Shape, bool] = {}
 
     def price(shape: Shape) -> Generator[Event, None, bool]:
-        artifact = yield from found.shop.make_as_far_as_possible([*head, student_step(found, shape, 0.0), *tail])
-        fits[shape] = found.can_fit(artifact, first_mb)
+        chain = [*head, student_step(found, shape, 0.0), *tail]
+        fits[shape] = yield from can_fit(found, chain, first_mb)
         return fits[shape]
 
     # As wide as the teacher a student begins with its vectors, narrower ones with a blurred copy.

@@ -89,14 +89,22 @@ class Search:
 
         One that asks for something else makes its own.
         """
-        asked = [self.budget.model_dump(), self.goal, self.config.model_dump(mode="json", exclude={"goal"})]
-        name = f"{name} @ {hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]}"
+        name = f"{name} @ {question(self.budget, self.config)}"
         path = self.shop.directory / PLAN
         plan = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         if name not in plan:
             plan[name] = value
             write_atomic(path, json.dumps(plan) + "\n")
         return plan[name]
+
+    def has_time(self, what: str, seconds: float = 0.0) -> bool:
+        """Whether more than so much time is left for something; as it was the first time, see `decided`."""
+        return bool(self.decided(f"time for {what}", self.left() > seconds))
+
+    def has_time_for(self, chain: Sequence[StepConfig]) -> bool:
+        """Whether time is left for making a chain, likewise."""
+        steps = json.dumps([step.model_dump(mode="json") for step in chain], sort_keys=True)
+        return self.has_time(f"{chain_name(chain)} {hashlib.sha256(steps.encode()).hexdigest()[:12]}")
 
     def allowed(self, method: str) -> bool:
         """Whether the recipe, the task and what the root keeps of its layers allow a method."""
@@ -224,9 +232,7 @@ class Search:
     @property
     def goal(self) -> str:
         """One of `CompressConfig.goal`: where none was asked for, what the budget leaves open."""
-        if self.config.goal != "auto":
-            return self.config.goal
-        return "accuracy" if has_cost_limits(self.budget) else "speed"
+        return goal_of(self.budget, self.config)
 
     @property
     def fast(self) -> bool:
@@ -263,6 +269,19 @@ class Search:
         return [one for one in self.tried if self.given is None or one.chain == self.given]
 
 
+def goal_of(budget: Budget, config: CompressConfig) -> str:
+    """One of `CompressConfig.goal`: where none was asked for, what the budget leaves open."""
+    if config.goal != "auto":
+        return config.goal
+    return "accuracy" if has_cost_limits(budget) else "speed"
+
+
+def question(budget: Budget, config: CompressConfig) -> str:
+    """Digest of what a search is asked for."""
+    asked = [budget.model_dump(), goal_of(budget, config), config.model_dump(mode="json", exclude={"goal"})]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def on_front(tried: Sequence[Candidate]) -> list[Candidate]:
     """Those that no other beats in quality and in all costs."""
     points = [replace(one.point(), name=str(i)) for i, one in enumerate(tried)]
@@ -295,6 +314,21 @@ def attempt(found: Search, chain: Sequence[StepConfig], max_minutes: float) -> G
     yield from news(found)
     yield standings(found)
     return candidates
+
+
+def can_fit(found: Search, chain: Sequence[StepConfig], first_mb: float) -> Generator[Event, None, bool]:
+    """Whether a chain whose steps have learned nothing costs little enough; not, where it cannot be made or measured.
+
+    Args:
+        found: the search.
+        chain: steps, in order.
+        first_mb: megabytes of a first stage to come.
+    """
+    try:
+        return found.can_fit((yield from found.shop.make_as_far_as_possible(chain)), first_mb)
+    except (CapabilityError, ArtifactError) as error:
+        yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
+        return False
 
 
 def news(found: Search) -> Generator[Event, None, None]:

@@ -13,7 +13,7 @@ from penjing.compress.arms import NGRAMS, PACE_STEPS
 from penjing.compress.distil import DistilSettings
 from penjing.compress.measured import chain_name
 from penjing.compress.prune_structure import PruneStructureConfig
-from penjing.compress.standing import Search, attempt
+from penjing.compress.standing import Search, attempt, can_fit
 from penjing.compress.step import StepConfig
 from penjing.compress.teach import epochs_of
 from penjing.core.errors import ArtifactError, CapabilityError
@@ -63,8 +63,7 @@ def thin_that_fit(
         if not found.decided(f"thin {share} {chain_name(tail)}", time.monotonic() < until):
             return []
         chain = [*head, thin_step(found, share, 0.0), *tail]
-        artifact = yield from found.shop.make_as_far_as_possible(chain)
-        if found.can_fit(artifact, first_mb):
+        if (yield from can_fit(found, chain, first_mb)):
             yield Notice("compress", f"{share[0]:.0%} of the heads and {share[1]:.0%} of the neurons can fit")
             return list(SHARES[place:])
     return []
@@ -83,7 +82,7 @@ def taught_thin(
     Returns:
         None where nothing fits, it cannot be taught, or no time is left for that.
     """
-    if not fitting or found.left() <= LEAST_SECONDS:
+    if not fitting or not found.has_time(f"teaching {fitting[0]} {chain_name(head)}", LEAST_SECONDS):
         return None
     epochs = yield from _affordable(found, head, fitting[0])
     if epochs is None:

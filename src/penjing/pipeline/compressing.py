@@ -203,10 +203,13 @@ def _found(
     listener: Listener,
 ) -> tuple[Search, float]:
     """Everything that was tried, and the minutes it took, all attempts together."""
+    from penjing.compress.standing import question
+
     config: CompressConfig = recipe.stage("compress")
     begun = time.monotonic()
-    kept = work.training / SPENT
-    before = _spent(kept)
+    kept, asked = work.training / SPENT, question(recipe.budget, config)
+    spent_on = _spent(kept)
+    before = spent_on.get(asked, 0.0)
     deadline = begun + 60 * config.minutes - before
     known = quality(root, Setup(), splits.valid)
     if not math.isfinite(known.value):
@@ -224,7 +227,7 @@ def _found(
         nonlocal written
         spent = before + time.monotonic() - begun
         if spent - written >= 1:  # each writing waits for the disk
-            write_atomic(kept, json.dumps({"seconds": spent}) + "\n")
+            write_atomic(kept, json.dumps({**spent_on, asked: spent}) + "\n")
             written = spent
         listener(event)
 
@@ -286,13 +289,13 @@ def new_search(
     )
 
 
-def _spent(kept: Path) -> float:
-    """Seconds that an interrupted search took."""
+def _spent(kept: Path) -> dict[str, float]:
+    """Seconds that interrupted searches took, by what they were asked for."""
     if not kept.is_file():
-        return 0.0
+        return {}
     try:
-        return float(json.loads(kept.read_text(encoding="utf-8"))["seconds"])
-    except (ValueError, KeyError, TypeError) as error:
+        return {asked: float(seconds) for asked, seconds in json.loads(kept.read_text(encoding="utf-8")).items()}
+    except (ValueError, AttributeError, TypeError) as error:
         raise ArtifactError(
             f"is damaged ({error!r})", where=str(kept), next_step="delete it, and the search counts its time anew"
         ) from None

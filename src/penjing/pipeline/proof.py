@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from penjing.core.artifact import MANIFEST, Artifact, seal, write_atomic
 from penjing.core.budget import Budget
 from penjing.core.events import Listener, Notice
 from penjing.core.recipe import RECIPE, Recipe
-from penjing.core.report import Compression, DataSummary, ModelSummary, Relaxation, Report, Tried, Verdict
+from penjing.core.report import Compression, DataSummary, ModelSummary, Relaxation, Report, Tried
 from penjing.core.task import Table, Task
 from penjing.data.prepare import Prepared
 from penjing.evaluate.assemble import MIN_PROCESSES, cost_of, files_digest, write_report_files
@@ -234,7 +234,6 @@ def _report(
     splits = prepared.splits
     training = made.training
     said = verdicts(recipe.budget, evaluation, cost, comparison)
-    failed = [one for one in said if one.state == "FAIL" and one.value is not None]
     return Report(
         name=name,
         task=after.task.kind,
@@ -257,7 +256,7 @@ def _report(
         hardware=describe_hardware(),
         verdicts=said,
         comparison=comparison,
-        compression=_compression(root, found, chosen, after, test, of_root, training["minutes"], failed),
+        compression=_compression(root, found, chosen, after, test, of_root, training["minutes"]),
     )
 
 
@@ -269,18 +268,10 @@ def _compression(
     test: Table,
     of_root: Measurement,
     minutes: float,
-    failed: Sequence[Verdict],
 ) -> Compression:
     from penjing.compress.standing import on_front  # torch, which is here as there was a search
 
     best = on_front(found.tried)
-    relax = [] if found.holds(chosen) else _relaxations(found, chosen)
-    known = {one.constraint for one in relax}
-    relax += [
-        Relaxation(constraint=one.constraint, limit=one.limit, reached=round(float(one.value or 0.0), 4))
-        for one in failed
-        if one.constraint not in known
-    ]
     return Compression(
         parent=root.path.name,
         parent_digest=root.digest,
@@ -304,7 +295,7 @@ def _compression(
             )
             for candidate in found.tried
         ],
-        relax=relax,
+        relax=[] if found.holds(chosen) else _relaxations(found, chosen),
     )
 
 
