@@ -328,7 +328,7 @@ def test_a_shape_that_cannot_be_measured_is_left_out_and_the_search_goes_on(run)
     def refuses(chain):
         steps = [step for step in chain if step.method in ("distil", "prune-structure")]
         untaught = bool(steps) and steps[-1].epochs == 0
-        return untaught and (is_thin(chain) or chain[-1].method == "static-int8" and steps[-1].heads == 2)
+        return untaught and (is_thin(chain) or (chain[-1].method == "static-int8" and steps[-1].heads == 2))
 
     found = run(lambda chain: 2.0, refuses=refuses)
     assert any("static-int8 is left out" in text and "the loss is no number" in text for text in notices(found))

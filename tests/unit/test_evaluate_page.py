@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -242,9 +243,9 @@ def test_a_compressed_model_has_its_section_in_both_languages(report):
         page = render_page(made.model_copy(update={"compression": block}), language)
         assert words("section.small") in page and words("section.small") not in render_page(report, language)
         assert "<script" not in page and page.count("&lt;script&gt;") >= len(tried) + 3
-        assert page.count('class="spot ') == len(tried) and page.count(f"<b>{words('tried.chosen')}</b>") == 1
+        assert page.count('class="spot ') == 4 * len(tried) and page.count(f"<b>{words('tried.chosen')}</b>") == 1
         assert f"7 {words('tried.chosen')}</span>" in page and f"1 {words('tried.as_it_was')}</span>" in page
-        assert page.count('class="limit"') == 2  # the rate asked for, and what may be lost
+        assert page.count('class="limit"') == 4 + 3  # what may be lost; the rate, time and size asked for
         card = re.sub(r"\\.", "", render_card(made.model_copy(update={"compression": block}), language))
         assert "<script" not in card and words("card.small") in card
     page = render_page(made, "en")
@@ -270,7 +271,8 @@ def test_a_chain_alone_needs_no_chart(report):
     chosen = next(one for one in made.compression.tried if one.chosen)
     block = made.compression.model_copy(update={"tried": [chosen], "parent_cost": None, "early": None})
     page = render_page(made.model_copy(update={"compression": block, "comparison": None}), "en")
-    assert 'class="spot ' not in page and "The steps were chosen beforehand" in page and "of the test rows" not in page
+    assert 'class="spot ' not in page and Words("en")("small.table.charts") not in page
+    assert "The steps were chosen beforehand" in page and "of the test rows" not in page
 
 
 @pytest.mark.parametrize(
@@ -312,8 +314,73 @@ def test_the_chart_stands_on_the_loss_that_decides(report):
         kept = [one for one in made.compression.tried if one.uncompressed]
         tried = [*kept, *(one.model_copy(update={"judged": judged}) for one in smaller_ones)]
         changed = made.model_copy(update={"compression": made.compression.model_copy(update={"tried": tried})})
-        chart = section(changed, Words("en")).chart
+        chart = section(changed, Words("en")).chart.scatter
         assert sum(mark.y > chart.y_limit for mark in chart.marks) == beyond
+
+
+def test_each_cost_has_a_chart_whose_best_corner_is_the_upper_right_one(report):
+    budget = Budget(drop=1, p95_ms=2, rows_per_s=1500, size_mb=15, ram_mb=400)
+    made = compressed(report, budget)
+    shown = section(made, Words("en"))
+    names = ("rows_per_s", "p95_ms", "size_mb", "ram_mb")
+    for name, chart in zip(names, (shown.chart, *shown.charts), strict=True):
+        more = 1 if name == "rows_per_s" else -1
+        marks, limit = chart.scatter.marks, getattr(budget, name)
+        ordered = sorted(marks, key=lambda mark: more * mark.point.x)
+        assert [mark.x for mark in ordered] == sorted(mark.x for mark in marks)
+        assert {mark.point.x for mark in marks} == {getattr(one, name) for one in made.compression.tried}
+        within = [mark.point.x for mark in marks if mark.x >= chart.scatter.x_limit]
+        assert sorted(within) == sorted(mark.point.x for mark in marks if more * mark.point.x >= more * limit)
+        ticks = [(more * float(text.replace(",", "")), at) for at, text in chart.x_ticks]
+        assert len(ticks) > 1 and [at for _, at in sorted(ticks)] == sorted(at for at, _ in chart.scatter.x_ticks)
+        assert chart.x_limit == f"limit {limit:,g}" and chart.scatter.y_limit == shown.chart.scatter.y_limit
+        line = [mark for mark in marks if not any(beats(other, mark) for other in marks)]
+        assert {(mark.x, mark.y) for mark in chart.scatter.line} == {(mark.x, mark.y) for mark in line}
+    said = [mark.label for chart in shown.charts for mark in chart.scatter.marks if mark.label]
+    assert sorted(said) == ["as it was"] * 3 + ["chosen"] * 3
+
+
+def beats(one, other):
+    return one.x >= other.x and one.y <= other.y and (one.x, one.y) != (other.x, other.y)
+
+
+def test_the_charts_of_costs_have_words_in_both_languages(report):
+    made = compressed(report, Budget(drop=1, p95_ms=2))
+    for language in LANGUAGES:
+        words = Words(language)
+        page, shown = render_page(made, language), section(made, words)
+        assert words("small.charts.lead") in page and words("small.table.charts") in page
+        for name, unit, chart in zip(("p95_ms", "size_mb", "ram_mb"), ("ms", "mb", "mb"), shown.charts, strict=True):
+            assert chart.x_name == words(f"small.chart.x.{name}") and f">{chart.x_name}</p>" in page
+            assert f'aria-label="{chart.alt}"' in page
+            chosen = getattr(next(one for one in made.compression.tried if one.chosen), name)
+            assert words(f"small.cost.{name}") in chart.alt
+            assert f"{view.cost_number(chosen)} {words(f'unit.{unit}')}" in chart.alt
+        limit = words("small.chart.limit", value="2")
+        assert [chart.x_limit for chart in shown.charts] == [limit, "", ""] and page.count(f">{limit}</span>") == 1
+        assert page.count('class="label limit-y"') == 1  # the small ones have its line, and no room for its words
+    assert section(made, Words("en")).charts[1].alt == (
+        "accuracy against size on disk of 12 models; the line joins 4 of them, which no other beats in both. "
+        "chosen: 93.4%, 10.6 MB. as it was: 93.9%, 471 MB."
+    )
+
+
+def test_a_cost_that_is_not_known_has_no_chart(report):
+    made = compressed(report)
+    tried = [one.model_copy(update={"ram_mb": 0.0}) for one in made.compression.tried]
+    changed = made.model_copy(update={"compression": made.compression.model_copy(update={"tried": tried})})
+    assert len(section(made, Words("en")).charts) == 3 and len(section(changed, Words("en")).charts) == 2
+
+
+def test_what_leads_in_a_cost_is_on_its_line_though_beaten_in_everything():
+    points = [
+        scatter.Point(9, 0.9, "uncompressed", True, (), ""),
+        scatter.Point(2, 0.8, "front", True, (), ""),
+        scatter.Point(1, 0.79, "beaten", False, (), ""),
+        scatter.Point(0.5, 0.1, "beaten", False, (), ""),  # off the scale: where it stands is not where it is
+    ]
+    chart = scatter.scatter(points, cost=True, room=scatter.SMALL)
+    assert [mark.point.x for mark in chart.line] == [9, 2, 1]
 
 
 @pytest.mark.parametrize("primary", ["rmse", "r2"])
@@ -325,8 +392,9 @@ def test_less_of_an_error_is_a_gain_and_up_is_always_better(primary):
     lost = loss(made)
     assert (lost.low, lost.high) == pytest.approx((-0.0008, 0.0087)) and not lost.points
     shown = section(made, Words("en"))
-    (mark,) = [mark for mark in shown.chart.marks if mark.point.kind == "uncompressed"]
-    assert mark.y == min(other.y for other in shown.chart.marks)
+    for chart in (shown.chart.scatter, *(small.scatter for small in shown.charts)):
+        (mark,) = [mark for mark in chart.marks if mark.point.kind == "uncompressed"]
+        assert mark.y == min(other.y for other in chart.marks)
     assert shown.lost.startswith("0.0038 of ")
     assert "is at most 0.0087 worse (95%)" in smaller(made, Words("en"))
 
@@ -356,14 +424,20 @@ KINDS = st.sampled_from(["beaten", "front", "uncompressed", "chosen"])
     st.lists(st.tuples(st.floats(0.1, 1e5), st.floats(0, 1), KINDS, st.booleans()), min_size=1, max_size=25),
     st.one_of(st.none(), st.floats(0.1, 1e6)),
     st.booleans(),
+    st.booleans(),
+    st.sampled_from([scatter.BIG, scatter.SMALL]),
 )
-def test_whatever_was_tried_its_chart_is_legible(found, limit, higher):
+def test_whatever_was_tried_its_chart_is_legible(found, limit, higher, cost, room):
     points = [scatter.Point(x, y, kind, front, ("12 chosen", "12"), "") for x, y, kind, front in found]
-    chart = scatter.scatter(points, higher_is_better=higher, share=True, least_x=limit, worst_y=0.5)
+    chart = scatter.scatter(
+        points, higher_is_better=higher, cost=cost, share=True, worst_x=limit, worst_y=0.5, room=room
+    )
     assert len(chart.marks) == len(points)
     assert all(0 <= at <= 100 for mark in chart.marks for at in (mark.x, mark.y))
     assert all(0 <= at <= 100 for at, _ in chart.x_ticks + chart.y_ticks) and len(chart.x_ticks) <= 6
-    boxes = [scatter._label_box(mark, mark.label, mark.side) for mark in chart.marks if mark.label]
+    figures = [(at * room.width / 100, scatter.tick_width(value) / 2) for at, value in sorted(chart.x_ticks)]
+    assert all(a + wide <= b - half + 0.1 for (a, wide), (b, half) in pairwise(figures))
+    boxes = [scatter._label_box(mark, mark.label, mark.side, room) for mark in chart.marks if mark.label]
     assert not any(scatter._overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
     steps = [tuple(map(float, step.split())) for step in chart.path.removeprefix("M").split("L") if step]
     assert steps == sorted(steps) and [y for _, y in steps] == sorted(y for _, y in steps)

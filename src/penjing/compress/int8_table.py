@@ -3,8 +3,8 @@ vocabulary, and those of which the first are taken, such as the vectors of place
 
 A row of a large table is looked up as bytes and multiplied by its scale, so that neither the file nor the memory ever
 holds the table in 32 bits: nothing there is constant, and onnxruntime folds only what is. A small one is multiplied as
-a whole, which is folded at load and spares every row that is looked up its conversion. So are matrices whose product
-is worked out at load.
+a whole, which is folded at load and spares every row that is looked up its conversion. So are matrices from which
+others are worked out at load.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from penjing.compress.graph_file import FLOATS, Graph, attributes, reads
 
 _MOST = 127  # looked up and never added up in 16 bits, so that all 8 bits can be used
 _LEAST_ROWS, _LEAST_WIDTH = 256, 8
+_LEAST_NUMBERS = 1024
 _SMALL_BYTES = 4_000_000  # in 32 bits
+_WORKING_OUT = {"MatMul", "Gemm", "Concat"}
 _STEP = 4096  # rows converted at once: a table of 250,000 rows takes 384 MB in 32 bits
 # What leaves the numbers of an input as they are. Those of n-grams are computed, and many of their rows are added up.
 _SAME_NUMBERS = {"Reshape", "Unsqueeze", "Squeeze", "Cast", "Identity", "Flatten", "Slice", "Pad", "Concat", "Where"}
@@ -26,16 +28,16 @@ _CHOICE = "Where"  # whose numbers come second
 
 
 def quantize_tables(graph: Graph) -> list[str]:
-    """Store as int8 every table whose rows an input's numbers look up, that is cut off, or that is multiplied at load.
+    """Store as int8 every table whose rows an input's numbers look up, that is cut off, or whose product is a table.
 
     Returns:
         Names of the tables.
     """
-    multiplied = _multiplied_at_load(graph)
-    looked_up, cut = _lookups(graph, multiplied), _cut_tables(graph)
+    worked_out = _worked_out_at_load(graph)
+    looked_up, cut = _lookups(graph, worked_out), _cut_tables(graph)
     made = graph.made_by()
     narrow = {name for name, table in looked_up.items() if _precision(made[name], table, graph) != TensorProto.FLOAT}
-    tables = list(dict.fromkeys([*looked_up.values(), *cut, *multiplied]))
+    tables = list(dict.fromkeys([*looked_up.values(), *cut, *worked_out]))
     for table in tables:
         rows, scales = _in_int8(numpy_helper.to_array(graph.constants[table]))
         graph.add_constant(f"{table}_int8", rows)
@@ -49,8 +51,8 @@ def quantize_tables(graph: Graph) -> list[str]:
         elif node.op_type == "Slice" and node.input[0] in cut:
             node.input[0] = f"{node.input[0]}_rows"
             yield node
-        elif node.op_type == "MatMul" and multiplied & set(node.input):
-            node.input[:] = [f"{name}_rows" if name in multiplied else name for name in node.input]
+        elif node.op_type in _WORKING_OUT and worked_out & set(node.input):
+            node.input[:] = [f"{name}_rows" if name in worked_out else name for name in node.input]
             yield node
         elif node.op_type == "Cast" and node.input[0] in narrow and attributes(node)["to"] == TensorProto.FLOAT:
             yield helper.make_node("Identity", [f"{node.input[0]}_rows"], list(node.output), name=node.name)
@@ -58,7 +60,8 @@ def quantize_tables(graph: Graph) -> list[str]:
             yield node
 
     graph.rewrite(change)
-    nodes = [*(node for table in small for node in _whole(table)), *graph.body.node]
+    whole = [table for table in tables if table in small or table in worked_out]
+    nodes = [*(node for table in whole for node in _whole(table)), *graph.body.node]
     del graph.body.node[:]
     graph.body.node.extend(nodes)
     return tables
@@ -70,28 +73,32 @@ def _num_bytes(graph: Graph, table: str) -> int:
 
 
 def _whole(table: str) -> Iterator[NodeProto]:
-    """A small table in 32 bits; onnxruntime does this once, at load."""
+    """A table in 32 bits; onnxruntime does this once, at load."""
     yield helper.make_node("Cast", [f"{table}_int8"], [f"{table}_whole"], to=TensorProto.FLOAT)
     yield helper.make_node("Mul", [f"{table}_whole", f"{table}_scales"], [f"{table}_rows"])
 
 
-def _multiplied_at_load(graph: Graph) -> set[str]:
-    """Small matrices of 32 bits that are multiplied with one another, and used in no other way but to look rows up."""
+def _worked_out_at_load(graph: Graph) -> set[str]:
+    """Matrices of 32 bits from which others are worked out when the model is loaded, used in no other way but to look
+    rows up.
+    """
+    varying = graph.varying()
     found: set[str] = set()
     others: set[str] = set()
     for node in graph.body.node:
         names = reads(node) & graph.constants.keys()
-        if node.op_type == "MatMul" and len(names) == len(node.input) and all(_is_small(graph, name) for name in names):
-            found |= names
+        if node.op_type in _WORKING_OUT and not varying.intersection(node.output):
+            found |= {name for name in names if _is_matrix(graph, name)}
         elif node.op_type != "Gather":
             others |= names
     return found - others
 
 
-def _is_small(graph: Graph, name: str) -> bool:
+def _is_matrix(graph: Graph, name: str) -> bool:
     tensor = graph.constants[name]
-    is_matrix = len(tensor.dims) == 2 and tensor.data_type == TensorProto.FLOAT
-    return is_matrix and _num_bytes(graph, name) <= _SMALL_BYTES and bool(np.isfinite(graph.value(name)).all())
+    large = len(tensor.dims) == 2 and min(tensor.dims) >= _LEAST_WIDTH and np.prod(tensor.dims) >= _LEAST_NUMBERS
+    is_float = tensor.data_type == TensorProto.FLOAT
+    return bool(large) and is_float and bool(np.isfinite(graph.value(name)).all())
 
 
 def _cut_tables(graph: Graph) -> set[str]:
@@ -117,12 +124,12 @@ def _takes_the_first(node: NodeProto, name: str, graph: Graph) -> bool:
     return start is not None and axes is not None and start.tolist() == [0] and axes.tolist() == [0]
 
 
-def _lookups(graph: Graph, multiplied: Collection[str]) -> dict[str, str]:
+def _lookups(graph: Graph, worked_out: Collection[str]) -> dict[str, str]:
     """Output of a Gather → the table of floats it looks rows up in, for tables that nothing else uses.
 
     Args:
         graph: where.
-        multiplied: tables that are multiplied at load besides.
+        worked_out: tables from which something is worked out at load besides.
     """
     made = graph.made_by()
     inputs = {entry.name for entry in graph.body.input} - graph.constants.keys()
@@ -134,7 +141,7 @@ def _lookups(graph: Graph, multiplied: Collection[str]) -> dict[str, str]:
                 continue
             if node.op_type == "Gather" and place == 0 and _is_vocabulary(node, graph, table, made, inputs):
                 found[node.output[0]] = table
-            elif node.op_type != "Cast" and table not in multiplied:
+            elif node.op_type != "Cast" and table not in worked_out:
                 others.add(table)
         others.update(reads(node) - set(node.input))  # in graphs inside a node
     return {output: table for output, table in found.items() if table not in others}

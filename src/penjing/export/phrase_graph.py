@@ -57,12 +57,15 @@ def phrases_of_ids(graph: Graph, phrases: Phrases, table: str, ids: str, mask: s
         three = graph.add("Reshape", graph.add("Gather", table, three), graph.ints(0, 0, 3 * width))
         real = graph.add("Unsqueeze", mask, graph.ints(2))
         return graph.add("Mul", graph.add("Relu", graph.linear(three, phrases.window)), real)
-    before, itself, behind = (graph.product(table, weight) for weight in phrases.window.weight.split(width, dim=1))
-    itself = graph.add("Add", itself, graph.tensor(phrases.window.bias))
-    # Of padding itself nothing shall be left, whatever stands beside it.
-    itself = graph.add("Slice", itself, graph.ints(0), graph.ints(vocabulary), graph.ints(0))
-    itself = graph.add("Pad", itself, graph.ints(0, 0, 1, 0), graph.scalar(MASKED))
-    found = [graph.add("Gather", *pair) for pair in zip((before, itself, behind), places, strict=True)]
+    before, middle, behind = (graph.tensor(part.T) for part in phrases.window.weight.split(width, dim=1))
+    products = [graph.add("MatMul", table, before), "", graph.add("MatMul", table, behind)]
+    # Of padding itself nothing shall be left, whatever stands beside it: one more number says what is padding. (To
+    # change the last row of a product would hold the product once more while it is worked out.)
+    is_padding = graph.add("Pad", _filled(graph, 0.0, vocabulary, 1), graph.ints(0, 0, 1, 0), graph.scalar(1.0))
+    longer = graph.add("Concat", table, is_padding, axis=1)
+    middle = graph.add("Concat", middle, _filled(graph, MASKED, 1, features), axis=0)
+    products[1] = graph.add("Gemm", longer, middle, graph.tensor(phrases.window.bias))
+    found = [graph.add("Gather", *pair) for pair in zip(products, places, strict=True)]
     return graph.add("Relu", graph.add("Add", graph.add("Add", *found[:2]), found[2]))
 
 
@@ -73,6 +76,10 @@ def write_phrases(graph: Graph, phrases: Phrases, found: str, mask: str, count: 
     # No feature is below zero, so that padding is never the greatest.
     most = graph.add("ReduceMax", found, graph.ints(1), keepdims=0)
     return graph.linear(graph.add("Concat", graph.add("Div", total, count), most, axis=1), phrases.back)
+
+
+def _filled(graph: Graph, value: float, *sizes: int) -> str:
+    return graph.add("Expand", graph.scalar(value), graph.ints(*sizes))
 
 
 def _shifted(graph: Graph, wide: str) -> list[str]:

@@ -24,7 +24,14 @@ class Backend(Runner, Protocol):
     """Loads the model of an artifact, and runs it."""
 
     @classmethod
-    def open(cls, artifact: Artifact, signature: Signature, threads: int | None, precision: Precision = "fp32") -> Self:
+    def open(
+        cls,
+        artifact: Artifact,
+        signature: Signature,
+        threads: int | None,
+        precision: Precision = "fp32",
+        workers: int = 1,
+    ) -> Self:
         """Load the model.
 
         Args:
@@ -32,6 +39,7 @@ class Backend(Runner, Protocol):
             signature: names, shapes and dtypes the task expects; checked against the model.
             threads: threads of one run; None: one a physical core this process may use.
             precision: in which a model of 32 bits may be computed.
+            workers: callers at the same time, for which a library may have to be prepared.
 
         Raises:
             ArtifactError: the artifact has no such model, or one that does not fit the task.

@@ -44,7 +44,14 @@ class OnnxBackend:
         self.inputs = [entry.name for entry in session.get_inputs()]
 
     @classmethod
-    def open(cls, artifact: Artifact, signature: Signature, threads: int | None, precision: Precision = "fp32") -> Self:
+    def open(
+        cls,
+        artifact: Artifact,
+        signature: Signature,
+        threads: int | None,
+        precision: Precision = "fp32",
+        workers: int = 1,
+    ) -> Self:
         """Load `model.onnx` and check that it fits the task.
 
         Raises:

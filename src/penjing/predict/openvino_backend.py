@@ -50,7 +50,14 @@ class OpenVinoBackend:
         self._idle: deque[openvino.InferRequest] = deque()
 
     @classmethod
-    def open(cls, artifact: Artifact, signature: Signature, threads: int | None, precision: Precision = "fp32") -> Self:
+    def open(
+        cls,
+        artifact: Artifact,
+        signature: Signature,
+        threads: int | None,
+        precision: Precision = "fp32",
+        workers: int = 1,
+    ) -> Self:
         """Load `model.onnx`, check that it fits the task, and compile it for this processor.
 
         Raises:
@@ -58,10 +65,12 @@ class OpenVinoBackend:
             CapabilityError: OpenVINO cannot run the model, or this processor has no instructions for the precision.
             MissingExtraError: OpenVINO is not installed.
         """
-        return cls.open_file(artifact.file(MODEL_FILE), signature, threads, precision)
+        return cls.open_file(artifact.file(MODEL_FILE), signature, threads, precision, workers)
 
     @classmethod
-    def open_file(cls, path: Path, signature: Signature, threads: int | None, precision: Precision = "fp32") -> Self:
+    def open_file(
+        cls, path: Path, signature: Signature, threads: int | None, precision: Precision = "fp32", workers: int = 1
+    ) -> Self:
         """Load a file that was checked already, ONNX or OpenVINO's own; raises as `open`."""
         library = import_openvino()
         num_threads = threads or usable_threads()
@@ -81,7 +90,7 @@ class OpenVinoBackend:
         inputs, outputs = _specs(model.inputs, names[0]), _specs(model.outputs, names[1])
         check_signature(inputs, outputs, signature, path)
         try:
-            compiled = core.compile_model(model, "CPU", _settings(num_threads, precision))
+            compiled = core.compile_model(model, "CPU", _settings(num_threads, precision, workers))
             with _few_primitives():
                 compiled.create_infer_request().infer({spec.name: _ones(spec) for spec in inputs})
         except RuntimeError as error:
@@ -123,11 +132,12 @@ def import_openvino() -> Any:
     return openvino
 
 
-def _settings(num_threads: int, precision: Precision) -> dict[str, Any]:
+def _settings(num_threads: int, precision: Precision, workers: int) -> dict[str, Any]:
     return {
         "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": num_threads,
+        # A stream runs one batch at a time, so that workers on one of them would wait for each other.
+        "NUM_STREAMS": workers,
+        "INFERENCE_NUM_THREADS": num_threads * workers,
         # Said even for fp32: processors with bf16 instructions use them unless told otherwise.
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         # Two predicting processes on one machine would both be pinned to its first cores.

@@ -77,7 +77,8 @@ class Predictor:
     def backend(self) -> Runner:
         """The loaded model."""
         chosen: type[Backend] = registry.resolve("backends", self.setup.backend)
-        opened = chosen.open(self.artifact, self.task.signature, self.setup.threads, self.setup.precision)
+        setup = self.setup
+        opened = chosen.open(self.artifact, self.task.signature, setup.threads, setup.precision, setup.workers)
         return with_first_stage(self.artifact, self.task.signature, opened)
 
     def open(self) -> None:

@@ -38,7 +38,14 @@ class TorchBackend:
         self.num_threads = num_threads
 
     @classmethod
-    def open(cls, artifact: Artifact, signature: Signature, threads: int | None, precision: Precision = "fp32") -> Self:
+    def open(
+        cls,
+        artifact: Artifact,
+        signature: Signature,
+        threads: int | None,
+        precision: Precision = "fp32",
+        workers: int = 1,
+    ) -> Self:
         """Restore the model from `weights.safetensors` and `encoder.json`.
 
         Raises:

@@ -6,12 +6,11 @@ Everything here is plain text and numbers; the template escapes it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from penjing.core.report import Compression, MetricValue, Report, Tried
+from penjing.core.report import Compression, Report, Tried
+from penjing.evaluate.page.fronts import Chart, chain_in_words, fronts, kind_of, reference_of
 from penjing.evaluate.page.headline import SAME, loss, unit_of
-from penjing.evaluate.page.scatter import Point, Scatter, scatter
 from penjing.evaluate.page.view import cost_number, cost_text, limit_label, limit_text
 from penjing.evaluate.page.words import Words, bound, count, factor, metric, number
 
@@ -92,12 +91,7 @@ class Compressed:
         best: what no other candidate beats in everything, and what is compared with it.
         rest: the others.
         chart: rate against quality; None below two candidates.
-        alt: the chart in words.
-        y_name: what its vertical scale shows.
-        y_ticks: (position, text).
-        x_ticks: (position, text).
-        y_limit: what the budget asks of the main metric, in words.
-        x_limit: and of the rate.
+        charts: the other costs against quality, smaller.
     """
 
     lead: str
@@ -109,13 +103,8 @@ class Compressed:
     columns: list[str]
     best: list[Row]
     rest: list[Row]
-    chart: Scatter | None
-    alt: str
-    y_name: str
-    y_ticks: list[tuple[float, str]]
-    x_ticks: list[tuple[float, str]]
-    y_limit: str
-    x_limit: str
+    chart: Chart | None
+    charts: list[Chart]
 
 
 def compressed(report: Report, words: Words) -> Compressed | None:
@@ -125,18 +114,11 @@ def compressed(report: Report, words: Words) -> Compressed | None:
         return None
     about = report.evaluation.metrics[report.evaluation.primary]
     ranked = sorted(found.tried, key=lambda tried: (tried.lost, -tried.rows_per_s))
-    reference = _reference(ranked)
+    reference = reference_of(ranked)
     best = [tried for tried in ranked if tried.on_front or tried.chosen or tried is reference]
     rest = [tried for tried in ranked if not any(tried is other for other in best)]
     numbers = {id(tried): str(place) for place, tried in enumerate(best, 1)}
-    limits = {verdict.constraint: verdict.limit for verdict in report.verdicts}
-    rate = limits.get("rows_per_s")
-    worst = _worst(limits, reference, percent=about.percent, higher=about.higher_is_better)
-    points = [_point(tried, numbers.get(id(tried), ""), reference, about, words) for tried in ranked]
-    chart = None
-    if len(ranked) > 1:
-        bounds = {"share": about.percent, "least_x": rate, "worst_y": worst}
-        chart = scatter(points, higher_is_better=about.higher_is_better, **bounds)
+    chart, charts = fronts(report, ranked, numbers, words)
     return Compressed(
         lead=_lead(found, words),
         steps=[_step(step, words) for step in found.steps],
@@ -148,24 +130,8 @@ def compressed(report: Report, words: Words) -> Compressed | None:
         best=[_row(tried, numbers[id(tried)], tried is reference, about.percent, words) for tried in best],
         rest=[_row(tried, "", False, about.percent, words) for tried in rest],
         chart=chart,
-        alt=_alt(report, best, reference, words) if chart else "",
-        y_name=words("small.chart.y", metric=words.title("metric", report.evaluation.primary)),
-        y_ticks=[(at, metric_tick(value, about.percent)) for at, value in chart.y_ticks] if chart else [],
-        x_ticks=[(at, f"{value:,.6g}") for at, value in chart.x_ticks] if chart else [],
-        y_limit="" if worst is None else words("small.chart.limit", value=metric(worst, about.percent)),
-        x_limit="" if rate is None else words("small.chart.limit", value=f"{rate:,.6g}"),
+        charts=charts,
     )
-
-
-def metric_tick(value: float, percent: bool) -> str:
-    """A round value of the main metric."""
-    return f"{100 * value:.6g}%" if percent else f"{value:,.6g}".replace("-", "−")
-
-
-def _reference(tried: Sequence[Tried]) -> Tried | None:
-    """The uncompressed model, run as fast as it was."""
-    before = [one for one in tried if one.uncompressed]
-    return max(before, key=lambda one: one.rows_per_s, default=None)
 
 
 def _lead(found: Compression, words: Words) -> str:
@@ -202,16 +168,6 @@ def sizes_in_words(text: str, words: Words) -> str:
         parts.append(words("shape.hidden", n=found["hidden"]))
     parts += [words(f"shape.{name}", n=found[name]) for name in ("phrases", "loss", "heads", "inside") if found[name]]
     return words.comma.join(parts)
-
-
-def chain_in_words(tried: Tried, words: Words) -> tuple[str, str]:
-    """(steps with arrows between, how they are run) of a candidate."""
-    chain, _, setup = tried.name.rpartition(" @ ")
-    if not chain:
-        chain, setup = setup, ""
-    if tried.uncompressed:
-        return words("tried.as_it_was"), setup
-    return " → ".join(re.sub(r"(\d)x(?=\d|same)", r"\1×", step) for step in chain.split(" > ")), setup
 
 
 def _lost(report: Report, words: Words) -> str:
@@ -270,7 +226,7 @@ def _columns(report: Report, words: Words) -> list[str]:
 
 def _row(tried: Tried, place: str, reference: bool, percent: bool, words: Words) -> Row:
     chain, setup = chain_in_words(tried, words)
-    kind = _kind(tried, reference)
+    kind = kind_of(tried, reference)
     return Row(
         number=place,
         chain=chain,
@@ -289,57 +245,3 @@ def _row(tried: Tried, place: str, reference: bool, percent: bool, words: Words)
 def lost_text(lost: float, percent: bool) -> str:
     """What a candidate lost, on the budget's scale."""
     return f"{lost:.2f}".replace("-", "−") if percent else number(lost, 2)
-
-
-def _kind(tried: Tried, reference: bool) -> str:
-    if tried.chosen:
-        return "chosen"
-    return "uncompressed" if reference else "front" if tried.on_front else "beaten"
-
-
-def _point(tried: Tried, number: str, reference: Tried | None, about: MetricValue, words: Words) -> Point:
-    kind = _kind(tried, tried is reference)
-    said = f"{number} {words(f'tried.{kind}')}" if kind in {"chosen", "uncompressed"} else ""
-    chain, setup = chain_in_words(tried, words)
-    title = f"{chain}{f' ({setup})' if setup else ''}: {_figures(tried, reference, about, words)}"
-    return Point(tried.rows_per_s, _height(tried, reference, about), kind, tried.on_front, (said, number), title)
-
-
-def _worst(limits: dict[str, float], reference: Tried | None, *, percent: bool, higher: bool) -> float | None:
-    """The main metric below which the budget is missed: what it asks for, or what it lets be lost, or the stricter."""
-    scale = 100.0 if percent else 1.0
-    found = [limits["metric"] / scale] if "metric" in limits else []
-    if "drop" in limits and reference is not None:
-        found.append(reference.value - (1 if higher else -1) * limits["drop"] / scale)
-    return (max(found) if higher else min(found)) if found else None
-
-
-def _height(tried: Tried, reference: Tried | None, about: MetricValue) -> float:
-    """What the uncompressed model reaches less the loss that decides what fits and what nothing beats."""
-    if tried.judged is None or reference is None:
-        return tried.value
-    return reference.value - (1 if about.higher_is_better else -1) * tried.judged / (100 if about.percent else 1)
-
-
-def _figures(tried: Tried, reference: Tried | None, about: MetricValue, words: Words) -> str:
-    height = metric(_height(tried, reference, about), about.percent)
-    return f"{height}, {cost_text('rows_per_s', tried.rows_per_s, words)}"
-
-
-def _alt(report: Report, best: Sequence[Tried], reference: Tried | None, words: Words) -> str:
-    about = report.evaluation.metrics[report.evaluation.primary]
-    said = [
-        words(
-            "small.chart.alt",
-            metric=words.named("metric", report.evaluation.primary),
-            n=count(len(report.compression.tried) if report.compression else 0),
-            best=count(sum(1 for tried in best if tried.on_front)),
-        )
-    ]
-    named = [("chosen", next((tried for tried in best if tried.chosen), None)), ("uncompressed", reference)]
-    said += [
-        words("small.chart.point", name=words(f"tried.{kind}"), figures=_figures(tried, reference, about, words))
-        for kind, tried in named
-        if tried is not None
-    ]
-    return words.space.join(said)
