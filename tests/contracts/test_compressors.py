@@ -7,6 +7,7 @@ claims run it and agree. A method that leaves the answers as they are is held to
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.util import find_spec
 
 import numpy as np
@@ -15,12 +16,14 @@ from contract_rows import strange_rows
 
 from conftest import ROWS
 from penjing.compress import cascade
+from penjing.compress.answers import answers
 from penjing.compress.cascade import CascadeConfig
 from penjing.compress.chain import Workshop, require_order
 from penjing.compress.dynamic_int8 import METHOD as DYNAMIC
 from penjing.compress.half import METHOD as HALF
 from penjing.compress.int4 import METHOD as INT4
 from penjing.compress.low_rank import METHOD as LOW_RANK
+from penjing.compress.measured import quality
 from penjing.compress.prune_structure import METHOD as STRUCTURE
 from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.prune_weights import METHOD as WEIGHTS
@@ -28,7 +31,7 @@ from penjing.compress.quantization_aware import METHOD as AWARE
 from penjing.compress.static_int8 import METHOD as STATIC
 from penjing.compress.teach import DistilConfig
 from penjing.core import registry
-from penjing.core.artifact import open_artifact
+from penjing.core.artifact import open_artifact, seal
 from penjing.core.errors import CapabilityError
 from penjing.core.memory import existing_objects_kept
 from penjing.core.runtime import Runtime
@@ -36,7 +39,7 @@ from penjing.core.task import Splits, Table
 from penjing.predict.invariance import is_batch_invariant
 from penjing.predict.predictor import Predictor
 from penjing.predict.setup import Setup
-from penjing.predict.task_file import read_task
+from penjing.predict.task_file import read_task, write_task
 
 QUICK = {
     "vocabulary": VocabularyConfig(),
@@ -190,7 +193,8 @@ def test_a_threshold_is_chosen_for_what_is_mixed_and_that_is_what_is_answered(sh
 
     monkeypatch.setattr(cascade, "choose_share", lambda *_: 0.4)
     monkeypatch.setattr(cascade, "choose_threshold", chosen)
-    monkeypatch.setattr(cascade, "_calibrated", lambda task, valid, predictions: predictions)
+    as_it_is = lambda task, valid, logits: (task, answers(task, valid.rows, logits))  # noqa: E731
+    monkeypatch.setattr(cascade, "settled", as_it_is)
     workshop = shop("text-classification")
     made = exhausted(workshop.make([QUICK["cascade"]]))
     answered, alone = (Predictor(one).predict(seen["rows"]) for one in (made, workshop.root))
@@ -201,6 +205,20 @@ def test_a_threshold_is_chosen_for_what_is_mixed_and_that_is_what_is_answered(sh
     assert np.abs(probs - second).max() > 1e-3
     assert made.manifest["steps"][-1]["facts"]["share"] == 0.4
     assert json.loads(made.file("cascade.json").read_text())["share"] == 0.4
+
+
+def test_of_several_labels_a_model_is_judged_by_thresholds_of_its_own(shop):
+    workshop = shop("text-classification/multi-label")
+    before = quality(workshop.root, Setup(threads=1), workshop.splits.valid)
+    # As a student that is never as sure as its teacher would be by the teacher's.
+    stage = workshop.directory / "shy"
+    shutil.copytree(workshop.root.path, stage)
+    task = read_task(workshop.root.path)
+    write_task(task.with_thresholds([0.999] * len(task.labels)), stage)
+    (stage / "manifest.json").unlink()
+    shy = seal(stage, kind=task.kind, capabilities=workshop.root.manifest["capabilities"], batch_invariant=True)
+    assert not any(one.value for one in Predictor(shy, setup=Setup(threads=1)).predict(workshop.splits.valid.rows))
+    assert quality(shy, Setup(threads=1), workshop.splits.valid).value == before.value > 0
 
 
 def softmax(logits):

@@ -49,7 +49,6 @@ def case_of(task, rows, roles, path, work):
         task=task,
         splits=split(rows, roles),
         unlabelled=(),
-        read_teacher=None,
         read_lessons=None,
         objective=None,
         runtime=Runtime(threads=1),

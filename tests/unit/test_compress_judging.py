@@ -148,6 +148,22 @@ def test_of_few_rows_labels_may_not_be_overruled():
     assert choose_threshold(OfClasses(), rows, first, rest, sure, 2.0)[1] == 0.8
 
 
+@pytest.mark.parametrize(("metric", "answered"), [("accuracy", 0.0), ("macro_f1", 1.0)])
+def test_of_an_f1_one_unlucky_row_stops_no_threshold(monkeypatch, metric, answered):
+    """A row of a rare class is most of a point of macro-F1; of accuracy one row of 500 never is."""
+
+    class Rare(OfClasses):
+        primary, metrics = metric, {metric: Metric(share=True)}
+
+        def aggregate(self, hits):
+            return {metric: 0.9 if hits.all() else 0.892}
+
+    rows = [{"label": "a"}] * 500
+    first, rest = said([0.1, 0.9, 0.0], *[[0.9, 0.1, 0.0]] * 499), said(*[[0.8, 0.2, 0.0]] * 500)
+    monkeypatch.setattr("penjing.compress.cascade.expected_loss", lambda *given: 0.0)
+    assert choose_threshold(Rare(), rows, first, rest, np.full(500, 0.9), 0.1)[1] == answered
+
+
 def test_where_nothing_can_be_expected_labels_choose(monkeypatch):
     monkeypatch.setattr("penjing.compress.cascade.expected_loss", lambda *_: None)
     rows = [{"label": "a"}] * 10

@@ -177,12 +177,27 @@ def test_the_vectors_that_phrases_look_up_are_stored_in_8_bits(
     assert 0 < check_parity(student, tiny_task, rows, tmp_path / "small.onnx", 0.1).max_difference < 0.1
 
 
-def test_the_products_of_a_small_vocabulary_are_worked_out_at_load(trained, tiny_task, tiny_splits, tmp_path):
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("in_8_bits", [False, True])
+def test_the_products_of_a_vocabulary_are_worked_out_at_load(
+    trained, tiny_task, tiny_splits, tmp_path, monkeypatch, in_8_bits, small
+):
+    monkeypatch.setattr(int8_table, "_LEAST_ROWS", 64)
+    if not small:
+        monkeypatch.setattr(int8_table, "_SMALL_BYTES", 0)
     student = make_student(trained[0], Shape(0, 64, 8, phrases=24)).eval()
     export_onnx(student, tiny_task, tiny_splits.train.rows[:6], tmp_path / "model.onnx")
+    graph = Graph.read(tmp_path / "model.onnx")
+    if in_8_bits:
+        assert len(int8_table.quantize_tables(graph)) == 4
+    graph.write(tmp_path / "model.onnx")
+    kinds = {tuple(tensor.dims): tensor.data_type for tensor in graph.body.initializer}
+    rows = student.encoder.config.vocab_size + 1
+    kind = onnx.TensorProto.INT8 if in_8_bits else onnx.TensorProto.FLOAT
+    assert kinds[rows, 64] == kinds[64, 24] == kind
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
     onnxruntime.InferenceSession(tmp_path / "model.onnx", options, providers=["CPUExecutionProvider"])
     held = [tuple(tensor.dims) for tensor in onnx.load(tmp_path / "loaded.onnx").graph.initializer]
-    assert held.count((student.encoder.config.vocab_size + 1, 24)) == 3
-    assert (64, 24) not in held  # a third of the matrix
+    assert held.count((rows, 24)) == 3
+    assert (64, 24) not in held and (65, 24) not in held  # a third of the matrix

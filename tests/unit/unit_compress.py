@@ -59,7 +59,6 @@ class Trained:
             "task": self.task,
             "splits": self.splits,
             "unlabelled": (),
-            "read_teacher": self.model,
             "read_lessons": self._read,
             "objective": Objective("cross_entropy", 0.1),
             "runtime": Runtime(),

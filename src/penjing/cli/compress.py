@@ -22,8 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what it must fit, such as 'drop=0.5,p95_ms=2,size_mb=10' (default: drop=1, as fast as it gets)",
     )
     parser.add_argument("--out", metavar="DIR", help="directory for the artifact (default: ARTIFACT-small)")
-    parser.add_argument("--minutes", metavar="N", type=float, help="wall time of the search (default: 20)")
-    parser.add_argument(
+    # A chain takes as long as its steps ask for: cut short it would be another chain.
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--minutes", metavar="N", type=float, help="wall time of the search (default: 20)")
+    either.add_argument(
         "--chain", metavar="STEPS", help="methods to apply instead of searching, such as vocabulary,distil,static-int8"
     )
     goals = ("auto", "accuracy", "speed", "throughput", "latency", "size")

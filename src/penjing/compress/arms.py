@@ -125,7 +125,7 @@ class _Teacher:
 
     def pace(self) -> Generator[Event, None, bool]:
         """Find out how long a pass takes the dearest; False where it cannot be taught."""
-        epochs = min(1.0, round(PACE_STEPS * ROWS / max(1, self.texts), 3))
+        epochs = min(1.0, max(0.001, round(PACE_STEPS * ROWS / max(1, self.texts), 3)))
         chain = [*self.head, student_step(self.found, self.shapes[0], epochs)]
         try:
             artifact = yield from self.found.shop.make(chain, self.left() / 60)

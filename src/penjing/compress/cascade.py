@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Generator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from penjing.compress.answers import answers, settled
 from penjing.compress.measured import expected_loss
 from penjing.compress.step import Material, Method, StepConfig, needs_layers
 from penjing.compress.teach import DistilConfig, phrase_step
@@ -24,9 +24,9 @@ from penjing.compress.teach import refuse as refuse_student
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.errors import CapabilityError
 from penjing.core.events import Event, Notice
-from penjing.core.task import Prediction, Row, Table, Task
+from penjing.core.task import Prediction, Row, Task
 from penjing.evaluate.calibration import Kind, doubtful_nll, fit_temperature, from_logits, rescale
-from penjing.evaluate.evaluate import raw_logits, targets_of, temperature_for
+from penjing.evaluate.evaluate import raw_logits, targets_of
 from penjing.models.encoder import EncoderConfig
 from penjing.predict.cascade import CASCADE_FILE, FIRST_FILE, CascadeRule, confidence
 from penjing.predict.onnx_backend import OnnxBackend
@@ -34,6 +34,7 @@ from penjing.predict.predictor import Predictor
 from penjing.predict.task_file import MODEL_FILE
 
 _BATCH_ROWS = 64
+_MOST_ROWS = 10_000  # validation rows that a threshold is chosen on: of more it would be the same, after minutes
 _SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # beyond a half the second model would be the first's helper
 _SHARE_SPREAD = 0.25  # of the normal prior around 0
 # Of what labels say, within which they contradict nothing: of few rows that would be everything, so points bound it.
@@ -101,6 +102,8 @@ def apply(
         CapabilityError: no validation rows to choose a threshold by.
     """
     task, valid = material.task, material.splits.valid
+    if len(valid) > _MOST_ROWS:
+        valid = valid.take(np.linspace(0, len(valid) - 1, _MOST_ROWS).astype(int))
     if not len(valid):
         raise CapabilityError(
             "a cascade's threshold is chosen on validation rows, and there are none", where="compress"
@@ -110,29 +113,23 @@ def apply(
     shutil.copyfile(made.file(MODEL_FILE), stage / FIRST_FILE)
     _narrowed(stage / FIRST_FILE)
     rest = Predictor(parent).predict(valid.rows)
-    first, first_NC = _first_answers(task, stage, valid.rows)
+    first_NC = _first_logits(task, stage, valid.rows)
     rest_NC = raw_logits(task, rest)
     targets = targets_of(task, task.score(valid.rows, rest))
     assert targets is not None, "a task with `calibration` says which class a row has"
     share = choose_share(first_NC, rest_NC, targets, task.calibration)  # type: ignore[arg-type]
     rule = CascadeRule(calibration=task.calibration, threshold=1.0, share=share)  # type: ignore[arg-type]
-    mixed = _calibrated(task, valid, _predicted(task, valid.rows, rule.mixed(first_NC, rest_NC)))
+    _, rest = settled(task, valid, rest_NC)
+    whole, mixed = settled(task, valid, rule.mixed(first_NC, rest_NC))
+    first = answers(whole, valid.rows, first_NC)
     sure = confidence(first_NC, rule.calibration)
     threshold, early, lost = choose_threshold(task, valid.rows, first, mixed, sure, config.loss)
+    lost += _points_lost(task, valid.rows, rest, mixed)  # what having a share costs, or gains
     rule = rule.model_copy(update={"threshold": threshold})
     write_atomic(stage / CASCADE_FILE, rule.model_dump_json(indent=1) + "\n")
     yield Notice("compress", f"cascade: {early:.0%} of the validation rows answered early, {lost:+.2f} lost")
     alone = task.aggregate(task.score(valid.rows, first))[task.primary]
     return {"threshold": threshold, "share": share, "early": early, "lost": lost, "alone": alone}
-
-
-def _calibrated(task: Task, valid: Table, predictions: list[Prediction]) -> list[Prediction]:
-    """With probabilities as the temperature makes them that suits these validation rows best."""
-    if task.calibration != "softmax":
-        return predictions
-    temperature = temperature_for(task, valid, predictions) / task.temperature
-    probs_NC = rescale(np.stack([one.probs for one in predictions if one.probs is not None]), temperature, "softmax")
-    return [replace(one, probs=probs) for one, probs in zip(predictions, probs_NC, strict=True)]
 
 
 def _narrowed(path: Path) -> None:
@@ -147,21 +144,11 @@ def _narrowed(path: Path) -> None:
     graph.write(path)
 
 
-def _first_answers(task: Task, stage: Path, rows: list[Row]) -> tuple[list[Prediction], np.ndarray]:
-    """What the first stage says of each row, and its [N, C] logits."""
+def _first_logits(task: Task, stage: Path, rows: list[Row]) -> np.ndarray:
+    """[N, C]: what the first stage says of each row."""
     backend = OnnxBackend.open_file(stage / FIRST_FILE, task.signature, 1)
-    parts = [backend.run(task.encode(rows[at : at + _BATCH_ROWS]))["logits"] for at in range(0, len(rows), _BATCH_ROWS)]
-    logits_NC = np.concatenate(parts)
-    return _predicted(task, rows, logits_NC), logits_NC
-
-
-def _predicted(task: Task, rows: list[Row], logits_NC: np.ndarray) -> list[Prediction]:
-    """What a task makes of logits."""
-    predictions: list[Prediction] = []
-    for at in range(0, len(rows), _BATCH_ROWS):
-        outputs = {"logits": logits_NC[at : at + _BATCH_ROWS].astype(np.float32)}
-        predictions += task.predict(lambda _, given=outputs: given, task.encode(rows[at : at + _BATCH_ROWS]))
-    return predictions
+    starts = range(0, len(rows), _BATCH_ROWS)
+    return np.concatenate([backend.run(task.encode(rows[at : at + _BATCH_ROWS]))["logits"] for at in starts])
 
 
 def choose_share(first_NC: np.ndarray, rest_NC: np.ndarray, targets: np.ndarray, kind: Kind) -> float:
@@ -211,20 +198,27 @@ def choose_threshold(
     Returns:
         (threshold, share of rows answered early, loss of the primary metric).
     """
-    metric = task.metrics[task.primary]
-    scale = (100 if metric.percent else 1) * (1 if metric.higher_is_better else -1)
-    whole = task.aggregate(task.score(rows, rest))[task.primary]
     best = (1.0, 0.0, 0.0)
     for threshold in _THRESHOLDS[::-1]:
         early = sure >= threshold
         mixed = [a if is_early else b for a, b, is_early in zip(first, rest, early, strict=True)]
-        lost = scale * (whole - task.aggregate(task.score(rows, mixed))[task.primary])
+        lost = _points_lost(task, rows, rest, mixed)
         expected = expected_loss(task, rest, mixed)
         differing = sum(a.value != b.value for a, b in zip(rest, mixed, strict=True))
-        if _judged(lost, expected, 100 * math.sqrt(differing) / len(rows)) > loss:
+        # Of an F1 of rare classes a few rows tell next to nothing, and how little is not known in closed form.
+        error = 100 * math.sqrt(differing) / len(rows) if task.primary == "accuracy" else math.inf
+        if _judged(lost, expected, error) > loss:
             break
         best = (float(threshold), float(early.mean()), float(lost))
     return best
+
+
+def _points_lost(task: Task, rows: list[Row], before: list[Prediction], after: list[Prediction]) -> float:
+    """Of the primary metric, by the labels."""
+    metric = task.metrics[task.primary]
+    scale = (100 if metric.percent else 1) * (1 if metric.higher_is_better else -1)
+    values = [task.aggregate(task.score(rows, predictions))[task.primary] for predictions in (before, after)]
+    return float(scale * (values[0] - values[1]))
 
 
 def _judged(lost: float, expected: float | None, error: float) -> float:

@@ -174,7 +174,6 @@ class Workshop:
             task=task,
             splits=self.splits,
             unlabelled=self.unlabelled,
-            read_teacher=lambda: restore_model(teacher, task),
             make_of_teacher=lambda steps: self._onward(teacher, teacher, steps, max_minutes, again=False),
             read_lessons=lambda asked: self._read_lessons(teacher, asked),
             objective=Objective(_LOSSES[task.calibration]),

@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from penjing.compress.answers import settled
 from penjing.compress.step import StepConfig
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.budget import Budget
 from penjing.core.cpu import read_cpu
 from penjing.core.task import Prediction, Table, Task
+from penjing.evaluate.evaluate import raw_logits
 from penjing.predict.invariance import is_batch_invariant
 from penjing.predict.measure import Measurement, measure
 from penjing.predict.predictor import Predictor
@@ -144,6 +146,8 @@ def quality(artifact: Artifact, setup: Setup, valid: Table) -> Quality:
     predictor = Predictor(artifact, setup=setup)
     task = predictor.task
     predictions = predictor.predict(valid.rows)
+    if task.calibration == "sigmoid" and len(valid):  # thresholds decide; of one class of several the greatest does
+        task, predictions = settled(task, valid, raw_logits(task, predictions))
     metrics = task.aggregate(task.score(valid.rows, predictions))
     return Quality(float(metrics[task.primary]), predictions, is_batch_invariant(predictor, valid.rows))
 

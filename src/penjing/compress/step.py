@@ -43,7 +43,6 @@ class Material:
         task: encodes with the model's present tokenizer.
         splits: train and valid; the test rows stay sealed.
         unlabelled: rows with a text and nothing else.
-        read_teacher: restores the model that the chain's students learn from, with the present tokenizer.
         read_lessons: yields progress and returns what the teacher says of many texts, as tokens of the given task.
         objective: the loss of the labels.
         runtime: this process.
@@ -57,7 +56,6 @@ class Material:
     task: Task
     splits: Splits
     unlabelled: Sequence[Row]
-    read_teacher: Callable[[], nn.Module]
     read_lessons: Callable[[Task], Generator[Event, None, Lessons]]
     objective: Objective
     runtime: Runtime

@@ -100,7 +100,7 @@ def _affordable(
     The learning rate falls over what is planned, so a plan that is cut short teaches less than a shorter one.
     """
     texts = found.shop.num_lessons
-    few = min(1.0, round(PACE_STEPS * DistilSettings.batch_rows / max(1, texts), 3))
+    few = min(1.0, max(0.001, round(PACE_STEPS * DistilSettings.batch_rows / max(1, texts), 3)))
     chain = [*head, thin_step(found, share, few)]
     try:
         artifact = yield from found.shop.make(chain, found.left() / 60)
