@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from unit_training import SEED, train_tiny
+from unit_training import SEED, make_model, train_tiny
 
 from penjing.compress.distil import DistilSettings, distil
 from penjing.compress.disturb import Disturber
 from penjing.compress.guide import Guide
-from penjing.compress.lessons import IDS, MASK, Lessons, read_lessons
+from penjing.compress.lessons import IDS, MASK, OFFSETS, TAUGHT, Lessons, Taught, read_lessons
 from penjing.compress.student import Shape, keep_ngrams, make_student
 from penjing.compress.teach import hidden_moments
 from penjing.compress.vocabulary import prune_vocabulary
@@ -21,10 +21,12 @@ from penjing.core.memory import existing_objects_kept
 from penjing.core.runtime import Runtime
 from penjing.models.ngrams import blank_ngrams
 from penjing.tasks.text_pair import TextPair
+from penjing.tasks.token_classification import TokenClassification
 from penjing.train.checkpoint import read_position
 from penjing.train.config import TrainConfig
 from penjing.train.gradient.objective import Objective
 from penjing.train.gradient.sequence import SequenceTrainer
+from penjing.train.gradient.tokens import band_scores, real_band, span_scores
 from penjing.train.loop import to_tensors
 
 pytest_plugins = ["training_fixtures"]
@@ -196,3 +198,26 @@ def test_pairs_are_altered_side_by_side(threads, task_rows, text_settings, tiny_
     assert len(lessons) == 12
     assert all(one[IDS].shape == one[MASK].shape and one[IDS].shape[0] == 2 for one in lessons.inputs)
     assert all((one[MASK].sum(1) >= 2).all() for one in lessons.inputs)
+
+
+def test_what_is_said_of_spans_grows_with_a_text_and_not_with_its_square(
+    threads, task_rows, text_settings, tiny_pretrained
+):
+    rows, roles = task_rows("token-classification")
+    task = dataclasses.replace(TokenClassification.from_rows(rows, roles, text_settings), max_span_tokens=3)
+    _, model = make_model(task, tiny_pretrained, TrainConfig())
+    for parameter in model.head.parameters():
+        torch.nn.init.normal_(parameter)  # fresh scores are zero: it would say nothing
+    lessons = lessons_of(model.eval(), task, rows[:6], altered=0)
+    length = max(one[IDS].size for one in lessons.inputs)
+    assert all(
+        one["pairs"].shape == (mine[IDS].size, 3) for one, mine in zip(lessons.said, lessons.inputs, strict=True)
+    )
+    batch = to_tensors(Taught(task, lessons).encode(lessons.table().rows), "cpu")
+    with torch.no_grad():
+        outputs = model(batch)
+        whole = band_scores(outputs["logits"], outputs["pairs"], 3)
+    kept = span_scores(batch[TAUGHT + "logits"], batch[TAUGHT + "pairs"])
+    allowed = real_band(batch[OFFSETS][:, :, 0] >= 0, 3).unsqueeze(1).expand_as(whole)
+    assert whole.shape == (6, len(task.labels), length, 3) and whole[allowed].std() > 0.1
+    torch.testing.assert_close(kept[allowed], whole[allowed], atol=1e-2, rtol=1e-2)  # 16 bits

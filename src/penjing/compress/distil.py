@@ -25,7 +25,7 @@ from penjing.core.task import Splits, Task
 from penjing.train.config import TrainConfig
 from penjing.train.fit import FitResult, fit_model
 from penjing.train.gradient.objective import Objective
-from penjing.train.gradient.tokens import TokenModel, band_scores, real_band, zlpr
+from penjing.train.gradient.tokens import TokenModel, band_scores, real_band, span_scores, zlpr
 
 TAUGHT_SHARE = 0.98  # of the passes asked for, from which on a student was taught as long as that
 
@@ -179,7 +179,7 @@ class DistilTrainer:
     def _of_spans(self, outputs: dict[str, Tensor], batch: dict[str, Tensor], longest: int) -> tuple[Tensor, Tensor]:
         """([B] divergence of the scores of all spans, [B] loss of the labels), both averaged over labels."""
         scores_BCLK = band_scores(outputs["logits"].float(), outputs["pairs"].float(), longest)
-        said_BCLK = band_scores(batch[TAUGHT + "logits"].float(), batch[TAUGHT + "pairs"].float(), longest)
+        said_BCLK = span_scores(batch[TAUGHT + "logits"].float(), batch[TAUGHT + "pairs"].float())
         allowed_BLK = real_band(batch[OFFSETS][:, :, 0] >= 0, scores_BCLK.shape[-1])
         found_BCLK = F.binary_cross_entropy_with_logits(scores_BCLK, said_BCLK.sigmoid(), reduction="none")
         soft_B = (found_BCLK * allowed_BLK.unsqueeze(1)).sum((2, 3)).mean(1)

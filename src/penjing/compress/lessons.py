@@ -19,6 +19,7 @@ from penjing.compress.disturb import DROPPED, FOREIGN, Disturber
 from penjing.core.events import Progress
 from penjing.core.task import Batch, Row, Table, Task
 from penjing.train.batching import cut
+from penjing.train.gradient.tokens import band
 from penjing.train.loop import to_tensors
 
 IDS, MASK, OFFSETS = "input_ids", "attention_mask", "offsets"
@@ -102,11 +103,13 @@ def read_lessons(
         with torch.no_grad(), torch.autocast(device, dtype=dtype, enabled=dtype is not torch.float32):
             found = teacher(to_tensors(batch, device))
         for name, tensor in found.items():
-            values = tensor.float().cpu().numpy()
+            pairs = len(of_tokens[name]) > 1
+            # Scores of two tokens each would grow with the square of a text, and so are kept of spans that can be.
+            values = (band(tensor, teacher.head.max_span_tokens) if pairs else tensor).float().cpu().numpy()
             for i, value in zip(places, values, strict=True):
                 kept = _cut_to(value, of_tokens[name], reads[i][IDS].shape[-1])
-                # A score for each two tokens is most of the memory, and to come near them needs no 32 bits.
-                said[i][name] = kept.clip(-6e4, 6e4).astype(np.float16) if len(of_tokens[name]) > 1 else kept
+                # They are most of the memory still, and to come near them needs no 32 bits.
+                said[i][name] = kept.clip(-6e4, 6e4).astype(np.float16) if pairs else kept
         done += len(places)
         yield Progress("distil", done, len(reads), "texts", "read by the teacher")
     yield Lessons(inputs, said, targets, _blank(targets))

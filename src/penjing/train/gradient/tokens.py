@@ -99,14 +99,28 @@ class TokenTrainer:
 
 def band_scores(logits_BLC2: Tensor, pairs_BLL: Tensor, max_span_tokens: int) -> Tensor:
     """[B, C, L, K]: score of the span of label c that begins at token l and has k + 1 tokens."""
+    return span_scores(logits_BLC2, band(pairs_BLL, max_span_tokens))
+
+
+def band(pairs_BLL: Tensor, max_span_tokens: int) -> Tensor:
+    """[B, L, K]: of scores of each two tokens those of a token and the k-th behind it; beyond the end the last's."""
     length = pairs_BLL.shape[1]
-    width = min(max_span_tokens, length)
-    ends_LK = torch.arange(length, device=pairs_BLL.device)[:, None] + torch.arange(width, device=pairs_BLL.device)
-    ends_LK = ends_LK.clamp(max=length - 1)
-    pairs_BLK = pairs_BLL.gather(2, ends_LK.expand(len(pairs_BLL), -1, -1))
+    ends_LK = _ends(length, min(max_span_tokens, length), pairs_BLL.device)
+    return pairs_BLL.gather(2, ends_LK.expand(len(pairs_BLL), -1, -1))
+
+
+def span_scores(logits_BLC2: Tensor, pairs_BLK: Tensor) -> Tensor:
+    """[B, C, L, K]: as `band_scores`, of a band."""
+    ends_LK = _ends(*pairs_BLK.shape[1:], pairs_BLK.device)
     begins_BCL1 = logits_BLC2[..., 0].transpose(1, 2).unsqueeze(-1)
     ends_BCLK = logits_BLC2[..., 1].transpose(1, 2)[:, :, ends_LK]
     return pairs_BLK.unsqueeze(1) + begins_BCL1 + ends_BCLK
+
+
+def _ends(length: int, width: int, device: torch.device) -> Tensor:
+    """[L, K]: last token of the span that begins at token l and has k + 1 of them, within the text."""
+    found = torch.arange(length, device=device)[:, None] + torch.arange(width, device=device)
+    return found.clamp(max=length - 1)
 
 
 def real_band(real_BL: Tensor, width: int) -> Tensor:
