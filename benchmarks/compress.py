@@ -60,6 +60,10 @@ BUDGETS = {
 # Where more may be lost a search ends with what model2vec is to be held against.
 CHEAP, CHEAP_SHARE = "drop=2.5", 0.5
 TIMED, SECONDS = 1_000, 2.0
+SEEN = (
+    "These test rows had been looked at while rules of the search were chosen (decisions 23, 25 and 29 show the "
+    "figures), so the loss is not independent evidence; those of the other data sets are."
+)
 
 
 def main() -> None:
@@ -90,7 +94,10 @@ def main() -> None:
     answers = {side: benchmark.step(f"{side}, answers", partial(work.answer, side)) for side in work.sides}
     ceiling = benchmark.step("ceiling", int8_ceiling, rival=True)
     figures = summary(turns, answers, arguments.set_of)
-    benchmark.finish(figures, tables(turns, answers, small), notes(run, small, smaller, versions, ceiling))
+    said = notes(run, small, smaller, versions, ceiling)
+    if arguments.set_of == "banking77":
+        said.append(SEEN)
+    benchmark.finish(figures, tables(turns, answers, small), said)
     write_chart(benchmark.path)
 
 

@@ -29,8 +29,9 @@ ABOUT = """
 A default run of penjing learns FewFC's events as overlapping spans; `penjing compress` makes the fastest model of it
 that loses at most the points below, in at most the minutes below. Beside it the uncompressed model on torch in 32
 bits and on onnxruntime, with onnxruntime's `quantize_dynamic` as optimum calls it, and with NNCF's static int8 on
-OpenVINO. All are measured by `penjing bench`, raw sentence to spans, in fresh processes that take turns. The loss of
-the compressed model is that of micro-F1 on the sealed test sentences, a paired bootstrap of `penjing compress`; the
+OpenVINO. All are measured by `penjing bench`, raw sentence to spans, in fresh processes that take turns: the
+compressed model as its certificate says, the others as penjing runs what has none (a thread a core, batches of 512
+tokens). The loss of the compressed model is that of micro-F1 on the sealed test sentences, a paired bootstrap of `penjing compress`; the
 other two are scored by `penjing compare`. sentence-transformers and model2vec have no such task.
 """
 DROP = 1.0

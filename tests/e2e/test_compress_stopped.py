@@ -48,6 +48,19 @@ def manifests(out: Path) -> set[Path]:
     return set(out.with_name(f"{out.name}.partial").rglob("manifest.json"))
 
 
+def watched(process: subprocess.Popen[str], made: dict[Path, int]) -> list[dict[Path, int]]:
+    """When those files were changed last, looked at again and again until the first is gone or the process ends."""
+    seen: list[dict[Path, int]] = []
+    until = time.monotonic() + 200
+    while process.poll() is None and time.monotonic() < until:
+        try:
+            seen.append({path: path.stat().st_mtime_ns for path in made})
+        except FileNotFoundError:
+            break
+        time.sleep(0.05)
+    return seen
+
+
 def test_killed_in_the_middle_of_a_search_it_goes_on(trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "small"
     process = start(trained, out)
@@ -61,8 +74,11 @@ def test_killed_in_the_middle_of_a_search_it_goes_on(trained: Path, tmp_path: Pa
     assert not out.exists()
 
     again = start(trained, out)
+    seen = watched(again, made)
     document, err = again.communicate(timeout=240)
     assert again.returncode == 0, err
+    # A model that was complete is neither made again nor touched, as long as there is anything of the search.
+    assert seen and all(times == made for times in seen)
     assert "going on with the interrupted search" in err
     assert json.loads(document)["report"]["compression"]["tried"]
     assert open_artifact(out).manifest["parent"] == open_artifact(trained).digest
@@ -71,10 +87,17 @@ def test_killed_in_the_middle_of_a_search_it_goes_on(trained: Path, tmp_path: Pa
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a tmpfs")
 def test_a_full_disk_is_named_and_nothing_half_made_is_left(trained: Path, small_disk: Callable[[int], Path]) -> None:
-    out = small_disk(1) / "small"
+    disk = small_disk(200)
+    out, filler = disk / "small", disk / "filler"
+    filler.write_bytes(b"x" * 208_000_000)
     process = start(trained, out)
     printed, err = process.communicate(timeout=240)
     assert process.returncode == 2, err
     document = json.loads(printed)
     assert "the disk is full" in document["what"] and "free some space" in document["next_step"], document
     assert "Traceback" not in err and not out.exists()
+    filler.unlink()
+    process = start(trained, out)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert open_artifact(out).manifest["parent"] == open_artifact(trained).digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 from functools import partial
@@ -15,8 +16,10 @@ from unit_compress import messages_csv
 from conftest import rows_for
 from penjing.cli import main
 from penjing.cli.failure import explain
+from penjing.compress import measured
 from penjing.core.artifact import open_artifact
-from penjing.core.errors import BudgetError, CapabilityError, DataError, Left, RecipeError, note_left
+from penjing.core.cpu import read_cpu
+from penjing.core.errors import ArtifactError, BudgetError, CapabilityError, DataError, Left, RecipeError, note_left
 from penjing.core.events import Notice, Progress
 from penjing.core.report import REPORT, read_report
 from penjing.evaluate.verify import verify
@@ -28,6 +31,7 @@ from penjing.pipeline.run import run, train
 from penjing.predict.cascade import CascadeRule, confidence
 from penjing.predict.certificate_file import certificates_of
 from penjing.predict.load import load
+from penjing.predict.measure import measure
 from penjing.predict.predictor import Predictor
 from penjing.predict.setup import Setup
 
@@ -335,6 +339,20 @@ def test_measuring_and_exporting_need_no_labels(trained, tmp_path):
         bench([copy], rows, turns=1)
 
 
+def test_what_was_measured_here_is_not_measured_again(trained, tmp_path, monkeypatch):
+    times = []
+    monkeypatch.setattr(measured, "measure", lambda *given, **more: times.append(1) or measure(*given, **more))
+    artifact = open_artifact(trained)
+    inputs = [{"text": "where is my parcel"}, {"text": "refund"}]
+    first = measured.Measurer(inputs, 1, tmp_path / "kept", seconds=0.1).cost(artifact, Setup(threads=1))
+    again = measured.Measurer(inputs, 1, tmp_path / "kept", seconds=0.1)  # another attempt at the same search
+    assert again.cost(artifact, Setup(threads=1)) == first and len(times) == 1
+    assert again.cost(artifact, Setup(threads=2)) != first and len(times) == 2
+    monkeypatch.setattr(measured, "read_cpu", lambda: dataclasses.replace(read_cpu(), name="another"))
+    again.cost(artifact, Setup(threads=1))
+    assert len(times) == 3
+
+
 @pytest.mark.parametrize("to", ["onnx", "openvino"])
 def test_exports_are_compared_row_by_row(trained, chained, tmp_path, to):
     found = export(trained, to, tmp_path / to)
@@ -349,6 +367,9 @@ def test_exports_are_compared_row_by_row(trained, chained, tmp_path, to):
     assert of_themselves == (to == "onnx"), "without weights there is nothing else to compare with"
     with pytest.raises(DataError, match="exists already"):
         export(trained, to, tmp_path / to)
+    with pytest.raises(ArtifactError, match="differs from the torch model by"):
+        export(trained, to, tmp_path / "far", tolerance=1e-12)
+    assert not list(tmp_path.glob("far*"))
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.errors import ArtifactError, DataError
 from penjing.core.task import Batch, Outputs, Row, Task
 from penjing.predict.backend import Runner
+from penjing.predict.cascade import FIRST_FILE, CascadeBackend, CascadeRule, read_rule
 from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.openvino_backend import import_openvino
 from penjing.predict.openvino_integers import narrow_hashes
@@ -112,34 +113,42 @@ def _write(artifact: Artifact, to: str, directory: Path) -> list[str]:
 
 
 def _compare(artifact: Artifact, to: str, directory: Path, rows: Sequence[Row]) -> Exported:
-    """Each model that was written beside the one it came from, on every row."""
+    """Each model that was written beside the one it came from, and what all of them answer together, on every row."""
     task = Predictor(artifact).task
     names = [str(name) for name in artifact.manifest["capabilities"]["predict_files"] if name.endswith(".onnx")]
-    worst, flipped, labels = 0.0, np.zeros(len(rows), bool), []
-    for name in names:
-        reference, label = _source(artifact, name, task)
-        # What is copied as it is gives the same; that it does says that the file can be opened, and no more.
-        labels.append(COPIED if to == "onnx" and label == OWN_FILE else label)
-        found = _opened(name, to, directory, task)
-        for start in range(0, len(rows), _BATCH):
-            batch = task.encode(rows[start : start + _BATCH])
-            answers, outputs = zip(*(_answered(task, runner, batch) for runner in (reference, found)), strict=True)
-            for one, other in zip(*outputs, strict=True):
+    sources = {name: _source(artifact, name, task) for name in names}
+    before = {name: runner for name, (runner, _) in sources.items()}
+    after = {name: _opened(name, to, directory, task) for name in names}
+    # What is copied as it is gives the same; that it does says that the file can be opened, and no more.
+    labels = [COPIED if to == "onnx" and label == OWN_FILE else label for _, label in sources.values()]
+    rule = read_rule(artifact)
+    worst, flipped = 0.0, 0
+    for start in range(0, len(rows), _BATCH):
+        batch = task.encode(rows[start : start + _BATCH])
+        for name in names:
+            for one, other in zip(*(_given(task, side[name], batch) for side in (before, after)), strict=True):
                 for output, values in one.items():
                     worst = float(np.maximum(worst, np.abs(values - other[output]).max()))
-            flipped[start : start + _BATCH] |= [a != b for a, b in zip(*answers, strict=True)]
-    return Exported((), " and ".join(dict.fromkeys(labels)), len(rows), worst, int(flipped.sum()))
+        answers = [task.predict(_together(side, rule).run, batch) for side in (before, after)]
+        flipped += sum(a.value != b.value for a, b in zip(*answers, strict=True))
+    return Exported((), " and ".join(dict.fromkeys(labels)), len(rows), worst, flipped)
 
 
-def _answered(task: Task, runner: Runner, batch: Batch) -> tuple[list[Any], list[Outputs]]:
-    """(what the task makes of a batch, what the model gave for it; of a long text several times)."""
+def _together(runners: Mapping[str, Runner], rule: CascadeRule | None) -> Runner:
+    """One model, or the second behind the first."""
+    return runners[MODEL_FILE] if rule is None else CascadeBackend(runners[FIRST_FILE], runners[MODEL_FILE], rule)
+
+
+def _given(task: Task, runner: Runner, batch: Batch) -> list[Outputs]:
+    """What a model gives for a batch; of a long text several times."""
     outputs: list[Outputs] = []
 
     def noted(given: Batch) -> Outputs:
         outputs.append(runner.run(given))
         return outputs[-1]
 
-    return [prediction.value for prediction in task.predict(noted, batch)], outputs
+    task.predict(noted, batch)
+    return outputs
 
 
 def _source(artifact: Artifact, name: str, task: Task) -> tuple[Runner, str]:
