@@ -31,8 +31,9 @@ that loses at most the points below, in at most the minutes below. Beside it the
 bits and on onnxruntime, with onnxruntime's `quantize_dynamic` as optimum calls it, and with NNCF's static int8 on
 OpenVINO. All are measured by `penjing bench`, raw sentence to spans, in fresh processes that take turns: the
 compressed model as its certificate says, the others as penjing runs what has none (a thread a core, batches of 512
-tokens). The loss of the compressed model is that of micro-F1 on the sealed test sentences, a paired bootstrap of `penjing compress`; the
-other two are scored by `penjing compare`. sentence-transformers and model2vec have no such task.
+tokens). The loss of the compressed model is that of micro-F1 on the sealed test sentences, a paired bootstrap of
+`penjing compress`; the other two are scored by `penjing compare`. sentence-transformers and model2vec have no such
+task.
 """
 DROP = 1.0
 FULL, SMALL, DYNAMIC, STATIC = "full", "small", "dynamic", "static"
