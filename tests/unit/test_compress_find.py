@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -289,6 +290,37 @@ def test_what_no_bag_of_words_can_hold_a_student_that_knows_phrases_may(tmp_path
     found.weighs = lambda chain: 5.0
     with pytest.raises(BudgetError, match="a model that knows nothing has size_mb 5"):
         list(require_possible(found))
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (Budget(p95_ms=0.1), "has p95_ms 1$"),
+        (Budget(ram_mb=0.5, size_mb=9), "has ram_mb 1$"),
+        (Budget(rows_per_s=50, p95_ms=0.1), "has p95_ms 1, rows_per_s 1$"),
+        (Budget(p95_ms=0.99), None),  # what was measured today may be other tomorrow
+        (Budget(drop=1), None),
+    ],
+)
+def test_limits_that_no_model_can_meet_are_named(tmp_path, monkeypatch, budget, said):
+    monkeypatch.setattr("penjing.compress.physics.encoder_config", lambda artifact: CONFIG)
+    found = Fake(
+        shop=Shop(tmp_path, SimpleNamespace(now=0.0)),  # type: ignore[arg-type]
+        budget=budget,
+        config=CompressConfig(),
+        measurer=None,  # type: ignore[arg-type]
+        setups=[Setup()],
+        task=TASK,  # type: ignore[arg-type]
+        root=Quality(0.9, [], True),
+        deadline=MINUTE,
+    )
+    found.weighs = lambda chain: 1.0
+    if said is None:
+        list(require_possible(found))
+        return
+    with pytest.raises(BudgetError) as error:
+        list(require_possible(found))
+    assert re.search(said, str(error.value.what))
 
 
 def test_many_rows_and_one_row_may_want_different_models(run):

@@ -18,6 +18,7 @@ from penjing.cli import main
 from penjing.cli.failure import explain
 from penjing.compress import measured
 from penjing.core.artifact import open_artifact
+from penjing.core.budget import Budget
 from penjing.core.cpu import read_cpu
 from penjing.core.errors import ArtifactError, BudgetError, CapabilityError, DataError, Left, RecipeError, note_left
 from penjing.core.events import Notice, Progress
@@ -337,6 +338,24 @@ def test_measuring_and_exporting_need_no_labels(trained, tmp_path):
     rows.write_text("message\nWhere is my parcel?\n", encoding="utf-8")
     with pytest.raises(DataError, match="column 'text' does not exist, and the model reads it"):
         bench([copy], rows, turns=1)
+
+
+@pytest.mark.parametrize(
+    ("budget", "failed", "asks"),
+    [
+        (Budget(drop=0.5), [], True),
+        (Budget(p95_ms=5), [], False),
+        (Budget(p95_ms=5), ["p95_ms"], True),
+        (Budget(ram_mb=5, metric=90), ["metric"], False),  # a smaller model will not be better
+        (Budget(size_mb=5), ["size_mb"], True),
+    ],
+)
+def test_a_run_compresses_where_its_budget_asks_for_it(trained, monkeypatch, budget, failed, asks):
+    monkeypatch.setattr(run_module, "read_recipe", lambda _: SimpleNamespace(budget=budget))
+    verdicts = [SimpleNamespace(constraint=name, state="FAIL") for name in failed]
+    verdicts.append(SimpleNamespace(constraint="rows_per_s", state="PASS"))
+    result = SimpleNamespace(out=trained, artifact=open_artifact(trained), report=SimpleNamespace(verdicts=verdicts))
+    assert run_module.asks_to_compress(result) is asks
 
 
 def test_what_was_measured_here_is_not_measured_again(trained, tmp_path, monkeypatch):
