@@ -428,3 +428,11 @@ def test_trees_are_certified_and_nothing_else(tmp_path):
     assert made.report.comparison.metrics[made.report.comparison.primary].difference == 0
     with pytest.raises(CapabilityError, match="distil cannot be applied"):
         compress(trained, out=tmp_path / "x", overrides={"compress.chain": ["distil"]})
+    sides = bench([trained, made.out], turns=1)
+    assert all(side.cost.rows_per_s > 0 and side.cost.size_mb > 0 for side in sides)
+    exported = export(trained, "onnx", tmp_path / "exported")
+    assert exported.num_flipped == 0 and "model.onnx" in exported.files
+    # What it is told to fit it has to fit as it is: there is no smaller one to be made of it.
+    found = run(source, out=tmp_path / "run", overrides={**overrides, "budget.size_mb": 0.001})
+    assert found.compressed is None
+    assert [one.state for one in found.report.verdicts if one.constraint == "size_mb"] == ["FAIL"]
