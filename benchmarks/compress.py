@@ -34,7 +34,7 @@ fine-tuned encoder is run as others run it: transformers in 32 bits, onnxruntime
 for dynamic int8, OpenVINO on NNCF's static int8, the backends of sentence-transformers, and model2vec distilled from
 it and trained on the same rows. Every side labels the same raw texts, **tokenisation included**, in a fresh process
 on two processors, in turns: throughput is the median of passes over {timed} test rows after one to warm up (penjing
-keeps the ids of words that it has met, so that it is also timed on as many other rows, met for the first time), in
+keeps the ids of words that it has met, so that it is also timed on other rows, met for the first time), in
 batches of 32 or of 128 texts of like length, whichever is faster (penjing: as its certificate says), p50 and p95 are
 of one text at a time, memory is the peak of that process. A ratio is the median of the ratios within each turn, its
 interval spans the turns. The rivals run the encoder and its head; penjing's uncompressed model adds a linear model
@@ -167,8 +167,10 @@ class Work:
 
     def _measured(self, side: str, **more: Any) -> dict[str, Any]:
         path = self.folder / OURS.get(side, "rivals")
-        drawn = [row["text"] for row in sample(self.parts["test"], 2 * TIMED, seed=0)]
-        parted = {"texts": drawn[::2], "fresh": drawn[1::2]}
+        drawn = [row["text"] for row in sample(self.parts["test"], 3 * TIMED, seed=0)]
+        every = min(3, max(2, len(drawn) // TIMED))
+        fresh = [text for place, text in enumerate(drawn) if place % every]
+        parted = {"texts": drawn[::every][:TIMED], "fresh": fresh}
         job = {"side": "penjing" if side in OURS else side, "path": str(path), **parted, **more}
         words, given = [str(Path(__file__).with_name("compress_sides.py"))], json.dumps(job)
         if side in PEERS:
