@@ -21,7 +21,7 @@ from compress_build import build_onnx, build_openvino, write_encoder
 from compress_chart import write_chart
 from compress_rows import auroc, auroc_lost, out_of_scope, unseen_words, with_typos
 from compress_sides import CALIBRATION_ROWS, ENCODER, FP32, HEAD, INT8, IR
-from evaluation_data import LOADERS, MODELS, Parts, Rows, sample, shrunk, write_parts
+from evaluation_data import LOADERS, MODELS, Parts, Rows, phrasebank_split, sample, shrunk, write_parts
 from frame import SMOKE, Benchmark, Figure, TableOf, option_parser
 from int8_ceiling import int8_ceiling
 from intervals import paired_difference
@@ -108,7 +108,7 @@ class Work:
         self.arguments = arguments
         self.peers = peers
         self.folder: Path = arguments.work
-        parts = LOADERS[arguments.set_of](arguments.data)
+        parts = (phrasebank_split if arguments.set_of == "phrasebank" else LOADERS[arguments.set_of])(arguments.data)
         self.parts: Parts = shrunk(parts) if arguments.smoke else parts
         self.sides = (*HERE, *PEERS, *OURS)
 

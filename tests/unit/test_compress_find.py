@@ -153,14 +153,38 @@ def test_thin_layers_come_next_and_end_a_search_for_speed_that_they_satisfy(run,
     assert not any(has_fewer_layers(one.chain) for one in found.tried)
 
 
-@pytest.mark.parametrize("minutes, passes", [(0.001, 60.0), (1.0, 13.2), (30.0, 1.0)])
-def test_thin_layers_are_taught_for_as_long_as_there_is_time(run, monkeypatch, minutes, passes):
+def heads_kept(chain: Any) -> float:
+    return next((step.keep_heads for step in chain if isinstance(step, PruneStructureConfig)), 0.0)
+
+
+@pytest.mark.parametrize(
+    "minutes, alone, passes", [(0.001, True, 60.0), (1.0, True, 13.2), (1.0, False, 7.4), (30.0, True, 1.0)]
+)
+def test_thin_layers_are_taught_for_as_long_as_there_is_time(run, monkeypatch, minutes, alone, passes):
+    """Half of it where dearer ones would fit, and may have to follow."""
     monkeypatch.setattr(Shop, "pace_minutes", minutes)
-    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0, minutes=33.0)
+
+    def weighs(chain: Any) -> float:
+        return 9.0 if alone and heads_kept(chain) > HEADS[2] else 1.0
+
+    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0, weighs, Budget(drop=0.5, size_mb=5), minutes=33.0)
     taught = next(one.chain[-1].epochs for one in found.tried if is_thin(one.chain))
     assert taught == passes
     kept = json.loads((found.shop.directory / "plan.json").read_text())
     assert any(name.startswith("thin passes") and value == taught for name, value in kept.items())
+
+
+def test_dearer_shares_follow_until_one_holds(run):
+    """How much a task can do without is not known before."""
+    losses = {HEADS[2]: 5.0, HEADS[1]: 2.0, HEADS[0]: 0.3}
+    found = run(lambda chain: losses.get(heads_kept(chain), 9.0), goal="throughput")
+    taught = [heads_kept(one.chain) for one in found.tried if is_thin(one.chain)]
+    assert list(dict.fromkeys(taught)) == [HEADS[2], HEADS[1], HEADS[0]]
+    assert {heads_kept(one.chain) for one in found.tried if one.chain and found.holds(one)} == {HEADS[0]}
+    assert not any(has_fewer_layers(one.chain) for one in found.tried)
+    losses[HEADS[1]] = 0.4
+    found = run(lambda chain: losses.get(heads_kept(chain), 9.0), goal="throughput", budget=Budget(drop=0.45))
+    assert not any(heads_kept(one.chain) == HEADS[0] for one in found.tried)
 
 
 def test_students_of_fewer_layers_have_their_turn_where_thin_ones_lose_too_much(run):

@@ -27,7 +27,7 @@ from penjing.compress.standing import Search, attempt, can_fit, news
 from penjing.compress.static_int8 import UNTAUGHT, StaticInt8Config
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
-from penjing.compress.thin import taught_thin, thin_that_fit
+from penjing.compress.thin import in_order, taught_thin, thin_that_fit
 from penjing.core.artifact import Artifact
 from penjing.core.events import Event, Notice
 from penjing.models.encoder import EncoderConfig
@@ -136,11 +136,16 @@ def _with_thin_layers(
     fewer: list[StepConfig] = [Int4Config()] if found.allowed("int4") and found.budget.size_mb is not None else []
     for bits, last in [(blank, tail), (fewer, fewer)][: 2 if fewer else 1]:
         fitting = yield from thin_that_fit(found, head, bits, first_mb)
-        chain = yield from taught_thin(found, head, fitting)
-        if chain is not None:
+        shares = in_order(found, fitting)
+        for share in shares:
+            chain = yield from taught_thin(found, head, share, last=share == shares[-1])
+            if chain is None:
+                break
             yield from _finished(found, chain, last)
             if last != fewer and fewer and not any(found.holds(one) for one in found.tried[before:]):
                 yield from _finished(found, chain, fewer)  # products that stay in 32 bits may have been too many
+            if any(found.holds(one) for one in found.tried[before:]):
+                break
         if fitting:
             break
     return any(found.holds(one) for one in found.tried[before:])

@@ -21,8 +21,9 @@ from penjing.core.events import Event, Notice
 
 # Shares of the heads and of the neurons that are kept, the dearest first.
 SHARES = ((2 / 3, 1 / 2), (1 / 2, 1 / 4), (1 / 3, 1 / 6), (1 / 4, 1 / 8))
-FOR_SPEED = 2  # place of the dearest that a search for speed or size looks at
-TIME_SHARE = 0.8  # of what is left, for teaching one
+FOR_SPEED = 2  # place of the one that a search for speed or size begins with
+TIME_SHARE = 0.8  # of what is left, for teaching the last one
+FIRST_SHARE = 0.45  # for teaching one that others may follow
 PRICE_SHARE = 0.15  # of what is left, for measuring them untaught
 LEAST_SECONDS = 30.0
 MOST_STEPS = 12_000
@@ -49,7 +50,7 @@ def thin_step(found: Search, share: tuple[float, float], epochs: float) -> Prune
 def thin_that_fit(
     found: Search, head: Sequence[StepConfig], tail: Sequence[StepConfig], first_mb: float
 ) -> Generator[Event, None, list[tuple[float, float]]]:
-    """Which shares cost little enough for the budget, the dearest first; smaller ones than one that does are not tried.
+    """Which shares cost little enough for the budget, the dearest first; smaller ones than one that does fit, too.
 
     Args:
         found: the search.
@@ -58,8 +59,7 @@ def thin_that_fit(
         first_mb: megabytes of a first stage to come.
     """
     until = time.monotonic() + PRICE_SHARE * found.left()
-    first = 0 if found.goal == "accuracy" else FOR_SPEED
-    for place, share in list(enumerate(SHARES))[first:]:
+    for place, share in enumerate(SHARES):
         if not found.decided(f"thin {share} {chain_name(tail)}", time.monotonic() < until):
             return []
         chain = [*head, thin_step(found, share, 0.0), *tail]
@@ -69,31 +69,47 @@ def thin_that_fit(
     return []
 
 
+def in_order(found: Search, fitting: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Shares that fit, in the order in which they are taught until one holds: for accuracy the dearest alone; for speed
+    and size a cheap one, and dearer ones where it loses too much. How much a task can do without is not known before.
+
+    Args:
+        found: the search.
+        fitting: the dearest first.
+    """
+    if found.goal == "accuracy":
+        return list(fitting[:1])
+    cheap = [share for share in fitting if share in SHARES[FOR_SPEED:]]
+    return [*cheap[:1], *(share for share in fitting[::-1] if share in SHARES[:FOR_SPEED])]
+
+
 def taught_thin(
-    found: Search, head: Sequence[StepConfig], fitting: Sequence[tuple[float, float]]
+    found: Search, head: Sequence[StepConfig], share: tuple[float, float], *, last: bool
 ) -> Generator[Event, None, list[StepConfig] | None]:
-    """Teach the dearest of the shares that fit; its chain.
+    """Teach a student of some share; its chain.
 
     Args:
         found: the search.
         head: steps before.
-        fitting: the dearest first.
+        share: of the heads, and of the neurons.
+        last: whether no other share may follow.
 
     Returns:
-        None where nothing fits, it cannot be taught, or no time is left for that.
+        None where it cannot be taught, or no time is left for that.
     """
-    if not fitting or not found.has_time(f"teaching {fitting[0]} {chain_name(head)}", LEAST_SECONDS):
+    if not found.has_time(f"teaching {share} {chain_name(head)}", LEAST_SECONDS):
         return None
-    epochs = yield from _affordable(found, head, fitting[0])
+    part = TIME_SHARE if last else FIRST_SHARE
+    epochs = yield from _affordable(found, head, share, part)
     if epochs is None:
         return None
-    chain = [*head, thin_step(found, fitting[0], epochs)]
-    made = yield from attempt(found, chain, max(TIME_SHARE * found.left(), LEAST_SECONDS) / 60)
+    chain = [*head, thin_step(found, share, epochs)]
+    made = yield from attempt(found, chain, max(part * found.left(), LEAST_SECONDS) / 60)
     return chain if made else None
 
 
 def _affordable(
-    found: Search, head: Sequence[StepConfig], share: tuple[float, float]
+    found: Search, head: Sequence[StepConfig], share: tuple[float, float], part: float
 ) -> Generator[Event, None, float | None]:
     """Passes over the lessons for which there is time, by what some steps took; None where it cannot be taught.
 
@@ -108,6 +124,6 @@ def _affordable(
         yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
         return None
     seconds = max(60 * artifact.manifest["steps"][-1]["facts"]["minutes"], 1e-3)
-    possible = few * TIME_SHARE * max(found.left(), LEAST_SECONDS) / seconds
+    possible = few * part * max(found.left(), LEAST_SECONDS) / seconds
     least, most = (epochs_of(steps, texts, DistilSettings.batch_rows) for steps in (PACE_STEPS, MOST_STEPS))
     return float(found.decided(f"thin passes {share}", round(min(max(possible, least), most), 1)))
