@@ -2,7 +2,8 @@
 
 What the cheap one said of those is known by then and has a share in their answers: of two models that learned
 differently each knows something that the other does not. A row's way depends on what the first model says of that row
-alone, so it is the same whatever stands beside it.
+alone, so it is the same whatever stands beside it, but for a row whose confidence lies within rounding (1e-6) of the
+threshold.
 """
 
 from __future__ import annotations
