@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from penjing.core.task import Prediction, Row, Table, Task
+from penjing.core.task import Batch, Prediction, Row, Table, Task
 from penjing.evaluate.evaluate import temperature_for
 
 _BATCH_ROWS = 64
@@ -24,11 +24,7 @@ def answers(task: Task, rows: Sequence[Row], logits_NC: np.ndarray) -> list[Pred
         rows: as many.
         logits_NC: one a row.
     """
-    found: list[Prediction] = []
-    for at in range(0, len(rows), _BATCH_ROWS):
-        outputs = {"logits": logits_NC[at : at + _BATCH_ROWS].astype(np.float32)}
-        found += task.predict(lambda _, given=outputs: given, task.encode(rows[at : at + _BATCH_ROWS]))
-    return found
+    return _of_batches(task, _encoded(task, rows), logits_NC)
 
 
 def settled(task: Task, valid: Table, logits_NC: np.ndarray) -> tuple[Task, list[Prediction]]:
@@ -39,7 +35,20 @@ def settled(task: Task, valid: Table, logits_NC: np.ndarray) -> tuple[Task, list
         valid: validation rows.
         logits_NC: one a row.
     """
-    task = task.with_temperature(temperature_for(task, valid, answers(task, valid.rows, logits_NC)))
+    batches = _encoded(task, valid.rows)  # once: neither of the two changes how a row is read
+    task = task.with_temperature(temperature_for(task, valid, _of_batches(task, batches, logits_NC)))
     if hasattr(task, "fit_decision"):
-        task = task.fit_decision(valid.rows, answers(task, valid.rows, logits_NC))
-    return task, answers(task, valid.rows, logits_NC)
+        task = task.fit_decision(valid.rows, _of_batches(task, batches, logits_NC))
+    return task, _of_batches(task, batches, logits_NC)
+
+
+def _encoded(task: Task, rows: Sequence[Row]) -> list[Batch]:
+    return [task.encode(rows[at : at + _BATCH_ROWS]) for at in range(0, len(rows), _BATCH_ROWS)]
+
+
+def _of_batches(task: Task, batches: Sequence[Batch], logits_NC: np.ndarray) -> list[Prediction]:
+    found: list[Prediction] = []
+    for place, batch in enumerate(batches):
+        outputs = {"logits": logits_NC[place * _BATCH_ROWS : (place + 1) * _BATCH_ROWS].astype(np.float32)}
+        found += task.predict(lambda _, given=outputs: given, batch)
+    return found

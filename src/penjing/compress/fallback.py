@@ -162,7 +162,7 @@ def choose_kept(
     for place in range(len(products)):
         found = drift([place], _RANKED_BATCHES)
         costs.append((found.mean / tolerance.mean + found.max / tolerance.max, place))
-        yield Progress("compress", place + 1, len(products), "trials", "leaving each operator in 32 bits in turn")
+        yield Progress("compress", place + 1, len(products), "trials", "giving each operator more bits in turn")
     order = [place for _, place in sorted(costs)]
     trials: Mapping[int, Drift] = {}
     count = 0

@@ -133,14 +133,14 @@ def _with_thin_layers(
         return False
     before = len(found.tried)
     first_mb = _first_stage_mb(found, encoder, head)
-    fewer: list[StepConfig] = [Int4Config()] if found.allowed("int4") and found.budget.size_mb is not None else []
+    fewer = _four_bits(found)
     for bits, last in [(blank, tail), (fewer, fewer)][: 2 if fewer else 1]:
         fitting = yield from thin_that_fit(found, head, bits, first_mb)
         shares = in_order(found, fitting)
         for share in shares:
             chain = yield from taught_thin(found, head, share, last=share == shares[-1])
             if chain is None:
-                break
+                continue  # another may be taught where this one cannot; where there is no time, each says so
             yield from _finished(found, chain, last)
             if last != fewer and fewer and not any(found.holds(one) for one in found.tried[before:]):
                 yield from _finished(found, chain, fewer)  # products that stay in 32 bits may have been too many
@@ -151,9 +151,16 @@ def _with_thin_layers(
     return any(found.holds(one) for one in found.tried[before:])
 
 
+def _four_bits(found: Search) -> list[StepConfig]:
+    """Where bytes are limited; none of them in 8, which would miss the limit for the sake of what validation judges."""
+    if not found.allowed("int4") or found.budget.size_mb is None:
+        return []
+    return [Int4Config(keep_at_most=0)]
+
+
 def _on_the_file(found: Search, head: list[StepConfig]) -> Generator[Event, None, None]:
     """What can be done where no student can be made: other bits for the numbers in the file."""
-    steps: list[StepConfig] = [HalfConfig(), Int4Config()]
+    steps: list[StepConfig] = [HalfConfig(), *(_four_bits(found) or [Int4Config()])]
     if found.config.allow_batch_variant:
         steps.append(DynamicInt8Config())
     for step in steps:
@@ -177,7 +184,9 @@ def _finished(found: Search, chain: list[StepConfig], tail: list[StepConfig]) ->
 
 def _rounding_costs(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> bool:
     whole, rounded = found.result(chain), found.result([*chain, *tail])
-    return whole is not None and rounded is not None and rounded.judged > whole.judged + ROUNDING
+    if whole is None or rounded is None or found.quality_gap(whole) > 0:
+        return False  # what loses too much without rounding will not hold with it
+    return rounded.judged > whole.judged + ROUNDING
 
 
 def _with_first_stages(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, None]:
@@ -208,7 +217,7 @@ def _rest(
     found: Search, students: list[list[StepConfig]], head: list[StepConfig], tail: list[StepConfig]
 ) -> list[list[StepConfig]]:
     """What may still fit where no student does: fewer bits for the bytes, smaller ranks for the accuracy."""
-    bits: list[StepConfig] = [Int4Config()] if found.allowed("int4") and found.budget.size_mb is not None else []
+    bits = _four_bits(found)
     made = [[*head, LowRankConfig()]] if found.allowed("low-rank") else []
     return [
         *([*chain, *bits] for chain in students if bits),

@@ -28,7 +28,9 @@ class Int4Config(StepConfig):
     method: Literal["int4"] = "int4"
     block: Literal[16, 32, 64, 128, 256] = Field(32, description="Weights of a column that share a scale.")
     accuracy_level: Literal[0, 1, 4] = Field(
-        0, description="How onnxruntime multiplies: 0 and 1 in 32 bits, 4 in 8 bits (quicker, less exact)."
+        0,
+        description="How onnxruntime multiplies weights of 4 bits: 0 and 1 in 32 bits, 4 in 8 bits (quicker, less "
+        "exact). Those that have 8 bits are always multiplied in 8.",
     )
     embeddings: bool = Field(True, description="Store the vocabulary's vectors in 8 bits.")
     mean_tolerance: float = mean_field(0.05)

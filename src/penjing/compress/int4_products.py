@@ -33,7 +33,7 @@ def insert_int4(
         block: weights of a column that share a scale.
         accuracy_level: the operator's attribute.
         in_8_bits: names of products whose weights have 8.
-        switches: give the model an input for each product, see `switches.switch`, that says whether it is as it was.
+        switches: give the model an input for each product, see `switches.switch`, that says whether it has 8 bits.
     """
     wanted = {product.name: product for product in products}
     _import_domain(graph)
@@ -43,29 +43,38 @@ def insert_int4(
             yield node
             return
         product = wanted[node.name]
+        if switches:  # between what is written: 8 bits where a product is kept, not what it was
+            four, eight = (_in_bits(graph, node, product, bits, block, accuracy_level) for bits in (4, 8))
+            yield either(graph, eight, [four])
+            return
         bits = 8 if node.name in in_8_bits else 4
-        names = (f"{product.weight}_int{bits}", f"{product.weight}_scales{bits}")
-        weight_KN = graph.weight(product)
-        if names[0] not in graph.constants:
-            stored = in_int8(weight_KN, block) if bits == 8 else in_int4(weight_KN, block)
-            for name, values in zip(names, stored, strict=True):
-                graph.add_constant(name, values)
-        made = helper.make_node(
-            "MatMulNBits",
-            [product.activations, *names],
-            list(node.output),
-            name=node.name,
-            domain=DOMAIN,
-            K=weight_KN.shape[0],
-            N=weight_KN.shape[1],
-            bits=bits,
-            block_size=block,
-            # Weights of 8 bits are multiplied in 8: in 32 onnxruntime takes 30 times as long for one row (1.32).
-            **({"accuracy_level": 4 if bits == 8 else accuracy_level} if bits == 8 or accuracy_level else {}),
-        )
-        yield either(graph, node, [made]) if switches else made
+        yield _in_bits(graph, node, product, bits, block, accuracy_level)
 
     graph.rewrite(change)
+
+
+def _in_bits(graph: Graph, node: NodeProto, product: Product, bits: int, block: int, accuracy_level: int) -> NodeProto:
+    """The operator in a product's place, its weights stored in so many bits."""
+    names = (f"{product.weight}_int{bits}", f"{product.weight}_scales{bits}")
+    weight_KN = graph.weight(product)
+    if names[0] not in graph.constants:
+        stored = in_int8(weight_KN, block) if bits == 8 else in_int4(weight_KN, block)
+        for name, values in zip(names, stored, strict=True):
+            graph.add_constant(name, values)
+    # Weights of 8 bits are multiplied in 8: in 32 onnxruntime takes 30 times as long for one row (1.32).
+    level = 4 if bits == 8 else accuracy_level
+    return helper.make_node(
+        "MatMulNBits",
+        [product.activations, *names],
+        list(node.output),
+        name=node.name,
+        domain=DOMAIN,
+        K=weight_KN.shape[0],
+        N=weight_KN.shape[1],
+        bits=bits,
+        block_size=block,
+        **({"accuracy_level": level} if level else {}),
+    )
 
 
 def in_int8(weight_KN: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ others are worked out at load.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
@@ -34,7 +34,11 @@ def quantize_tables(graph: Graph) -> list[str]:
         Names of the tables.
     """
     worked_out = _worked_out_at_load(graph)
-    looked_up, cut = _lookups(graph, worked_out), _cut_tables(graph)
+    looked_up = _lookups(graph, worked_out)
+    if not _is_of_a_vocabulary(graph, worked_out, looked_up):  # some other constants, which are nobody's table
+        worked_out = set()
+        looked_up = _lookups(graph, worked_out)
+    cut = _cut_tables(graph)
     made = graph.made_by()
     narrow = {name for name, table in looked_up.items() if _precision(made[name], table, graph) != TensorProto.FLOAT}
     tables = list(dict.fromkeys([*looked_up.values(), *cut, *worked_out]))
@@ -92,6 +96,14 @@ def _worked_out_at_load(graph: Graph) -> set[str]:
         elif node.op_type != "Gather":
             others |= names
     return found - others
+
+
+def _is_of_a_vocabulary(graph: Graph, worked_out: set[str], looked_up: Mapping[str, str]) -> bool:
+    """Whether all that is looked up among these is looked up by an input's numbers, and something is."""
+    gathered = {
+        node.output[0] for node in graph.body.node if node.op_type == "Gather" and worked_out.intersection(node.input)
+    }
+    return bool(gathered) and gathered <= looked_up.keys()
 
 
 def _is_matrix(graph: Graph, name: str) -> bool:

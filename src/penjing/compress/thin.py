@@ -59,13 +59,22 @@ def thin_that_fit(
         first_mb: megabytes of a first stage to come.
     """
     until = time.monotonic() + PRICE_SHARE * found.left()
-    for place, share in enumerate(SHARES):
+
+    def fits(share: tuple[float, float]) -> Generator[Event, None, bool]:
         if not found.decided(f"thin {share} {chain_name(tail)}", time.monotonic() < until):
-            return []
-        chain = [*head, thin_step(found, share, 0.0), *tail]
-        if (yield from can_fit(found, chain, first_mb)):
-            yield Notice("compress", f"{share[0]:.0%} of the heads and {share[1]:.0%} of the neurons can fit")
-            return list(SHARES[place:])
+            yield Notice("compress", f"no time to measure {share[0]:.0%} of the heads")
+            return False
+        return (yield from can_fit(found, [*head, thin_step(found, share, 0.0), *tail], first_mb))
+
+    first = 0 if found.goal == "accuracy" else FOR_SPEED
+    for place in range(first, len(SHARES)):
+        if not (yield from fits(SHARES[place])):
+            continue
+        while 0 < place <= first and (yield from fits(SHARES[place - 1])):  # dearer ones, which may have to follow
+            place -= 1
+        share = SHARES[place]
+        yield Notice("compress", f"{share[0]:.0%} of the heads and {share[1]:.0%} of the neurons can fit")
+        return list(SHARES[place:])
     return []
 
 

@@ -189,7 +189,9 @@ def _identity(root: Artifact, recipe: Recipe, prepared: Prepared) -> str:
 
     Links and measurements are kept by what they were made of, so another budget or more minutes go on as well.
     """
-    facts = [root.digest, prepared.splits.fingerprint, recipe.seed, library_versions()]
+    texts = json.dumps([dict(row) for row in prepared.unlabelled.rows], sort_keys=True, default=str)
+    unlabelled = hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest()
+    facts = [root.digest, prepared.splits.fingerprint, unlabelled, recipe.seed, library_versions()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

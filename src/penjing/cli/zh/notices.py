@@ -173,7 +173,8 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"rewriting the model", r"正在改写模型"),
     (r"comparing it with what it was", r"正在与改写前比对"),
     (r"watching activations", r"正在观测激活值"),
-    (r"leaving each operator in 32 bits in turn", r"逐一让各算子保持 32 位"),
+    (r"giving each operator more bits in turn", r"逐一让各算子用更多位"),
+    (r"no time to measure {…} of the heads", r"没有时间测量保留 {1} 注意力头的模型"),
     (
         r"{N} of {N} operators stay in {N} bits, or the answers would be off",
         r"{2} 个算子中有 {1} 个保持 {3} 位，否则结果会有偏差",
