@@ -146,11 +146,47 @@ def test_where_a_student_without_layers_holds_nothing_else_is_taught(run):
 
 @pytest.mark.parametrize("goal", ["speed", "throughput", "latency"])
 def test_thin_layers_come_next_and_end_a_search_for_speed_that_they_satisfy(run, goal):
-    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0, goal=goal)
+    found = run(lambda chain: 0.2 if is_thin(chain) or methods(chain) == ("vocabulary",) else 2.0, goal=goal)
     thin = [one.chain for one in found.tried if is_thin(one.chain)]
     assert [methods(chain)[2:] for chain in thin] == [(), ("static-int8",), ("static-int8", "cascade"), ("cascade",)]
     assert thin[0][-1].keep_heads == HEADS[2]  # small ones first, for speed
     assert not any(has_fewer_layers(one.chain) for one in found.tried)
+
+
+@pytest.mark.parametrize(
+    ("budget", "goal", "cost", "stay"),
+    [
+        (Budget(drop=0.5), "speed", 0.3, True),
+        (Budget(drop=0.5), "speed", 0.2, False),
+        (Budget(drop=0.5, size_mb=5), "speed", 0.3, False),
+        (Budget(drop=0.5, ram_mb=500), "speed", 0.3, False),
+        (Budget(drop=0.5), "size", 0.3, False),
+        (Budget(p95_ms=5), "speed", 9.0, False),
+    ],
+)
+def test_words_that_matter_stay_where_no_bytes_are_limited(run, budget, goal, cost, stay):
+    found = run(lambda chain: cost if "vocabulary" in methods(chain) else 0.1, budget=budget, goal=goal)
+    later = [one.chain for one in found.tried if one.chain and methods(one.chain) != ("vocabulary",)]
+    assert later and all(("vocabulary" not in methods(chain)) is stay for chain in later)
+    assert stay is any("all of them stay" in event.text for event in found.events if isinstance(event, Notice))
+
+
+@pytest.mark.parametrize(
+    ("costs", "spared", "learned"),
+    [((0.1, 0.1), False, False), ((0.3, 0.1), True, False), ((0.3, 0.3), True, True)],
+)
+def test_products_are_spared_where_rounding_all_costs_much_and_learning_comes_last(run, costs, spared, learned):
+    def loses(chain):
+        if not is_thin(chain):
+            return 2.0
+        rounding = [step for step in chain if step.method == "static-int8"]
+        return 0.1 + (0.0 if not rounding else costs[0] if not rounding[0].keep_at_most else costs[1])
+
+    chains = [one.chain for one in run(loses).tried if is_thin(one.chain)]
+    assert any(step.method == "static-int8" and step.keep_at_most for chain in chains for step in chain) is spared
+    assert any("quantization-aware" in methods(chain) for chain in chains) is learned
+    first = next(step for chain in chains for step in chain if step.method == "static-int8")
+    assert first.keep_at_most == 0
 
 
 def heads_kept(chain: Any) -> float:

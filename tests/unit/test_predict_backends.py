@@ -257,6 +257,7 @@ def test_what_the_user_set_is_there_again_afterwards(monkeypatch):
     [
         ({"threads": 0}, "threads: is 0. Expected a whole number from 1 to 1,024"),
         ({"threads": True}, "threads: is True"),
+        ({"length_step": -1}, "length_step: is -1. Expected a whole number from 0 to 1,024"),
         ({"batch_tokens": 512.0}, r"batch_tokens: is 512\.0"),
         ({"batch_rows": 10**9}, "batch_rows: is 1000000000. Expected a whole number from 1 to 65,536"),
         ({"precision": "fp16"}, "precision: is 'fp16'. Expected one of fp32, bf16"),
@@ -273,7 +274,7 @@ def test_a_setup_is_checked(values, message):
 
 
 def test_a_setup_survives_json():
-    setup = Setup("openvino", 3, "bf16", 2048, 256)
+    setup = Setup("openvino", 3, "bf16", 2048, 256, length_step=8)
     assert Setup.from_json(json.loads(json.dumps(setup.to_json()))) == setup
     assert Setup.from_json({}) == Setup()
 

@@ -366,7 +366,7 @@ def _figures(setup):
 
 
 def test_the_goal_decides(pretend):
-    assert pretend(_figures, goal="throughput").chosen == Setup("openvino", None, "bf16", 1024, 128)
+    assert pretend(_figures, goal="throughput").chosen == Setup("openvino", None, "bf16", 1024, 128, length_step=8)
     # What is measured of single rows does not depend on batches, but rows a second still choose their size.
     assert pretend(_figures, goal="latency").chosen.precision == "bf16"
     two = pretend(lambda s: (1.0, 200.0) if s.backend == "onnxruntime" else (0.4, 100.0), goal="latency")
@@ -379,7 +379,9 @@ def test_the_goal_decides(pretend):
 
 def test_every_stage_is_tried_once(pretend):
     tried = [trial.setup for trial in pretend(_figures, goal="throughput").trials]
-    assert len(tried) == len(set(tried)) == 2 + 4 + 2 + 4
+    assert len(tried) == len(set(tried)) == 2 + 6 + 3 + 4
+    openvino, others = [[s for s in tried if (s.backend == "openvino") is wanted] for wanted in (True, False)]
+    assert {s.length_step for s in openvino} == {s.length_step for s in others} == {0, 8}
 
 
 def test_several_runs_at_the_same_time_are_chosen_where_they_do_more(pretend):
@@ -414,7 +416,7 @@ def test_what_exceeds_a_limit_is_measured_but_not_chosen(pretend):
 
 def test_what_answers_otherwise_is_measured_but_not_chosen(pretend):
     found = pretend(_figures, goal="throughput", probs=lambda setup: 0.02 if setup.precision == "bf16" else 0.005)
-    assert found.chosen == Setup("openvino", None, "fp32", 1024, 128)
+    assert found.chosen == Setup("openvino", None, "fp32", 1024, 128, length_step=8)
     refused = [trial for trial in found.trials if not trial.accepted]
     assert {trial.setup.precision for trial in refused} == {"bf16"}
     assert all(trial.difference == pytest.approx(0.015) for trial in refused)

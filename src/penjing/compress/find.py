@@ -36,7 +36,11 @@ MAX_ARMS = 4
 PRICE_SHARE = 0.15  # of the time, for measuring untaught students
 READ_SHARE = 0.12  # for the teacher to read what students learn from
 MORE_CAREFUL = (0.5, 0.2)  # of what a first stage may lose, where it lost more of the metric than it was to
-ROUNDING = 0.2  # points lost by int8 from which on it is worth training with it
+ROUNDING = 0.2  # points lost by int8 from which on products in 32 bits, or training with it, are worth their time
+WORDS_SHARE = 0.5  # of what may be lost; where no bytes are limited pruned words may not cost more
+
+_SOME_SPARED = StaticInt8Config(rest="fp16")
+_EIGHT_BITS = _SOME_SPARED.model_copy(update={"keep_at_most": 0})
 
 
 def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
@@ -62,11 +66,14 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
 def _tried_all(found: Search, root: Artifact, rate: float) -> Generator[Event, None, None]:
     _choose_lessons(found, rate)
     head: list[StepConfig] = [vocabulary_step(found.budget, found.goal)] if found.allowed("vocabulary") else []
-    tail: list[StepConfig] = [StaticInt8Config(rest="fp16")] if found.allowed("static-int8") else []
+    # All products in 8 bits: what that costs validation says, and which of them to spare takes long to find out.
+    tail: list[StepConfig] = [_EIGHT_BITS] if found.allowed("static-int8") else []
     if head and not (yield from _try(found, head)):
         head = []  # a tokenizer that cannot be cut
-    if tail:
-        yield from _try(found, [*head, *tail])
+    elif _words_are_missed(found, head):
+        yield Notice("compress", "the words left out cost too much, and no bytes are limited: all of them stay")
+        head = []
+    yield from _rounded(found, head, tail)
     if not (found.allowed("distil") or found.allowed("prune-structure")):
         yield from _on_the_file(found, head)
         return
@@ -74,12 +81,20 @@ def _tried_all(found: Search, root: Artifact, rate: float) -> Generator[Event, N
     if found.allowed("distil") and found.goal != "accuracy" and not says_of_tokens(found.task):
         fast = yield from taught_phrases(found, encoder, head)
         for chain in fast:
-            if tail and found.has_time_for([*chain, *tail]):
-                yield from _try(found, [*chain, *tail])
-        made = [found.result([*chain, *rest]) for chain in fast for rest in ([], tail)]
+            yield from _rounded(found, chain, tail)
+        made = [found.result([*chain, *rest]) for chain in fast for rest in ([], *_roundings(tail))]
         if found.fast and any(one is not None and found.holds(one) for one in made):
             return  # whatever has layers is slower
     yield from _with_layers(found, encoder, head, tail)
+
+
+def _words_are_missed(found: Search, head: list[StepConfig]) -> bool:
+    """Whether leaving words out takes much of what may be lost, and for bytes that nobody asked for."""
+    limited = found.budget.size_mb is not None or found.budget.ram_mb is not None or found.goal == "size"
+    whole, pruned = found.result([]), found.result(head)
+    if limited or not head or whole is None or pruned is None:
+        return False
+    return found.quality_gap(pruned) > WORDS_SHARE * found.quality_gap(whole)
 
 
 def _choose_lessons(found: Search, rate: float) -> None:
@@ -170,16 +185,34 @@ def _on_the_file(found: Search, head: list[StepConfig]) -> Generator[Event, None
 
 def _finished(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> Generator[Event, None, None]:
     """Try what may follow a student; once more after training with rounding, where rounding costs much."""
-    for before in ([], [QuantizationAwareConfig()]):
-        learnable = found.allowed("quantization-aware") and tail and tail[0].method == "static-int8"
-        made = [*chain, *before, *tail]
-        has_time = found.has_time_for(made)
-        if before and not (learnable and has_time and _rounding_costs(found, chain, tail)):
+    yield from _followed(found, chain, tail)
+    learned = [*chain, QuantizationAwareConfig()]
+    if found.allowed("quantization-aware") and tail == [_EIGHT_BITS]:
+        costs = all(_rounding_costs(found, chain, one) for one in _roundings(tail))
+        if costs and found.has_time_for([*learned, *tail]):
+            yield from _followed(found, learned, tail)
+
+
+def _followed(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> Generator[Event, None, None]:
+    """In fewer bits, and everything behind first stages."""
+    yield from _rounded(found, chain, tail)
+    for bits in (*_roundings(tail), []):
+        if found.result([*chain, *bits]) is not None:
+            yield from _with_first_stages(found, [*chain, *bits])
+
+
+def _rounded(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> Generator[Event, None, None]:
+    """Fewer bits; where they cost much and may be had for less, with some products spared."""
+    for bits in _roundings(tail):
+        if found.has_time_for([*chain, *bits]):
+            yield from _try(found, [*chain, *bits])
+        if not _rounding_costs(found, chain, bits):
             return
-        if tail and has_time:
-            yield from _try(found, made)
-        for whole in {tuple(made): made, tuple(chain): chain}.values():
-            yield from _with_first_stages(found, whole)
+
+
+def _roundings(tail: list[StepConfig]) -> list[list[StepConfig]]:
+    """Fewer bits for all products, and for all but some."""
+    return [tail, [_SOME_SPARED]] if tail == [_EIGHT_BITS] else [tail] if tail else []
 
 
 def _rounding_costs(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> bool:

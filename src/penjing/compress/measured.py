@@ -195,7 +195,12 @@ _EXPECTED = {"accuracy": _expected_accuracy, "macro_f1": _expected_macro_f1}
 def chain_name(chain: Sequence[StepConfig], setup: Setup | None = None) -> str:
     """A chain in a few words: "vocabulary > distil 2x256 > static-int8 @ openvino"."""
     name = " > ".join(step_name(step.model_dump()) for step in chain) or "as it was"
-    return name if setup is None else f"{name} @ {setup.backend}"
+    return name if setup is None else f"{name} @ {way_name(setup)}"
+
+
+def way_name(setup: Setup) -> str:
+    """A way to run a model in a word or two: "openvino bf16"."""
+    return setup.backend if setup.precision == "fp32" else f"{setup.backend} {setup.precision}"
 
 
 def step_name(step: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from penjing.compress.measured import (
     expected_loss,
     has_cost_limits,
     quality,
+    way_name,
 )
 from penjing.compress.step import Method, StepConfig
 from penjing.core import registry
@@ -64,9 +65,9 @@ class Search:
         root: what the model that is compressed answers on the validation rows.
         deadline: on the clock of `time.monotonic`.
         tried: all candidates that were measured, in that order.
-        refusals: backend → why it cannot run some candidates.
+        refusals: way to run → why it cannot run some candidates.
         told: those reasons that the user has heard.
-        worse: backend → models in a row that it ran worse than the default, see `_note_worse`.
+        worse: way to run → models in a row that it ran worse than the default, see `_note_worse`.
         given: the chain that was asked for; None: whatever is best.
     """
 
@@ -141,17 +142,16 @@ class Search:
         """What an artifact costs under every setup that can run it; who cannot is noted among the refusals."""
         found = []
         for setup in self.setups:
-            if self.worse.get(setup.backend, 0) >= ENOUGH_WORSE and self.config.backends is None:
-                self.refusals[setup.backend] = (
-                    f"{setup.backend} ran {ENOUGH_WORSE} models worse than {DEFAULT_BACKEND}: left out"
-                )
+            name = way_name(setup)
+            if self.worse.get(name, 0) >= ENOUGH_WORSE and self.config.backends is None:
+                self.refusals[name] = f"{name} ran {ENOUGH_WORSE} models worse than {DEFAULT_BACKEND}: left out"
                 continue
             try:
                 found.append((setup, self.measurer.cost(artifact, setup)))
             except CapabilityError as error:
                 if setup.backend == DEFAULT_BACKEND:
                     raise
-                self.refusals[setup.backend] = f"{setup.backend} is left out for some: {error.finding}"
+                self.refusals[name] = f"{name} is left out for some: {error.finding}"
         return found
 
     def _note_worse(self, costs: Sequence[tuple[Setup, Measurement]]) -> None:
@@ -163,7 +163,8 @@ class Search:
             if default is not None and setup.backend != DEFAULT_BACKEND:
                 figures = (*SPEEDS.values(), lambda one: one.peak_ram_mb)
                 worse = all(figure(cost) > figure(default) for figure in figures)
-                self.worse[setup.backend] = self.worse.get(setup.backend, 0) + 1 if worse else 0
+                name = way_name(setup)
+                self.worse[name] = self.worse.get(name, 0) + 1 if worse else 0
 
     def can_fit(self, artifact: Artifact, first_mb: float) -> bool:
         """Whether an untaught model costs little enough: by itself, or behind a first stage of so many megabytes, where

@@ -92,10 +92,17 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """What the exported model takes and gives."""
+    """What the exported model takes and gives.
+
+    Args:
+        inputs: arrays in.
+        outputs: arrays out.
+        longest: the most that an axis "length" may be; None: there is no such axis.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    longest: int | None = None
 
 
 @dataclass(frozen=True)

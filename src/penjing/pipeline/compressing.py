@@ -8,7 +8,7 @@ import math
 import shutil
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ from penjing.pipeline.training import exhaust
 from penjing.pipeline.workdir import WorkDir, disk_errors, interruptions_noted, open_workdir, refuse_occupied
 from penjing.predict.cascade import CASCADE_FILE
 from penjing.predict.certificate import LIBRARIES, installed_version
-from penjing.predict.choose_setup import BACKENDS
+from penjing.predict.choose_setup import BACKENDS, takes_bf16
 from penjing.predict.setup import MOST_WORKERS, Setup
 from penjing.predict.task_file import read_task
 
@@ -284,7 +284,7 @@ def new_search(
         budget=recipe.budget,
         config=config,
         measurer=Measurer(inputs, recipe.budget.concurrency, directory / "costs"),
-        setups=[_setup(name, config.goal) for name in config.backends or filter(_is_installed, BACKENDS)],
+        setups=_setups(config.backends or [*filter(_is_installed, BACKENDS)], config.goal),
         task=task,
         root=known,
         deadline=deadline,
@@ -303,12 +303,16 @@ def _spent(kept: Path) -> dict[str, float]:
         ) from None
 
 
-def _setup(backend: str, goal: str) -> Setup:
-    """How candidates are run while searching: many rows by a worker a thread, as they will be where that is faster."""
+def _setups(backends: Sequence[str], goal: str) -> list[Setup]:
+    """How candidates are run while searching: many rows by a worker a thread, as they will be where that is faster; in
+    16 bits, too, where that is quick, for which validation judges the answers, as it judges those of 8 bits.
+    """
     threads = usable_threads()
+    found = [Setup.of_backend(backend) for backend in backends]
+    found += [Setup.of_backend(backend, "bf16") for backend in backends if takes_bf16(backend)]
     if goal != "throughput" or threads == 1:
-        return Setup(backend)
-    return Setup(backend, threads=1, workers=min(threads, MOST_WORKERS))
+        return found
+    return [replace(one, threads=1, workers=min(threads, MOST_WORKERS)) for one in found]
 
 
 def _is_installed(backend: str) -> bool:

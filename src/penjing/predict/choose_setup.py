@@ -23,7 +23,7 @@ from penjing.core.events import Listener, Notice, Progress, ignore
 from penjing.core.runtime import usable_threads
 from penjing.predict.certificate import LIBRARIES, Certificate, Goal, Trial, installed_version
 from penjing.predict.process import in_fresh_process, job_of, spread
-from penjing.predict.setup import BATCH_ROWS, DEFAULT_BACKEND, MOST_WORKERS, Setup
+from penjing.predict.setup import BATCH_ROWS, DEFAULT_BACKEND, LENGTH_STEP, MOST_WORKERS, Setup
 from penjing.predict.task_file import MODEL_FILE
 
 # Torch is measured where it is asked for: it needs a second to be imported and a third of a GB, and what it runs was
@@ -37,7 +37,7 @@ TOLERANCE = 1e-2
 # Two measurements of one setup differ by some percent, so one that is hardly better is not chosen for it.
 MIN_GAIN = 1.05
 _SECONDS = (0.1, 0.75)  # least and most for latency, and again for throughput, in each process
-_EXPECTED_TRIALS = 12
+_EXPECTED_TRIALS = 15
 _MOST_DIFFERENCE = 1e9
 
 
@@ -167,7 +167,7 @@ def choose_setup(
     search.attempt(default)
     for backend in dict.fromkeys(backends):
         if backend != default.backend:
-            search.attempt(Setup(backend))
+            search.attempt(Setup.of_backend(backend))
     for trial in search.ranked():
         for setup in _variants(trial.setup):
             search.attempt(setup)
@@ -201,7 +201,8 @@ def _misses(name: str, figure: float, limit: float) -> bool:
 
 def _variants(setup: Setup) -> Iterator[Setup]:
     """The same backend on all threads or on one, by one worker or a worker a thread, or half of them on two threads
-    each; in bf16 where it takes the hint and the processor has instructions.
+    each; in bf16 where it takes the hint and the processor has instructions; with rows padded by their own length or
+    by their batch's.
     """
     threads = usable_threads()
     ways: list[tuple[int | None, int]] = [(None, 1)]
@@ -210,9 +211,15 @@ def _variants(setup: Setup) -> Iterator[Setup]:
     if threads >= 4:
         ways.append((2, min(threads // 2, MOST_WORKERS)))
     found = [replace(setup, threads=each, workers=workers) for each, workers in ways]
-    if setup.backend == "openvino" and "BF16" in read_cpu().flags:
-        found += [replace(one, precision="bf16") for one in found[:2]]
+    if takes_bf16(setup.backend):
+        found += [replace(one, precision="bf16") for one in found]
+    found.append(replace(setup, length_step=0 if setup.length_step else LENGTH_STEP))
     yield from (one for one in found if one != setup)
+
+
+def takes_bf16(backend: str) -> bool:
+    """Whether a backend takes the hint, and this processor has instructions."""
+    return backend == "openvino" and "BF16" in read_cpu().flags
 
 
 def _with_batches(setup: Setup, tokens: int) -> Setup:

@@ -19,6 +19,7 @@ from penjing.core.errors import ArtifactError, DataError
 from penjing.core.task import Batch, Outputs, Prediction, Row, Task
 from penjing.predict.backend import Backend, Runner
 from penjing.predict.cascade import CascadeBackend, with_first_stage
+from penjing.predict.like_length import LikeLengthRunner, has_lengths, padded_lengths
 from penjing.predict.setup import BATCH_ROWS, DEFAULT_BACKEND, Setup
 from penjing.predict.task_file import TASK_FILE, read_task
 
@@ -78,7 +79,9 @@ class Predictor:
         """The loaded model."""
         chosen: type[Backend] = registry.resolve("backends", self.setup.backend)
         setup = self.setup
-        opened = chosen.open(self.artifact, self.task.signature, setup.threads, setup.precision, setup.workers)
+        opened: Runner = chosen.open(self.artifact, self.task.signature, setup.threads, setup.precision, setup.workers)
+        if setup.length_step and has_lengths(self.task.signature):
+            opened = LikeLengthRunner(opened, self.task.signature, setup.length_step)
         return with_first_stage(self.artifact, self.task.signature, opened)
 
     def open(self) -> None:
@@ -191,7 +194,10 @@ class Predictor:
         Yields:
             Places of a batch and what was answered; every place once.
         """
-        cut = [places[index] for index in batches(lengths[places], batch_tokens, self.setup.batch_rows)]
+        lengths, step = lengths[places], self.setup.length_step
+        if step and has_lengths(self.task.signature):
+            lengths = padded_lengths(lengths, step, None)
+        cut = [places[index] for index in batches(lengths, batch_tokens, self.setup.batch_rows, alike=step > 0)]
         alone = self.setup.workers == 1 or len(cut) < 2
         yield from zip(cut, map(answer, cut) if alone else self._workers.map(answer, cut), strict=True)
 
@@ -245,13 +251,16 @@ def _given(outputs: Outputs, _: Batch) -> Outputs:
     return outputs
 
 
-def batches(lengths: np.ndarray, batch_tokens: int, batch_rows: int = BATCH_ROWS) -> Iterator[list[int]]:
+def batches(
+    lengths: np.ndarray, batch_tokens: int, batch_rows: int = BATCH_ROWS, *, alike: bool = False
+) -> Iterator[list[int]]:
     """Cut rows of similar length into batches.
 
     Args:
         lengths: [N] tokens a row.
         batch_tokens: greatest rows × longest row; a row longer than that goes alone.
         batch_rows: greatest number of rows.
+        alike: whether all rows of a batch are of the same length.
 
     Yields:
         Positions; every position once.
@@ -259,7 +268,8 @@ def batches(lengths: np.ndarray, batch_tokens: int, batch_rows: int = BATCH_ROWS
     batch: list[int] = []
     for i in np.argsort(lengths, kind="stable").tolist():
         # Ascending, so that this row would be the longest of its batch.
-        if batch and (len(batch) == batch_rows or (len(batch) + 1) * int(lengths[i]) > batch_tokens):
+        full = len(batch) == batch_rows or (len(batch) + 1) * int(lengths[i]) > batch_tokens
+        if batch and (full or (alike and lengths[i] != lengths[batch[0]])):
             yield batch
             batch = []
         batch.append(i)

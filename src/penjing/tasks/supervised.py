@@ -100,7 +100,8 @@ class Supervised(ABC, Generic[InputT, DecisionT]):
     @property
     def signature(self) -> Signature:
         """The input's arrays in; one logit a class, or one standardised number, out."""
-        return Signature(self.input.specs, (TensorSpec("logits", ("batch", len(self.labels) or 1), "float32"),))
+        outputs = (TensorSpec("logits", ("batch", len(self.labels) or 1), "float32"),)
+        return Signature(self.input.specs, outputs, self.input.longest)
 
     @classmethod
     def from_rows(cls, rows: Sequence[Row], roles: Roles, text: TextSettings | None) -> Self:

@@ -80,6 +80,11 @@ class TabularSchema:
         return (TensorSpec("features", ("batch", len(self.features)), "float32"),)
 
     @property
+    def longest(self) -> None:
+        """Every row is of the same length."""
+        return None
+
+    @property
     def features(self) -> tuple[str, ...]:
         """Name of each column of the encoded matrix."""
         return tuple(name for column in self.columns for name in column.features)

@@ -68,6 +68,11 @@ class TextInput:
         shape = ("batch", "length") if self.text_pair is None else ("batch", 2, "length")
         return tuple(TensorSpec(name, shape, "int64") for name in ("input_ids", "attention_mask"))
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text that the model reads."""
+        return self.settings.max_length
+
     def lengths(self, rows: Sequence[Row]) -> np.ndarray:
         """[N] int64: tokens a row after truncation; of a pair, as many as it takes with the shorter text padded."""
         first, second = self._columns(rows)

@@ -99,6 +99,7 @@ class TokenClassification:
                 TensorSpec("logits", ("batch", "length", len(self.labels), 2), "float32"),
                 TensorSpec("pairs", ("batch", "length", "length"), "float32"),
             ),
+            self.input.longest,
         )
 
     @cached_property

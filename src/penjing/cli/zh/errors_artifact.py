@@ -179,7 +179,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"the backend {…} takes no hint to compute in {…}", r"运行后端 {1} 不接受以 {2} 计算的提示"),
     (r"fp32, or the backend openvino", r"fp32，或运行后端 openvino"),
     (r"a backend's name", r"运行后端的名称"),
-    (r"a whole number from 1 to {N}", r"1 至 {1} 的整数"),
+    (r"a whole number from {N} to {N}", r"{1} 至 {2} 的整数"),
     (r"is no setup", r"不是运行方式"),
     (r"an object with {…}", r"含 {1} 的对象"),
     (

@@ -174,6 +174,10 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"comparing it with what it was", r"正在与改写前比对"),
     (r"watching activations", r"正在观测激活值"),
     (r"giving each operator more bits in turn", r"逐一让各算子用更多位"),
+    (
+        r"the words left out cost too much, and no bytes are limited: all of them stay",
+        r"剔除的词损失过大，而预算没有限制大小：全部保留",
+    ),
     (r"no time to measure {…} of the heads", r"没有时间测量保留 {1} 注意力头的模型"),
     (
         r"{N} of {N} operators stay in {N} bits, or the answers would be off",

@@ -15,6 +15,18 @@ SCREENS: tuple[tuple[str, str], ...] = (
     (r"ranges of what enters each product", r"每个矩阵乘法的输入范围"),
     (r"reading {…}", r"读取 {1}"),
     (
+        r"{…} \(threads {N}, {N} workers, {…}, batches of {N} tokens, lengths in steps of {N}\)",
+        r"{1}（{3} 个工作线程，每个 {2} 个计算线程，{4}，每批 {5} 个词元，长度按 {6} 取整）",
+    ),
+    (
+        r"{…} \(a thread a core, {…}, batches of {N} tokens, lengths in steps of {N}\)",
+        r"{1}（每核一个线程，{2}，每批 {3} 个词元，长度按 {4} 取整）",
+    ),
+    (
+        r"{…} \(threads {N}, {…}, batches of {N} tokens, lengths in steps of {N}\)",
+        r"{1}（{2} 个线程，{3}，每批 {4} 个词元，长度按 {5} 取整）",
+    ),
+    (
         r"{…} \(threads {N}, {N} workers, {…}, batches of {N} tokens\)",
         r"{1}（{3} 个工作线程，每个 {2} 个计算线程，{4}，每批 {5} 个词元）",
     ),
