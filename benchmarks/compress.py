@@ -60,10 +60,12 @@ BUDGETS = {
 # Where more may be lost a search ends with what model2vec is to be held against.
 CHEAP, CHEAP_SHARE = "drop=2.5", 0.5
 TIMED, SECONDS = 1_000, 2.0
-SEEN = (
-    "These test rows had been looked at while rules of the search were chosen (decisions 23, 25 and 29 show the "
-    "figures), so the loss is not independent evidence; those of the other data sets are."
-)
+SEEN = {
+    "banking77": "These test rows had been looked at while rules of the search were chosen (decisions 23, 25 and 29 "
+    "show the figures), so the loss is not independent evidence.",
+    "phrasebank": "What an earlier search lost on these test rows was seen before the way that searches round to 8 "
+    "bits was changed (docs/log.md), so the loss is not wholly independent evidence.",
+}
 
 
 def main() -> None:
@@ -95,8 +97,7 @@ def main() -> None:
     ceiling = benchmark.step("ceiling", int8_ceiling, rival=True)
     figures = summary(turns, answers, arguments.set_of)
     said = notes(run, small, smaller, versions, ceiling)
-    if arguments.set_of == "banking77":
-        said.append(SEEN)
+    said += [SEEN[arguments.set_of]] if arguments.set_of in SEEN else []
     benchmark.finish(figures, tables(turns, answers, small), said)
     write_chart(benchmark.path)
 
