@@ -42,7 +42,8 @@ MINUTE = 60.0
 
 def made_of(chain: Any, minutes: float = 0.001) -> SimpleNamespace:
     digest = chain_name(chain)
-    return SimpleNamespace(chain=tuple(chain), digest=digest, manifest={"steps": [{"facts": {"minutes": minutes}}]})
+    facts = {"minutes": minutes, "samples_per_s": 3_200 / (MINUTE * minutes)}  # half a pass
+    return SimpleNamespace(chain=tuple(chain), digest=digest, manifest={"steps": [{"facts": facts}]})
 
 
 class Shop:
@@ -148,8 +149,15 @@ def test_where_a_student_without_layers_holds_nothing_else_is_taught(run):
 def test_thin_layers_come_next_and_end_a_search_for_speed_that_they_satisfy(run, goal):
     found = run(lambda chain: 0.2 if is_thin(chain) or methods(chain) == ("vocabulary",) else 2.0, goal=goal)
     thin = [one.chain for one in found.tried if is_thin(one.chain)]
-    assert [methods(chain)[2:] for chain in thin] == [(), ("static-int8",), ("static-int8", "cascade"), ("cascade",)]
+    followed = [(), ("static-int8",), ("static-int8", "cascade"), ("cascade",)]
+    first, on = thin[:4], thin[4:]
+    assert [methods(chain)[2:] for chain in first] == followed
     assert thin[0][-1].keep_heads == HEADS[2]  # small ones first, for speed
+    # What holds is taught on from where it is, in the rest of the time, with all that is left of it.
+    assert all(methods(chain)[1:3] == ("prune-structure",) * 2 for chain in on)
+    assert [methods(chain)[3:] for chain in on] == followed
+    assert (on[0][-1].keep_heads, on[0][-1].keep_neurons) == (1.0, 1.0) and on[0][-1].epochs > 0
+    assert chain_name(on[0]).endswith("> prune-structure taught on")
     assert not any(has_fewer_layers(one.chain) for one in found.tried)
 
 
@@ -189,12 +197,30 @@ def test_products_are_spared_where_rounding_all_costs_much_and_learning_comes_la
     assert first.keep_at_most == 0
 
 
+@pytest.mark.parametrize(
+    ("goal", "left", "on"), [("speed", 3.0, True), ("speed", 1.0, False), ("accuracy", 3.0, False)]
+)
+def test_teaching_goes_on_where_speed_is_wanted_and_time_is_left(run, monkeypatch, goal, left, on):
+    """The thin student takes all but some minutes."""
+    real = Shop.make
+
+    def make(self: Shop, chain: Any, max_minutes: float | None = None) -> Any:
+        made = yield from real(self, chain, max_minutes)
+        if methods(chain)[-1:] == ("prune-structure",) and chain[-1].epochs > 1:
+            self.clock.now = MINUTE * (30.0 - left)
+        return made
+
+    monkeypatch.setattr(Shop, "make", make)
+    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0, goal=goal, minutes=30.0)
+    assert any(methods(one.chain).count("prune-structure") == 2 for one in found.tried) is on
+
+
 def heads_kept(chain: Any) -> float:
     return next((step.keep_heads for step in chain if isinstance(step, PruneStructureConfig)), 0.0)
 
 
 @pytest.mark.parametrize(
-    "minutes, alone, passes", [(0.001, True, 60.0), (1.0, True, 13.2), (1.0, False, 7.4), (30.0, True, 1.0)]
+    "minutes, alone, passes", [(0.001, True, 60.0), (1.0, True, 11.2), (1.0, False, 6.3), (30.0, True, 1.0)]
 )
 def test_thin_layers_are_taught_for_as_long_as_there_is_time(run, monkeypatch, minutes, alone, passes):
     """Half of it where dearer ones would fit, and may have to follow."""
@@ -232,17 +258,19 @@ def test_students_of_fewer_layers_have_their_turn_where_thin_ones_lose_too_much(
 
 
 def test_a_first_stage_that_loses_too_much_is_tried_again_more_careful(run):
+    once = ("prune-structure", "static-int8", "cascade")  # not what is taught on
+
     def loses(chain: Any) -> float:
         return 0.4 if is_thin(chain) and "cascade" not in methods(chain) else 0.4 + chain[-1].loss if chain else 0.0
 
     found = run(lambda chain: loses(chain) if is_thin(chain) else 2.0)
-    staged = [one for one in found.tried if methods(one.chain)[-2:] == ("static-int8", "cascade")]
+    staged = [one for one in found.tried if methods(one.chain) == once]
     assert [one.chain[-1].loss for one in staged] == [0.1]  # what the budget leaves
     found = run(lambda chain: loses(chain) + 0.03 * ("cascade" in methods(chain)) if is_thin(chain) else 2.0)
-    staged = [one for one in found.tried if methods(one.chain)[-2:] == ("static-int8", "cascade")]
+    staged = [one for one in found.tried if methods(one.chain) == once]
     assert [one.chain[-1].loss for one in staged] == [0.1, 0.05] and found.holds(staged[-1])
     found = run(lambda chain: (0.6 if is_thin(chain) else 2.0) + ("cascade" in methods(chain)))
-    staged = [one for one in found.tried if methods(one.chain)[-2:] == ("static-int8", "cascade")]
+    staged = [one for one in found.tried if methods(one.chain) == once]
     assert {one.chain[-1].loss for one in staged} == {0.1}, "ten times as much is not won back"
 
 

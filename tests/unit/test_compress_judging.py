@@ -8,12 +8,13 @@ import pytest
 
 from penjing.compress.cascade import choose_share, choose_threshold
 from penjing.compress.config import CompressConfig
-from penjing.compress.measured import Candidate, Quality, expected_loss
+from penjing.compress.judging import expected_loss, judged_loss
+from penjing.compress.measured import Candidate, Quality
 from penjing.compress.physics import require_within_reach
 from penjing.compress.standing import Search, news
 from penjing.core.budget import Budget
 from penjing.core.errors import BudgetError, CapabilityError
-from penjing.core.task import Metric, Prediction
+from penjing.core.task import Metric, Prediction, Stats
 from penjing.predict.measure import Measurement
 from penjing.predict.setup import Setup
 
@@ -53,6 +54,73 @@ def test_without_probabilities_only_labels_count():
     numbers = [Prediction(1.5)]
     assert expected_loss(SimpleNamespace(calibration=None), numbers, numbers) is None
     assert expected_loss(OfClasses(), [], []) is None
+
+
+def judged(task, truth, before, after):
+    """`judged_loss` of rows whose labels are these."""
+    rows = [{"label": LABELS[place]} for place in truth]
+    sides = [(Stats({"hits": task.score(rows, predictions)}), predictions) for predictions in (before, after)]
+    return judged_loss(task, *sides)
+
+
+class Counted(OfClasses):
+    def aggregate(self, stats):
+        return {"accuracy": float(np.mean(stats.columns["hits"]))}
+
+
+def drawn(num_rows, seed=0, share=0.2):
+    """Calibrated predictions, labels drawn from them, and a model that takes the second class in rows of some doubt."""
+    generator = np.random.default_rng(seed)
+    probs = generator.dirichlet([0.6, 0.4, 0.3], size=num_rows)
+    truth = (probs.cumsum(1) < generator.random((num_rows, 1))).sum(1)
+    other = probs.copy()
+    turned = (generator.random(num_rows) < share) & (probs.max(1) < 0.6)
+    order = probs.argsort(1)
+    places = np.arange(num_rows)
+    other[places, order[:, 2]] = np.where(turned, probs[places, order[:, 1]], probs[places, order[:, 2]])
+    other[places, order[:, 1]] = np.where(turned, probs[places, order[:, 2]], probs[places, order[:, 1]])
+    return truth, said(*probs), said(*other)
+
+
+def test_models_that_answer_alike_lose_nothing():
+    truth, before, _ = drawn(200)
+    assert judged(Counted(), truth, before, before) == 0.0
+
+
+def test_the_surer_of_both_figures_weighs_more_and_half_an_error_comes_on_top():
+    found = []
+    for seed in range(40):
+        truth, before, after = drawn(400, seed)
+        rows = [{"label": LABELS[place]} for place in truth]
+        expected = expected_loss(OfClasses(), before, after)
+        by_labels = 100 * float(np.mean(Counted().score(rows, before)) - np.mean(Counted().score(rows, after)))
+        found.append((judged(Counted(), truth, before, after), expected, by_labels))
+    judged_N, expected_N, labels_N = np.array(found).T
+    margin = float(np.mean(judged_N - expected_N))
+    assert 0.05 < margin < 0.5
+    assert np.abs(judged_N - margin - expected_N).mean() < 0.3 * np.abs(judged_N - margin - labels_N).mean()
+
+
+def test_judged_losses_are_nearer_to_the_truth_than_labels_are():
+    truth, before, after = drawn(40_000)
+    rows = [{"label": LABELS[place]} for place in truth]
+    hits = [Counted().score(rows, side).astype(float) for side in (before, after)]
+    true = 100 * float(hits[0].mean() - hits[1].mean())
+    by_judged, by_labels = [], []
+    for start in range(0, 40_000, 400):
+        part = slice(start, start + 400)
+        by_judged.append(judged(Counted(), truth[part], before[part], after[part]) - true)
+        by_labels.append(100 * float(hits[0][part].mean() - hits[1][part].mean()) - true)
+    assert np.std(by_judged) < 0.5 * np.std(by_labels)
+    assert 0 < np.mean(by_judged) < 0.5  # by the margin
+
+
+def test_without_probabilities_labels_are_judged_with_the_margin():
+    task, truth = Counted(), np.zeros(100, int)
+    task.calibration = None
+    before, after = said(*[[0.9, 0.1, 0.0]] * 100), said(*[[0.1, 0.9, 0.0]] * 10, *[[0.9, 0.1, 0.0]] * 90)
+    assert 10 < judged(task, truth, before, after) < 13
+    assert judged(task, truth[:1], before[:1], after[:1]) == pytest.approx(100)  # no row can be left out
 
 
 def test_expected_losses_come_true_where_probabilities_are_calibrated():

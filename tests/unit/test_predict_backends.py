@@ -299,7 +299,8 @@ def test_backend_and_threads_by_position_still_do(tiny_artifact):
     artifact = open_artifact(tiny_artifact("text-classification").path)
     assert isinstance(artifact, Artifact)
     assert Predictor(artifact).setup == Setup()
-    assert Predictor(artifact, "openvino", 1).setup == Setup("openvino", 1)
+    assert Predictor(artifact, "torch", 1).setup == Setup("torch", 1)
+    assert Predictor(artifact, "openvino", 1).setup == Setup("openvino", 1, length_step=8)
 
 
 _CPUINFO = {

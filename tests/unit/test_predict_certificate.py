@@ -258,7 +258,7 @@ def test_a_backend_that_is_asked_for_needs_no_certificate(made, copy):
     put_in(elsewhere(made), copy)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert load(copy, "openvino", 1).setup == Setup("openvino", 1)
+        assert load(copy, "openvino", 1).setup == Setup("openvino", 1, length_step=8)
 
 
 def test_one_made_on_this_machine_comes_before_the_artifacts_own(made, copy):

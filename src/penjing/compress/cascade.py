@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from penjing.compress.answers import answers, settled
-from penjing.compress.measured import expected_loss
+from penjing.compress.judging import expected_loss
 from penjing.compress.step import Material, Method, StepConfig, needs_layers
 from penjing.compress.teach import DistilConfig, phrase_step
 from penjing.compress.teach import refuse as refuse_student

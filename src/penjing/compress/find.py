@@ -27,7 +27,7 @@ from penjing.compress.standing import Search, attempt, can_fit, news
 from penjing.compress.static_int8 import UNTAUGHT, StaticInt8Config
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
-from penjing.compress.thin import in_order, taught_thin, thin_that_fit
+from penjing.compress.thin import in_order, taught_on, taught_thin, thin_that_fit
 from penjing.core.artifact import Artifact
 from penjing.core.events import Event, Notice
 from penjing.models.encoder import EncoderConfig
@@ -147,6 +147,7 @@ def _with_thin_layers(
     if not found.allowed("prune-structure"):
         return False
     before = len(found.tried)
+    chain: list[StepConfig] | None = None
     first_mb = _first_stage_mb(found, encoder, head)
     fewer = _four_bits(found)
     for bits, last in [(blank, tail), (fewer, fewer)][: 2 if fewer else 1]:
@@ -163,7 +164,12 @@ def _with_thin_layers(
                 break
         if fitting:
             break
-    return any(found.holds(one) for one in found.tried[before:])
+    holds = any(found.holds(one) for one in found.tried[before:])
+    if holds and found.fast and chain is not None:  # no other model is looked for, and this one gets better
+        longer = yield from taught_on(found, chain)
+        if longer is not None:
+            yield from _finished(found, longer, last)
+    return holds
 
 
 def _four_bits(found: Search) -> list[StepConfig]:

@@ -9,14 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from penjing.compress.answers import settled
 from penjing.compress.step import StepConfig
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.budget import Budget
 from penjing.core.cpu import read_cpu
-from penjing.core.task import Prediction, Table, Task
+from penjing.core.task import Prediction, Stats, Table
 from penjing.evaluate.evaluate import raw_logits
 from penjing.predict.invariance import is_batch_invariant
 from penjing.predict.measure import Measurement, measure
@@ -47,7 +45,7 @@ class Candidate:
         cost: as measured here, in one fresh process.
         value: primary metric on the validation rows, as the task gives it.
         lost: how much less that is than the root's, on the budget's scale (points of percent, or as it is).
-        judged: what is lost as a choice is made by: `lost`, or its mean with `expected_loss` where there is such.
+        judged: what is lost as a choice is made by, see `judging.judged_loss`.
         invariant: whether an answer never depends on the rows beside it.
     """
 
@@ -134,11 +132,13 @@ class Quality:
         value: primary metric.
         predictions: one a row.
         invariant: whether they never depend on the rows beside them.
+        stats: what the metrics are made of; None: nothing was predicted.
     """
 
     value: float
     predictions: list[Prediction] = field(repr=False)
     invariant: bool
+    stats: Stats | None = field(default=None, repr=False)
 
 
 def quality(artifact: Artifact, setup: Setup, valid: Table) -> Quality:
@@ -148,48 +148,9 @@ def quality(artifact: Artifact, setup: Setup, valid: Table) -> Quality:
     predictions = predictor.predict(valid.rows)
     if task.calibration == "sigmoid" and len(valid):  # thresholds decide; of one class of several the greatest does
         task, predictions = settled(task, valid, raw_logits(task, predictions))
-    metrics = task.aggregate(task.score(valid.rows, predictions))
-    return Quality(float(metrics[task.primary]), predictions, is_batch_invariant(predictor, valid.rows))
-
-
-def expected_loss(task: Task, before: Sequence[Prediction], after: Sequence[Prediction]) -> float | None:
-    """Points of the primary metric that a model is expected to lose, if the one before is right as often as it says.
-
-    Where both answer the same no accuracy is lost, elsewhere what the calibrated model before thought of either answer.
-    Labels decide a few rows in a hundred by chance; this looks at the same rows without them, and varies far less. The
-    F1 of a class is that of the hits and the rows which the probabilities give it.
-
-    Args:
-        task: of either model.
-        before: predictions of the model that is compressed.
-        after: of the smaller one, on the same rows.
-
-    Returns:
-        None where the task has no single label with a probability, or another primary metric than these two.
-    """
-    if not before or task.calibration != "softmax" or before[0].probs is None or after[0].probs is None:
-        return None
-    if task.primary not in _EXPECTED:
-        return None
-    probs_NC = np.stack([prediction.probs for prediction in before])
-    mine_N = np.array([int(np.argmax(prediction.probs)) for prediction in after])
-    expected = _EXPECTED[task.primary]
-    return 100 * (expected(probs_NC, probs_NC.argmax(1)) - expected(probs_NC, mine_N))
-
-
-def _expected_accuracy(probs_NC: np.ndarray, answers_N: np.ndarray) -> float:
-    return float(probs_NC[np.arange(len(answers_N)), answers_N].mean())
-
-
-def _expected_macro_f1(probs_NC: np.ndarray, answers_N: np.ndarray) -> float:
-    num_classes = probs_NC.shape[1]
-    right_N = probs_NC[np.arange(len(answers_N)), answers_N]
-    hits_C = np.bincount(answers_N, weights=right_N, minlength=num_classes)
-    either_C = probs_NC.sum(0) + np.bincount(answers_N, minlength=num_classes)
-    return float((2 * hits_C / either_C.clip(min=1e-12)).mean())
-
-
-_EXPECTED = {"accuracy": _expected_accuracy, "macro_f1": _expected_macro_f1}
+    stats = task.score(valid.rows, predictions)
+    value = float(task.aggregate(stats)[task.primary])
+    return Quality(value, predictions, is_batch_invariant(predictor, valid.rows), stats)
 
 
 def chain_name(chain: Sequence[StepConfig], setup: Setup | None = None) -> str:
@@ -212,6 +173,8 @@ def shape_name(sizes: Mapping[str, Any]) -> str:
     """Sizes of a student in a word, "2x384, 4 heads, 768 inside", or shares that are kept, "33% heads, 17% neurons";
     nothing where there are none.
     """
+    if sizes.get("keep_heads") == sizes.get("keep_neurons") == 1:
+        return "taught on"
     if "keep_heads" in sizes:
         return f"{sizes['keep_heads']:.0%} heads, {sizes['keep_neurons']:.0%} neurons"
     named = [f"{sizes['layers']}x{sizes.get('hidden') or 'same'}"] if sizes.get("layers") is not None else []

@@ -12,13 +12,13 @@ from typing import Any
 
 from penjing.compress.chain import Workshop, has_layers, has_ngrams
 from penjing.compress.config import CompressConfig
+from penjing.compress.judging import judged_loss
 from penjing.compress.measured import (
     Candidate,
     Measurer,
     Quality,
     chain_name,
     excess,
-    expected_loss,
     has_cost_limits,
     quality,
     way_name,
@@ -187,12 +187,17 @@ class Search:
         for setup, cost in costs:
             now = quality(artifact, setup, self.shop.splits.valid)
             lost = self._lost(now.value)
-            expected = expected_loss(self.task, self.root.predictions, now.predictions)
-            judged = lost if expected is None else (lost + expected) / 2
+            judged = self._judged(now, lost)
             name = chain_name(chain, setup)
             found.append(Candidate(name, tuple(chain), artifact, cost, now.value, lost, judged, now.invariant))
         self.tried += found
         return found
+
+    def _judged(self, now: Quality, lost: float) -> float:
+        if self.root.stats is None or now.stats is None or not len(now.stats):
+            return lost
+        before, after = (self.root.stats, self.root.predictions), (now.stats, now.predictions)
+        return judged_loss(self.task, before, after)
 
     def result(self, chain: Sequence[StepConfig]) -> Candidate | None:
         """What a chain gave under the first setup that could run it; None: it was not tried."""

@@ -16,6 +16,7 @@ from penjing.compress.prune_structure import PruneStructureConfig
 from penjing.compress.standing import Search, attempt, can_fit
 from penjing.compress.step import StepConfig
 from penjing.compress.teach import epochs_of
+from penjing.core.artifact import Artifact
 from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.events import Event, Notice
 
@@ -26,6 +27,8 @@ TIME_SHARE = 0.8  # of what is left, for teaching the last one
 FIRST_SHARE = 0.45  # for teaching one that others may follow
 PRICE_SHARE = 0.15  # of what is left, for measuring them untaught
 LEAST_SECONDS = 30.0
+LEAST_ON_SECONDS = 120.0  # below which teaching on is not worth what follows it
+TEACHING_SHARE = 0.85  # of the time of a training, the rest being setting up and evaluation
 MOST_STEPS = 12_000
 LEARNING_RATE = 3e-4
 
@@ -112,7 +115,27 @@ def taught_thin(
     epochs = yield from _affordable(found, head, share, part)
     if epochs is None:
         return None
-    chain = [*head, thin_step(found, share, epochs)]
+    return (yield from _taught(found, [*head, thin_step(found, share, epochs)], part))
+
+
+def taught_on(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, list[StepConfig] | None]:
+    """Teach a student from where it is for the rest of the time; its chain.
+
+    Args:
+        found: the search.
+        chain: that ends with the student.
+
+    Returns:
+        None where hardly any time is left.
+    """
+    student = found.result(chain)
+    if student is None or not found.has_time(f"teaching on {chain_name(chain)}", LEAST_ON_SECONDS):
+        return None
+    epochs = _passes(found, student.artifact, f"passes on {chain_name(chain)}", TIME_SHARE)
+    return (yield from _taught(found, [*chain, thin_step(found, (1.0, 1.0), epochs)], TIME_SHARE))
+
+
+def _taught(found: Search, chain: list[StepConfig], part: float) -> Generator[Event, None, list[StepConfig] | None]:
     made = yield from attempt(found, chain, max(part * found.left(), LEAST_SECONDS) / 60)
     return chain if made else None
 
@@ -120,10 +143,7 @@ def taught_thin(
 def _affordable(
     found: Search, head: Sequence[StepConfig], share: tuple[float, float], part: float
 ) -> Generator[Event, None, float | None]:
-    """Passes over the lessons for which there is time, by what some steps took; None where it cannot be taught.
-
-    The learning rate falls over what is planned, so a plan that is cut short teaches less than a shorter one.
-    """
+    """Passes over the lessons for which there is time, by what some steps took; None where it cannot be taught."""
     texts = found.shop.num_lessons
     few = min(1.0, max(0.001, round(PACE_STEPS * DistilSettings.batch_rows / max(1, texts), 3)))
     chain = [*head, thin_step(found, share, few)]
@@ -132,7 +152,16 @@ def _affordable(
     except (CapabilityError, ArtifactError) as error:
         yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
         return None
-    seconds = max(60 * artifact.manifest["steps"][-1]["facts"]["minutes"], 1e-3)
-    possible = few * part * max(found.left(), LEAST_SECONDS) / seconds
+    return _passes(found, artifact, f"thin passes {share}", part)
+
+
+def _passes(found: Search, artifact: Artifact, name: str, part: float) -> float:
+    """Passes over the lessons for which there is time, at the rate at which an artifact was taught.
+
+    The learning rate falls over what is planned, so a plan that is cut short teaches less than a shorter one.
+    """
+    texts = found.shop.num_lessons
+    rate = max(TEACHING_SHARE * artifact.manifest["steps"][-1]["facts"]["samples_per_s"], 1e-3)
+    possible = rate * part * max(found.left(), LEAST_SECONDS) / max(1, texts)
     least, most = (epochs_of(steps, texts, DistilSettings.batch_rows) for steps in (PACE_STEPS, MOST_STEPS))
-    return float(found.decided(f"thin passes {share}", round(min(max(possible, least), most), 1)))
+    return float(found.decided(name, round(min(max(possible, least), most), 1)))

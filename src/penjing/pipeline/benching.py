@@ -92,7 +92,7 @@ def bench(
             goal = next((one.goal for one in certificates_of(artifact, cached=False)), "balanced")
             found = choose_setup(artifact, inputs[-1], goal=goal, concurrency=concurrency, listener=listener)
             keep_certificate(found, artifact)
-    setups = None if backend is None else [Setup(backend)] * len(opened)
+    setups = None if backend is None else [Setup.of_backend(backend)] * len(opened)
     costs = side_by_side(opened, inputs, setups=setups, concurrency=concurrency, turns=turns, listener=listener)
     return [
         Benched(str(path), artifact.digest, cost) for path, artifact, cost in zip(artifacts, opened, costs, strict=True)

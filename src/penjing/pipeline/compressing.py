@@ -309,7 +309,7 @@ def _setups(backends: Sequence[str], goal: str) -> list[Setup]:
     """
     threads = usable_threads()
     found = [Setup.of_backend(backend) for backend in backends]
-    found += [Setup.of_backend(backend, "bf16") for backend in backends if takes_bf16(backend)]
+    found += [Setup.of_backend(backend, precision="bf16") for backend in backends if takes_bf16(backend)]
     if goal != "throughput" or threads == 1:
         return found
     return [replace(one, threads=1, workers=min(threads, MOST_WORKERS)) for one in found]

@@ -88,7 +88,7 @@ def decide(
         RecipeError: `threads` is no number of threads.
     """
     if backend is not None:
-        return Setup(backend, threads), None
+        return Setup.of_backend(backend, threads), None
     reasons = []
     for certificate in certificates_of(artifact, cached=cached):
         reason = applies(certificate)

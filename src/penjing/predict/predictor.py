@@ -53,7 +53,7 @@ class Predictor:
         setup: Setup | None = None,
     ) -> None:
         self.artifact = artifact
-        self.setup = setup or Setup(backend, threads)
+        self.setup = setup or Setup.of_backend(backend, threads)
 
     @cached_property
     def task(self) -> Task:

@@ -70,11 +70,13 @@ class Setup:
                 raise RecipeError(f"is {value!r:.100}", where=name, expected=f"a whole number from {least} to {most:,}")
 
     @classmethod
-    def of_backend(cls, backend: str, precision: Precision = "fp32") -> Self:
-        """A backend as it comes. OpenVINO prepares itself for each shape that it meets: few shapes halved the median
-        time of one row (6.5 to 2.8 ms for MiniLM in bf16, 10 to 60 tokens), and answers no longer move with a batch.
+    def of_backend(cls, backend: str, threads: int | None = None, precision: Precision = "fp32") -> Self:
+        """A backend that nothing was measured of here.
+
+        OpenVINO prepares itself for each shape that it meets: few shapes halved the median time of one row (6.5 to 2.8
+        ms for MiniLM in bf16, 10 to 60 tokens), and answers no longer move with a batch.
         """
-        return cls(backend, precision=precision, length_step=LENGTH_STEP if backend == "openvino" else 0)
+        return cls(backend, threads, precision, length_step=LENGTH_STEP if backend == "openvino" else 0)
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
