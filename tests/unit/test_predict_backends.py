@@ -75,7 +75,7 @@ def test_requests_are_as_many_as_callers_at_the_same_time(tiny_artifact):
     predictor = load(tiny_artifact("text-classification").path, "openvino", threads=1)
     for _ in range(5):
         predictor.predict(TEXTS)
-    assert len(predictor.backend._idle) == 1
+    assert len(predictor.backend.runner._idle) == 1
 
 
 @every_backend
@@ -120,7 +120,7 @@ def test_bf16_is_computed_or_refused_but_never_ignored(tiny_artifact):
 
 def test_fp32_is_asked_for_in_so_many_words(tiny_artifact):
     predictor = load(tiny_artifact("text-classification").path, "openvino", threads=1)
-    model = predictor.backend.model
+    model = predictor.backend.runner.model
     assert model.get_property("INFERENCE_PRECISION_HINT").get_type_name() == "f32"
     assert model.get_property("NUM_STREAMS") == 1
     assert str(model.get_property("PERFORMANCE_HINT")).endswith("LATENCY")
