@@ -17,14 +17,15 @@ from conftest import rows_for
 from penjing.cli import main
 from penjing.cli.failure import explain
 from penjing.compress import measured
+from penjing.compress.measured import way_name
 from penjing.core.artifact import open_artifact
 from penjing.core.budget import Budget
-from penjing.core.cpu import read_cpu
+from penjing.core.cpu import Cpu, read_cpu
 from penjing.core.errors import ArtifactError, BudgetError, CapabilityError, DataError, Left, RecipeError, note_left
 from penjing.core.events import Notice, Progress
 from penjing.core.report import REPORT, read_report
 from penjing.evaluate.verify import verify
-from penjing.pipeline import benching, proof
+from penjing.pipeline import benching, compressing, proof
 from penjing.pipeline import run as run_module
 from penjing.pipeline.benching import bench, export
 from penjing.pipeline.compressing import compress
@@ -436,3 +437,22 @@ def test_trees_are_certified_and_nothing_else(tmp_path):
     found = run(source, out=tmp_path / "run", overrides={**overrides, "budget.size_mb": 0.001})
     assert found.compressed is None
     assert [one.state for one in found.report.verdicts if one.constraint == "size_mb"] == ["FAIL"]
+
+
+@pytest.mark.parametrize(
+    ("goal", "threads", "flags", "ways"),
+    [
+        ("throughput", 4, ("BF16",), [("onnxruntime", "fp32", 4), ("openvino", "fp32", 4), ("openvino", "bf16", 4)]),
+        ("throughput", 1, (), [("onnxruntime", "fp32", 1), ("openvino", "fp32", 1)]),
+        ("latency", 4, (), [("onnxruntime", "fp32", 1), ("openvino", "fp32", 1)]),
+    ],
+)
+def test_a_search_measures_candidates_in_16_bits_too_where_the_processor_multiplies_them(
+    monkeypatch, goal, threads, flags, ways
+):
+    monkeypatch.setattr("penjing.predict.choose_setup.read_cpu", lambda: Cpu("Some Xeon", "", flags))
+    monkeypatch.setattr(compressing, "usable_threads", lambda: threads)
+    found = compressing._setups(["onnxruntime", "openvino"], goal)
+    assert [(one.backend, one.precision, one.workers) for one in found] == ways
+    assert [way_name(one) for one in found][2:] == ["openvino bf16"][: len(ways) - 2]
+    assert all((one.length_step > 0) is (one.backend == "openvino") for one in found)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from penjing.core.cpu import read_cpu
 from penjing.core.task import Signature, TensorSpec
 from penjing.predict.like_length import LikeLengthRunner, has_lengths, padded_lengths
 from penjing.predict.predictor import Predictor, batches
@@ -31,11 +32,28 @@ def test_answers_are_those_of_a_batch_padded_to_its_longest(tiny_artifact, kind,
             np.testing.assert_allclose([p.probs for p in found], [p.probs for p in plain], atol=2e-5)
 
 
-def test_a_row_is_the_same_to_the_last_bit_whatever_stands_beside_it(tiny_artifact):
-    predictor = Predictor(tiny_artifact("text-classification"), setup=Setup.of_backend("openvino"))
+@pytest.mark.parametrize(
+    "precision",
+    [
+        "fp32",
+        pytest.param("bf16", marks=pytest.mark.skipif("BF16" not in read_cpu().flags, reason="needs its instructions")),
+    ],
+)
+def test_a_row_is_the_same_to_the_last_bit_whatever_stands_beside_it(tiny_artifact, precision):
+    setup = Setup.of_backend("openvino", precision=precision)
+    predictor = Predictor(tiny_artifact("text-classification"), setup=setup)
     together = predictor.predict(RAGGED)
     alone = [predictor.predict([text])[0] for text in RAGGED]
     assert all((a.probs == b.probs).all() for a, b in zip(together, alone, strict=True))
+
+
+def test_no_rows_and_rows_of_no_tokens_are_run_as_they_are():
+    seen = Seen()
+    for shape in ((0, 5), (2, 0)):
+        nothing = np.zeros(shape, np.int64)
+        found = LikeLengthRunner(seen, SIGNATURE, 8).run({"input_ids": nothing, "attention_mask": nothing})
+        assert found["tokens"].shape == shape
+    assert seen.shapes == [(0, 5), (2, 8)]
 
 
 class Seen:

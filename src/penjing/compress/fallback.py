@@ -36,7 +36,8 @@ class Write(Protocol):
         Args:
             path: where to.
             kept: products that keep the higher precision.
-            switches: give the model an input for each product, see `switch`, that says whether it is in 32 bits.
+            switches: give the model an input for each product, see `switch`, that says whether it keeps the higher
+                precision.
         """
 
 
@@ -144,7 +145,7 @@ def hold(
 def choose_kept(
     path: Path, products: Sequence[Product], reference: Reference, tolerance: Tolerance
 ) -> Iterator[Progress | list[Product]]:
-    """Yield progress, and last the products that have to stay in 32 bits, the dearest first.
+    """Yield progress, and last the products that have to keep the higher precision, the dearest first.
 
     Args:
         path: the quantized model with switches.

@@ -24,7 +24,7 @@ from penjing.compress.prune_vocabulary import vocabulary_step
 from penjing.compress.quantization_aware import QuantizationAwareConfig
 from penjing.compress.shapes import all_shapes, first_stage_shape, products, spread, whole_shape
 from penjing.compress.standing import Search, attempt, can_fit, news
-from penjing.compress.static_int8 import UNTAUGHT, StaticInt8Config
+from penjing.compress.static_int8 import ALL_PRODUCTS, SOME_SPARED
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
 from penjing.compress.thin import in_order, taught_on, taught_thin, thin_that_fit
@@ -36,11 +36,10 @@ MAX_ARMS = 4
 PRICE_SHARE = 0.15  # of the time, for measuring untaught students
 READ_SHARE = 0.12  # for the teacher to read what students learn from
 MORE_CAREFUL = (0.5, 0.2)  # of what a first stage may lose, where it lost more of the metric than it was to
+LEFT_SHARE = 0.85  # of what the budget leaves, for a first stage; it is judged with a margin of its own
 ROUNDING = 0.2  # points lost by int8 from which on products in 32 bits, or training with it, are worth their time
 WORDS_SHARE = 0.5  # of what may be lost; where no bytes are limited pruned words may not cost more
-
-_SOME_SPARED = StaticInt8Config(rest="fp16")
-_EIGHT_BITS = _SOME_SPARED.model_copy(update={"keep_at_most": 0})
+WORDS_POINTS = 1.0  # that may be lost where the budget does not say
 
 
 def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
@@ -53,7 +52,8 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
     Yields:
         Progress and notices.
     """
-    rate = max(candidate.cost.rows_per_s for candidate in found.judge_root(root))
+    whole = found.judge_root(root)
+    rate = max(one.cost.rows_per_s for one in whole if one.cost.setup.precision == "fp32")
     yield from news(found)
     yield from _tried_all(found, root, rate)
     used = {step.method for one in found.tried for step in one.chain}
@@ -66,8 +66,7 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
 def _tried_all(found: Search, root: Artifact, rate: float) -> Generator[Event, None, None]:
     _choose_lessons(found, rate)
     head: list[StepConfig] = [vocabulary_step(found.budget, found.goal)] if found.allowed("vocabulary") else []
-    # All products in 8 bits: what that costs validation says, and which of them to spare takes long to find out.
-    tail: list[StepConfig] = [_EIGHT_BITS] if found.allowed("static-int8") else []
+    tail: list[StepConfig] = [ALL_PRODUCTS] if found.allowed("static-int8") else []
     if head and not (yield from _try(found, head)):
         head = []  # a tokenizer that cannot be cut
     elif _words_are_missed(found, head):
@@ -94,7 +93,8 @@ def _words_are_missed(found: Search, head: list[StepConfig]) -> bool:
     whole, pruned = found.result([]), found.result(head)
     if limited or not head or whole is None or pruned is None:
         return False
-    return found.quality_gap(pruned) > WORDS_SHARE * found.quality_gap(whole)
+    allowed = -found.quality_gap(whole) if found.limits_quality else WORDS_POINTS * found.scale / 100
+    return found.decided_of(head, "missed are the words of", pruned.judged > WORDS_SHARE * allowed)
 
 
 def _choose_lessons(found: Search, rate: float) -> None:
@@ -114,9 +114,9 @@ def _with_layers(
     found: Search, encoder: EncoderConfig, head: list[StepConfig], tail: list[StepConfig]
 ) -> Generator[Event, None, None]:
     """Students with layers, and what may follow them; then, where nothing fits, what else there is."""
-    blank: list[StepConfig] = [UNTAUGHT] if tail else []
+    yield from _whole_behind_first_stages(found, head, tail)
     if not (found.goal == "size" and any(found.holds(one) for one in found.tried if one.chain)):  # those are smaller
-        thin = yield from _with_thin_layers(found, encoder, head, blank, tail)
+        thin = yield from _with_thin_layers(found, encoder, head, tail)
         if found.fast and thin:
             return
     if not found.has_time("students of fewer layers"):
@@ -124,7 +124,7 @@ def _with_layers(
     if not found.allowed("distil"):
         yield from _on_the_file(found, head)
         return
-    shapes = yield from _shapes_that_fit(found, encoder, head, blank)
+    shapes = yield from _shapes_that_fit(found, encoder, head, tail)
     if not shapes:
         return
     students = yield from taught(found, shapes, head)
@@ -136,8 +136,20 @@ def _with_layers(
         yield from _try(found, chain)
 
 
+def _whole_behind_first_stages(
+    found: Search, head: list[StepConfig], tail: list[StepConfig]
+) -> Generator[Event, None, None]:
+    """The model as it was, where it has room: most rows never reach it, and nothing has to be taught."""
+    if not found.fast:
+        return
+    for bits in (*_roundings(tail), []):
+        whole = found.result([*head, *bits])
+        if whole is not None and not {"size_mb", "ram_mb"} & whole.excess(found.budget).keys():
+            yield from _with_first_stages(found, [*head, *bits])
+
+
 def _with_thin_layers(
-    found: Search, encoder: EncoderConfig, head: list[StepConfig], blank: list[StepConfig], tail: list[StepConfig]
+    found: Search, encoder: EncoderConfig, head: list[StepConfig], tail: list[StepConfig]
 ) -> Generator[Event, None, bool]:
     """All layers with a share of each, in 8 bits or, where those are too many bytes, in 4; and what may follow.
 
@@ -150,16 +162,14 @@ def _with_thin_layers(
     chain: list[StepConfig] | None = None
     first_mb = _first_stage_mb(found, encoder, head)
     fewer = _four_bits(found)
-    for bits, last in [(blank, tail), (fewer, fewer)][: 2 if fewer else 1]:
+    for bits in [tail, fewer][: 2 if fewer else 1]:
         fitting = yield from thin_that_fit(found, head, bits, first_mb)
         shares = in_order(found, fitting)
         for share in shares:
             chain = yield from taught_thin(found, head, share, last=share == shares[-1])
             if chain is None:
                 continue  # another may be taught where this one cannot; where there is no time, each says so
-            yield from _finished(found, chain, last)
-            if last != fewer and fewer and not any(found.holds(one) for one in found.tried[before:]):
-                yield from _finished(found, chain, fewer)  # products that stay in 32 bits may have been too many
+            yield from _finished(found, chain, bits)
             if any(found.holds(one) for one in found.tried[before:]):
                 break
         if fitting:
@@ -168,7 +178,7 @@ def _with_thin_layers(
     if holds and found.fast and chain is not None:  # no other model is looked for, and this one gets better
         longer = yield from taught_on(found, chain)
         if longer is not None:
-            yield from _finished(found, longer, last)
+            yield from _finished(found, longer, bits)
     return holds
 
 
@@ -193,7 +203,7 @@ def _finished(found: Search, chain: list[StepConfig], tail: list[StepConfig]) ->
     """Try what may follow a student; once more after training with rounding, where rounding costs much."""
     yield from _followed(found, chain, tail)
     learned = [*chain, QuantizationAwareConfig()]
-    if found.allowed("quantization-aware") and tail == [_EIGHT_BITS]:
+    if found.allowed("quantization-aware") and tail == [ALL_PRODUCTS]:
         costs = all(_rounding_costs(found, chain, one) for one in _roundings(tail))
         if costs and found.has_time_for([*learned, *tail]):
             yield from _followed(found, learned, tail)
@@ -218,14 +228,15 @@ def _rounded(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> 
 
 def _roundings(tail: list[StepConfig]) -> list[list[StepConfig]]:
     """Fewer bits for all products, and for all but some."""
-    return [tail, [_SOME_SPARED]] if tail == [_EIGHT_BITS] else [tail] if tail else []
+    return [tail, [SOME_SPARED]] if tail == [ALL_PRODUCTS] else [tail] if tail else []
 
 
 def _rounding_costs(found: Search, chain: list[StepConfig], tail: list[StepConfig]) -> bool:
     whole, rounded = found.result(chain), found.result([*chain, *tail])
     if whole is None or rounded is None or found.quality_gap(whole) > 0:
         return False  # what loses too much without rounding will not hold with it
-    return rounded.judged > whole.judged + ROUNDING
+    much = found.quality_gap(rounded) > 0 or rounded.judged > whole.judged + ROUNDING * found.scale / 100
+    return found.decided_of([*chain, *tail], "much is lost by rounding in", much)
 
 
 def _with_first_stages(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, None]:
@@ -247,7 +258,7 @@ def _first_stage(found: Search, chain: Sequence[StepConfig]) -> CascadeConfig:
     """The first stage of a chain, which may lose what the budget leaves."""
     behind, loss = found.result(chain), CascadeConfig().loss
     if behind is not None and found.budget.drop is not None and found.goal != "accuracy":
-        loss = round(max(loss, found.budget.drop - behind.judged), 2)
+        loss = round(max(loss, LEFT_SHARE * (found.budget.drop - behind.judged)), 2)
     first = first_stage_shape(encoder_config(found.shop.root))
     return CascadeConfig(hidden=first.hidden, phrases=first.phrases, loss=min(loss, 100.0))
 

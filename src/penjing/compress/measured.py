@@ -173,6 +173,8 @@ def shape_name(sizes: Mapping[str, Any]) -> str:
     """Sizes of a student in a word, "2x384, 4 heads, 768 inside", or shares that are kept, "33% heads, 17% neurons";
     nothing where there are none.
     """
+    if sizes.get("keep_at_most"):
+        return f"sparing {sizes['keep_at_most']}"
     if sizes.get("keep_heads") == sizes.get("keep_neurons") == 1:
         return "taught on"
     if "keep_heads" in sizes:

@@ -14,7 +14,7 @@ from penjing.compress.lessons import says_of_tokens
 from penjing.compress.measured import LIMITS, excess, has_cost_limits
 from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.shapes import phrase_shapes
-from penjing.compress.static_int8 import UNTAUGHT
+from penjing.compress.static_int8 import ALL_PRODUCTS
 from penjing.compress.step import StepConfig
 from penjing.compress.teach import DistilConfig, phrase_step
 from penjing.core.errors import BudgetError
@@ -45,7 +45,7 @@ def require_possible(found: Search) -> Generator[Event, None, None]:
     if not has_cost_limits(found.budget) or not found.allowed("distil"):
         return
     head: list[StepConfig] = [VocabularyConfig(most_near=0)] if found.allowed("vocabulary") else []
-    blank: list[StepConfig] = [UNTAUGHT] if found.allowed("static-int8") else []
+    blank: list[StepConfig] = [ALL_PRODUCTS] if found.allowed("static-int8") else []
     costs: list[Measurement] = []
     missed: set[str] = set()
     for smallest in _smallest(found):

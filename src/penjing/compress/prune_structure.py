@@ -103,6 +103,10 @@ def _choose(
     model: nn.Module, material: Material, config: PruneStructureConfig, wanted: tuple[int, int]
 ) -> Generator[Event, None, tuple[list[list[int]], list[list[int]]]]:
     """Places of the heads and neurons that stay, of each layer."""
+    sizes = _sizes(model.encoder)
+    if wanted == tuple(map(sum, sizes)):  # taught on as it is
+        heads, neurons = ([list(range(size)) for size in each] for each in sizes)
+        return heads, neurons
     model = model.to(material.runtime.device).eval()
     found = yield from measure_importance(model, model.encoder, material, config.rows)
     across = config.ranking == "global"

@@ -131,7 +131,7 @@ def recover(
         material: of the step.
         lessons: None: nothing is learned.
         facts: of the step; `minutes` and whether they were too few (`cut_short`) are put in, of all parts together, and
-            `samples_per_s`, of this one.
+            of this one `samples_per_s` and `lessons`, which are as many as samples of one pass.
         epochs: passes over the lessons in all parts together.
         learning_rate: peak.
         hard_share: weight of the labels beside the teacher.
@@ -164,6 +164,6 @@ def recover(
         table.requires_grad_(True)
     short = result.history[-1]["epoch"] < TAUGHT_SHARE * epochs / parts
     facts["minutes"] = round(facts.get("minutes", 0.0) + result.minutes, 3)
-    facts["samples_per_s"] = round(result.samples_per_s, 1)
+    facts |= {"samples_per_s": round(result.samples_per_s, 1), "lessons": len(lessons)}
     facts["cut_short"] = facts.get("cut_short", False) or short
     return result.model.cpu().eval()

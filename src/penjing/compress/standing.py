@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -30,6 +30,7 @@ from penjing.core.budget import Budget
 from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.events import Event, Notice, Standings
 from penjing.core.task import Task
+from penjing.evaluate.evaluate import unit_groups
 from penjing.predict.measure import Measurement
 from penjing.predict.setup import DEFAULT_BACKEND, Setup
 from penjing.search.pareto import front
@@ -43,10 +44,12 @@ CASCADE_RATE = 4.0
 # Goals that are met by speed → what is least where it is best.
 SPEEDS: dict[str, Callable[[Measurement], float]] = {
     "speed": lambda cost: cost.p50_ms / cost.rows_per_s,
-    "throughput": lambda cost: -cost.rows_per_s,
+    "throughput": lambda cost: 1 / cost.rows_per_s,
     "latency": lambda cost: cost.p95_ms,
 }
 ENOUGH_WORSE = 4
+# Two measurements of one model differ by so much.
+SAME_COST = 1.05
 # A tenth of a point of the metric, or a hundredth of a limit.
 HARDLY_MORE = 0.01
 
@@ -104,8 +107,13 @@ class Search:
 
     def has_time_for(self, chain: Sequence[StepConfig]) -> bool:
         """Whether time is left for making a chain, likewise."""
+        return self.decided_of(chain, "time for", self.left() > 0)
+
+    def decided_of(self, chain: Sequence[StepConfig], what: str, value: bool) -> bool:
+        """What a search makes of a chain, kept as all that is `decided`: predictions made anew may turn a near tie."""
         steps = json.dumps([step.model_dump(mode="json") for step in chain], sort_keys=True)
-        return self.has_time(f"{chain_name(chain)} {hashlib.sha256(steps.encode()).hexdigest()[:12]}")
+        digest = hashlib.sha256(steps.encode()).hexdigest()[:12]
+        return bool(self.decided(f"{what} {chain_name(chain)} {digest}", value))
 
     def allowed(self, method: str) -> bool:
         """Whether the recipe, the task and what the root keeps of its layers allow a method."""
@@ -138,21 +146,21 @@ class Search:
             )
         return found
 
-    def costs(self, artifact: Artifact) -> list[tuple[Setup, Measurement]]:
-        """What an artifact costs under every setup that can run it; who cannot is noted among the refusals."""
-        found = []
+    def costs(self, artifact: Artifact) -> Iterator[tuple[Setup, Measurement]]:
+        """What an artifact costs under every setup that can run it, measured as it is asked for; who cannot is noted
+        among the refusals.
+        """
         for setup in self.setups:
             name = way_name(setup)
             if self.worse.get(name, 0) >= ENOUGH_WORSE and self.config.backends is None:
                 self.refusals[name] = f"{name} ran {ENOUGH_WORSE} models worse than {DEFAULT_BACKEND}: left out"
                 continue
             try:
-                found.append((setup, self.measurer.cost(artifact, setup)))
+                yield setup, self.measurer.cost(artifact, setup)
             except CapabilityError as error:
                 if setup.backend == DEFAULT_BACKEND:
                     raise
                 self.refusals[name] = f"{name} is left out for some: {error.finding}"
-        return found
 
     def _note_worse(self, costs: Sequence[tuple[Setup, Measurement]]) -> None:
         """Count models in a row that a backend ran worse than the default by every figure: after some it is measured
@@ -181,7 +189,7 @@ class Search:
 
     def judge(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
         """Measure an artifact under every setup that can run it, and note what was found."""
-        found, costs = [], self.costs(artifact)
+        found, costs = [], list(self.costs(artifact))
         if chain:
             self._note_worse(costs)
         for setup, cost in costs:
@@ -193,11 +201,23 @@ class Search:
         self.tried += found
         return found
 
+    @property
+    def scale(self) -> float:
+        """The budget's of the primary metric: 100 where that is a share, else 1."""
+        return 100.0 if self.task.metrics[self.task.primary].percent else 1.0
+
+    @property
+    def limits_quality(self) -> bool:
+        """Whether the budget says how good the model has to be."""
+        return self.budget.drop is not None or self.budget.metric is not None
+
     def _judged(self, now: Quality, lost: float) -> float:
         if self.root.stats is None or now.stats is None or not len(now.stats):
             return lost
         before, after = (self.root.stats, self.root.predictions), (now.stats, now.predictions)
-        return judged_loss(self.task, before, after)
+        splits = self.shop.splits
+        groups = unit_groups(splits.roles.group, splits.valid, now.stats)
+        return judged_loss(self.task, before, after, groups)
 
     def result(self, chain: Sequence[StepConfig]) -> Candidate | None:
         """What a chain gave under the first setup that could run it; None: it was not tried."""
@@ -233,7 +253,7 @@ class Search:
     def best(self) -> Candidate | None:
         """The best candidate that fits, by the goal; None: none does."""
         fitting = [candidate for candidate in self.eligible() if self.holds(candidate)]
-        return min(fitting, key=self.goal_key(), default=None)
+        return self._preferred(fitting) if fitting else None
 
     @property
     def goal(self) -> str:
@@ -245,14 +265,18 @@ class Search:
         """Whether what is best is what is quickest."""
         return self.goal in SPEEDS
 
-    def goal_key(self) -> Callable[[Candidate], tuple[float, ...]]:
-        """What is best among those that fit, the least first."""
+    def _preferred(self, candidates: Sequence[Candidate]) -> Candidate:
+        """The best by the goal; of those that are as quick, as far as measurements tell, the one that loses least."""
         if self.goal == "accuracy":
-            return lambda candidate: (candidate.judged, -candidate.cost.rows_per_s)
+            return min(candidates, key=lambda one: (one.judged, -one.cost.rows_per_s))
         if self.goal == "size":
-            return lambda candidate: (candidate.cost.size_mb, candidate.judged)
+            return min(candidates, key=lambda one: (one.cost.size_mb, one.judged))
         quick = SPEEDS[self.goal]
-        return lambda candidate: (quick(candidate.cost), candidate.judged)
+        least = min(quick(one.cost) for one in candidates)
+        return min(
+            (one for one in candidates if quick(one.cost) <= SAME_COST * least),
+            key=lambda one: (one.judged, quick(one.cost)),
+        )
 
     def nearest(self) -> Candidate:
         """Of all candidates the one that misses by least: limits by their factors, the metric by its points.
@@ -268,7 +292,7 @@ class Search:
         usable = [one for one in self.eligible() if one.invariant or self.config.allow_batch_variant]
         usable = usable or self.eligible()
         least = min(map(distance, usable))
-        return min((one for one in usable if distance(one) <= least + HARDLY_MORE), key=self.goal_key())
+        return self._preferred([one for one in usable if distance(one) <= least + HARDLY_MORE])
 
     def eligible(self) -> list[Candidate]:
         """Candidates that may be chosen: all, or those of the chain that was given."""

@@ -43,8 +43,9 @@ class StaticInt8Config(StepConfig):
     )
 
 
-# For measuring what a model costs before it has learned anything, when its answers do not matter.
-UNTAUGHT = StaticInt8Config(keep_at_most=0, rest="fp16")
+# What searches begin with: validation says what it costs, and which products to spare takes long to find out.
+ALL_PRODUCTS = StaticInt8Config(keep_at_most=0, rest="fp16")
+SOME_SPARED = StaticInt8Config(rest="fp16")
 
 
 def apply(

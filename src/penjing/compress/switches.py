@@ -8,7 +8,7 @@ from penjing.compress.graph_file import Graph
 
 
 def switch(product: str) -> str:
-    """Name of the input that says whether a product stays in 32 bits."""
+    """Name of the input that says whether a product keeps the higher precision."""
     return f"{product}_in_32_bits"
 
 

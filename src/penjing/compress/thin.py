@@ -160,8 +160,8 @@ def _passes(found: Search, artifact: Artifact, name: str, part: float) -> float:
 
     The learning rate falls over what is planned, so a plan that is cut short teaches less than a shorter one.
     """
-    texts = found.shop.num_lessons
-    rate = max(TEACHING_SHARE * artifact.manifest["steps"][-1]["facts"]["samples_per_s"], 1e-3)
-    possible = rate * part * max(found.left(), LEAST_SECONDS) / max(1, texts)
-    least, most = (epochs_of(steps, texts, DistilSettings.batch_rows) for steps in (PACE_STEPS, MOST_STEPS))
+    facts = artifact.manifest["steps"][-1]["facts"]
+    lessons = max(1, facts["lessons"])  # windows of long texts are lessons of their own
+    possible = TEACHING_SHARE * facts["samples_per_s"] * part * max(found.left(), LEAST_SECONDS) / lessons
+    least, most = (epochs_of(steps, lessons, DistilSettings.batch_rows) for steps in (PACE_STEPS, MOST_STEPS))
     return float(found.decided(name, round(min(max(possible, least), most), 1)))

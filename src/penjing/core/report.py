@@ -234,8 +234,8 @@ class Tried(_Part):
     lost: float = Field(description="How much less that is than the uncompressed model's, on the budget's scale.")
     judged: float | None = Field(
         None,
-        description="The loss that the choice went by: the mean of `lost` and of what the calibrated model before "
-        "expected to be lost, which varies less.",
+        description="The loss that the choice went by: `lost` and what the calibrated model before expected to be "
+        "lost, weighed by precision, and half of the standard error of both.",
     )
     p50_ms: float
     p95_ms: float

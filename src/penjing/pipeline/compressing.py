@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from penjing.compress.standing import Search
 
 DEFAULT_DROP = 1.0  # points, where no limit at all is given
+RULES = 2  # of searches: raised where what an unfinished one decided would be decided otherwise now
 SPENT = "spent.json"  # seconds that a search took before it was interrupted
 
 
@@ -191,7 +192,7 @@ def _identity(root: Artifact, recipe: Recipe, prepared: Prepared) -> str:
     """
     texts = json.dumps([dict(row) for row in prepared.unlabelled.rows], sort_keys=True, default=str)
     unlabelled = hashlib.sha256(texts.encode("utf-8", "surrogatepass")).hexdigest()
-    facts = [root.digest, prepared.splits.fingerprint, unlabelled, recipe.seed, library_versions()]
+    facts = [root.digest, prepared.splits.fingerprint, unlabelled, recipe.seed, library_versions(), RULES]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

@@ -201,8 +201,8 @@ def _misses(name: str, figure: float, limit: float) -> bool:
 
 def _variants(setup: Setup) -> Iterator[Setup]:
     """The same backend on all threads or on one, by one worker or a worker a thread, or half of them on two threads
-    each; in bf16 where it takes the hint and the processor has instructions; with rows padded by their own length or
-    by their batch's.
+    each; in bf16 where it takes the hint and the processor has instructions; with rows padded by their own
+    length, where they are padded by their batch's.
     """
     threads = usable_threads()
     ways: list[tuple[int | None, int]] = [(None, 1)]
@@ -210,10 +210,12 @@ def _variants(setup: Setup) -> Iterator[Setup]:
         ways += [(1, 1), (1, min(threads, MOST_WORKERS))]
     if threads >= 4:
         ways.append((2, min(threads // 2, MOST_WORKERS)))
-    found = [replace(setup, threads=each, workers=workers) for each, workers in ways]
+    plain = replace(setup, precision="fp32")
+    found = [replace(plain, threads=each, workers=workers) for each, workers in ways]
     if takes_bf16(setup.backend):
         found += [replace(one, precision="bf16") for one in found]
-    found.append(replace(setup, length_step=0 if setup.length_step else LENGTH_STEP))
+    if not setup.length_step:  # the other way round answers would move with their batch where they do not now
+        found.append(replace(setup, length_step=LENGTH_STEP))
     yield from (one for one in found if one != setup)
 
 

@@ -33,10 +33,12 @@ class LikeLengthRunner:
 
     def run(self, batch: Batch) -> Outputs:
         """Each group of rows by itself; the outputs are as long as the batch was."""
-        mask = batch[_MASK]
-        rows, width = len(mask), mask.shape[-1]
-        sizes_B = padded_lengths(mask.reshape(rows, -1, width).sum(-1).max(1), self.step, self.signature.longest)
-        sizes = np.unique(sizes_B)
+        lengths_B = batch[_MASK].sum(-1)
+        if lengths_B.ndim > 1:  # the two texts of a pair, of which the longer counts
+            lengths_B = lengths_B.max(1)
+        rows, width = len(lengths_B), batch[_MASK].shape[-1]
+        sizes_B = padded_lengths(lengths_B, self.step, self.signature.longest)
+        sizes = np.unique(sizes_B) if rows else np.array([width])
         if len(sizes) == 1:
             return self._cut(self._run(batch, int(sizes[0])), width)
         outputs: dict[str, np.ndarray] = {}
@@ -75,10 +77,10 @@ def padded_lengths(lengths: np.ndarray, step: int, longest: int | None) -> np.nd
 
 def _resized(array: np.ndarray, spec: TensorSpec, size: int) -> np.ndarray:
     """An array with all its axes "length" cut to a size, or filled up with zeros."""
-    for axis, name in enumerate(spec.shape):
-        if name != _AXIS or array.shape[axis] == size:
-            continue
-        array = np.take(array, range(min(size, array.shape[axis])), axis)
-        missing = [(0, size - array.shape[axis] if at == axis else 0) for at in range(array.ndim)]
-        array = np.pad(array, missing)
-    return array
+    shape = tuple(size if name == _AXIS else have for name, have in zip(spec.shape, array.shape, strict=True))
+    if shape == array.shape:
+        return array
+    made = np.zeros(shape, array.dtype)
+    kept = tuple(slice(min(sizes)) for sizes in zip(shape, array.shape, strict=True))
+    made[kept] = array[kept]
+    return made

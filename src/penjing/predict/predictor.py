@@ -177,7 +177,9 @@ class Predictor:
 
         waiting: dict[int, np.ndarray] = {}
         everything = np.arange(len(rows))
-        for chosen, (predictions, logits_BC) in self._of_batches(answer, everything, lengths, batch_tokens):
+        # The first stage is not padded by length: a batch of many lengths is as good.
+        early = self._of_batches(answer, everything, lengths, batch_tokens, alike=False)
+        for chosen, (predictions, logits_BC) in early:
             sure_B = cascade.rule.sure(logits_BC)
             for i, prediction, stands, logits_C in zip(chosen, predictions, sure_B, logits_BC, strict=True):
                 if stands:
@@ -187,7 +189,13 @@ class Predictor:
         return waiting
 
     def _of_batches(
-        self, answer: Callable[[np.ndarray], Answer], places: np.ndarray, lengths: np.ndarray, batch_tokens: int
+        self,
+        answer: Callable[[np.ndarray], Answer],
+        places: np.ndarray,
+        lengths: np.ndarray,
+        batch_tokens: int,
+        *,
+        alike: bool = True,
     ) -> Iterator[tuple[np.ndarray, Answer]]:
         """Cut the rows at some places into batches, which as many workers answer as are set up.
 
@@ -195,9 +203,11 @@ class Predictor:
             Places of a batch and what was answered; every place once.
         """
         lengths, step = lengths[places], self.setup.length_step
-        if step and has_lengths(self.task.signature):
-            lengths = padded_lengths(lengths, step, None)
-        cut = [places[index] for index in batches(lengths, batch_tokens, self.setup.batch_rows, alike=step > 0)]
+        alike = alike and step > 0 and has_lengths(self.task.signature)
+        if alike:
+            # Both texts of a pair are padded to the longer of them.
+            lengths = padded_lengths(lengths, step * max(1, len(self._text_columns)), None)
+        cut = [places[index] for index in batches(lengths, batch_tokens, self.setup.batch_rows, alike=alike)]
         alone = self.setup.workers == 1 or len(cut) < 2
         yield from zip(cut, map(answer, cut) if alone else self._workers.map(answer, cut), strict=True)
 
