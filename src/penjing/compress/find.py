@@ -35,7 +35,8 @@ from penjing.models.encoder import EncoderConfig
 MAX_ARMS = 4
 PRICE_SHARE = 0.15  # of the time, for measuring untaught students
 READ_SHARE = 0.12  # for the teacher to read what students learn from
-MORE_CAREFUL = (0.5, 0.2)  # of what a first stage may lose, where it lost more of the metric than it was to
+FIRST_STAGES = 3  # that are tried before a model, each to lose less, where one lost more than it was to
+CAREFUL_SHARE, CAREFUL_LEAST = 0.9, 0.2  # of what would just hold if what is lost were proportional; of the last one's
 LEFT_SHARE = 0.85  # of what the budget leaves, for a first stage; it is judged with a margin of its own
 ROUNDING = 0.2  # points lost by int8 from which on products in 32 bits, or training with it, are worth their time
 WORDS_SHARE = 0.5  # of what may be lost; where no bytes are limited pruned words may not cost more
@@ -244,14 +245,22 @@ def _with_first_stages(found: Search, chain: Sequence[StepConfig]) -> Generator[
     if not found.allowed("cascade"):
         return
     stage = _first_stage(found, chain)
-    for loss in (stage.loss, *(round(share * stage.loss, 3) for share in MORE_CAREFUL)):
-        staged = [*chain, stage.model_copy(update={"loss": loss})]
+    for _ in range(FIRST_STAGES):
+        staged = [*chain, stage]
         if not found.has_time_for(staged):
             return
         tried = yield from _try(found, staged)
         gap = min((found.quality_gap(one) for one in tried), default=0.0)
         if not 0 < gap <= stage.loss:
             return
+        stage = stage.model_copy(update={"loss": _more_careful(found, chain, stage.loss, gap)})
+
+
+def _more_careful(found: Search, chain: Sequence[StepConfig], loss: float, gap: float) -> float:
+    """What a first stage may lose the next time, where it missed by a gap: as much less as it took too much."""
+    behind = found.result(chain)
+    room = 0.0 if behind is None else max(0.0, -found.quality_gap(behind))
+    return round(max(CAREFUL_LEAST, CAREFUL_SHARE * room / (room + gap)) * loss, 3)
 
 
 def _first_stage(found: Search, chain: Sequence[StepConfig]) -> CascadeConfig:
