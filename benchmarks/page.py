@@ -17,7 +17,7 @@ from penjing.core.artifact import write_atomic
 _WORDS = {
     "": "",
     "missed": "**not reached**",
-    "open": "undecided: the figure is beyond, its interval is not",
+    "open": "undecided: the figure reaches it, not all of its interval does",
     "reached": "reached",
 }
 
