@@ -38,8 +38,8 @@ _VERDICTS = {
 }
 _OPEN_WORDS = (
     "Undecided: the figure reaches the goal, not all of its interval does; a budget would get INCONCLUSIVE. The "
-    "test rows of Banking77, reviews-zh and AFQMC and the rows of German credit had been looked at while defaults were chosen; "
-    "their pages say how.",
+    "test rows of Banking77, reviews-zh and AFQMC and the rows of German credit had been looked at while defaults were "
+    "chosen; their pages say how.",
     "尚不能断定：数值达到目标，但区间没有完全达到，按预算的规则同样不算达标。Banking77、reviews-zh 和 AFQMC 的"
     "测试数据以及 German credit 的数据在选定默认设置的过程中已被看过，详见各自页面。",
 )
