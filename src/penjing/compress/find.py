@@ -83,7 +83,8 @@ def _tried_all(found: Search, root: Artifact, rate: float) -> Generator[Event, N
         for chain in fast:
             yield from _rounded(found, chain, tail)
         made = [found.result([*chain, *rest]) for chain in fast for rest in ([], *_roundings(tail))]
-        if found.fast and any(one is not None and found.holds(one) for one in made):
+        holds = any(one is not None and found.holds(one) for one in made)
+        if found.fast and found.decided("one without layers holds", holds):
             return  # whatever has layers is slower
     yield from _with_layers(found, encoder, head, tail)
 
@@ -95,7 +96,7 @@ def _words_are_missed(found: Search, head: list[StepConfig]) -> bool:
     if limited or not head or whole is None or pruned is None:
         return False
     allowed = -found.quality_gap(whole) if found.limits_quality else WORDS_POINTS * found.scale / 100
-    return found.decided_of(head, "missed are the words of", pruned.judged > WORDS_SHARE * allowed)
+    return bool(found.decided_of(head, "missed are the words of", pruned.judged > WORDS_SHARE * allowed))
 
 
 def _choose_lessons(found: Search, rate: float) -> None:
@@ -116,7 +117,8 @@ def _with_layers(
 ) -> Generator[Event, None, None]:
     """Students with layers, and what may follow them; then, where nothing fits, what else there is."""
     yield from _whole_behind_first_stages(found, head, tail)
-    if not (found.goal == "size" and any(found.holds(one) for one in found.tried if one.chain)):  # those are smaller
+    holds = any(found.holds(one) for one in found.tried if one.chain)
+    if not (found.goal == "size" and found.decided("a smaller one holds", holds)):
         thin = yield from _with_thin_layers(found, encoder, head, tail)
         if found.fast and thin:
             return
@@ -132,7 +134,7 @@ def _with_layers(
     for chain in students:
         yield from _finished(found, chain, tail)
     for chain in _rest(found, students, head, tail):
-        if found.best() is not None or not found.has_time_for(chain):
+        if found.decided_of(chain, "needless is", found.best() is not None) or not found.has_time_for(chain):
             return
         yield from _try(found, chain)
 
@@ -161,6 +163,7 @@ def _with_thin_layers(
         return False
     before = len(found.tried)
     chain: list[StepConfig] | None = None
+    holds = False
     first_mb = _first_stage_mb(found, encoder, head)
     fewer = _four_bits(found)
     for bits in [tail, fewer][: 2 if fewer else 1]:
@@ -171,11 +174,11 @@ def _with_thin_layers(
             if chain is None:
                 continue  # another may be taught where this one cannot; where there is no time, each says so
             yield from _finished(found, chain, bits)
-            if any(found.holds(one) for one in found.tried[before:]):
+            holds = found.decided_of(chain, "held is", any(found.holds(one) for one in found.tried[before:]))
+            if holds:
                 break
         if fitting:
             break
-    holds = any(found.holds(one) for one in found.tried[before:])
     if holds and found.fast and chain is not None:  # no other model is looked for, and this one gets better
         longer = yield from taught_on(found, chain)
         if longer is not None:
@@ -237,7 +240,7 @@ def _rounding_costs(found: Search, chain: list[StepConfig], tail: list[StepConfi
     if whole is None or rounded is None or found.quality_gap(whole) > 0:
         return False  # what loses too much without rounding will not hold with it
     much = found.quality_gap(rounded) > 0 or rounded.judged > whole.judged + ROUNDING * found.scale / 100
-    return found.decided_of([*chain, *tail], "much is lost by rounding in", much)
+    return bool(found.decided_of([*chain, *tail], "much is lost by rounding in", much))
 
 
 def _with_first_stages(found: Search, chain: Sequence[StepConfig]) -> Generator[Event, None, None]:
@@ -251,9 +254,11 @@ def _with_first_stages(found: Search, chain: Sequence[StepConfig]) -> Generator[
             return
         tried = yield from _try(found, staged)
         gap = min((found.quality_gap(one) for one in tried), default=0.0)
-        if not 0 < gap <= stage.loss:
+        wanted = _more_careful(found, chain, stage.loss, gap) if 0 < gap <= stage.loss else None
+        less = found.decided_of(staged, "less than the loss of", wanted)
+        if less is None:
             return
-        stage = stage.model_copy(update={"loss": _more_careful(found, chain, stage.loss, gap)})
+        stage = stage.model_copy(update={"loss": less})
 
 
 def _more_careful(found: Search, chain: Sequence[StepConfig], loss: float, gap: float) -> float:
@@ -269,7 +274,8 @@ def _first_stage(found: Search, chain: Sequence[StepConfig]) -> CascadeConfig:
     if behind is not None and found.budget.drop is not None and found.goal != "accuracy":
         loss = round(max(loss, LEFT_SHARE * (found.budget.drop - behind.judged)), 2)
     first = first_stage_shape(encoder_config(found.shop.root))
-    return CascadeConfig(hidden=first.hidden, phrases=first.phrases, loss=min(loss, 100.0))
+    loss = found.decided_of(chain, "loss of a first stage before", min(loss, 100.0))
+    return CascadeConfig(hidden=first.hidden, phrases=first.phrases, loss=loss)
 
 
 def _rest(

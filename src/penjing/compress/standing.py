@@ -107,13 +107,13 @@ class Search:
 
     def has_time_for(self, chain: Sequence[StepConfig]) -> bool:
         """Whether time is left for making a chain, likewise."""
-        return self.decided_of(chain, "time for", self.left() > 0)
+        return bool(self.decided_of(chain, "time for", self.left() > 0))
 
-    def decided_of(self, chain: Sequence[StepConfig], what: str, value: bool) -> bool:
+    def decided_of(self, chain: Sequence[StepConfig], what: str, value: Any) -> Any:
         """What a search makes of a chain, kept as all that is `decided`: predictions made anew may turn a near tie."""
         steps = json.dumps([step.model_dump(mode="json") for step in chain], sort_keys=True)
         digest = hashlib.sha256(steps.encode()).hexdigest()[:12]
-        return bool(self.decided(f"{what} {chain_name(chain)} {digest}", value))
+        return self.decided(f"{what} {chain_name(chain)} {digest}", value)
 
     def allowed(self, method: str) -> bool:
         """Whether the recipe, the task and what the root keeps of its layers allow a method."""
