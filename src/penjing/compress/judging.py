@@ -21,7 +21,7 @@ _PARTS = 20  # of the rows, each left out once
 _TRUE_SHARE = 0.7
 _DOUBT = 0.4  # of that: by so much probabilities may be off together
 # Of many models that hold by what a few hundred rows say the quickest is taken, which is one of the luckier ones.
-_MARGIN = 0.5
+MARGIN = 0.5
 _STANDARD_ERRORS = 2.0  # that the estimate may be away from what labels say
 
 
@@ -30,6 +30,7 @@ def judged_loss(
     before: tuple[Stats, Sequence[Prediction]],
     after: tuple[Stats, Sequence[Prediction]],
     groups: Sequence[object] | None = None,
+    margin: float = MARGIN,
 ) -> float:
     """Points of the primary metric that are lost, probably not more: the estimate and half of its standard error.
 
@@ -41,23 +42,24 @@ def judged_loss(
         before: of the model that is compressed, on the validation rows; of one row at least.
         after: of the smaller one, on the same rows.
         groups: [N] of the rows, where some belong together; None: none do.
+        margin: standard errors on top of the estimate.
     """
     if all(_same(one, other) for one, other in zip(before[1], after[1], strict=True)):
         return 0.0
     part_N = _parts(len(before[0]), groups)
-    labels = _by_labels(task, before[0], after[0])
+    labels = loss_by_labels(task, before[0], after[0])
     lost, error = labels(np.arange(len(part_N))), _error(labels, part_N)
     if not error:  # no label tells them apart: not surer than one row makes it
         error = (100.0 if task.metrics[task.primary].percent else 1.0) / len(part_N)
     expectation_of = expectation(task, before[1], after[1])
     if expectation_of is None or not math.isfinite(error):
-        return lost + (_MARGIN * error if math.isfinite(error) else 0.0)
+        return lost + (margin * error if math.isfinite(error) else 0.0)
     expected = _TRUE_SHARE * expectation_of(np.arange(len(part_N)))
     doubt = math.hypot(_TRUE_SHARE * _error(expectation_of, part_N), _DOUBT * expected) or error
     precision = 1 / error**2 + 1 / doubt**2
     estimate = (lost / error**2 + expected / doubt**2) / precision
     most = _STANDARD_ERRORS * error
-    return min(max(estimate, lost - most), lost + most) + _MARGIN / math.sqrt(precision)
+    return min(max(estimate, lost - most), lost + most) + margin / math.sqrt(precision)
 
 
 def _same(one: Prediction, other: Prediction) -> bool:
@@ -101,7 +103,8 @@ def expectation(task: Task, before: Sequence[Prediction], after: Sequence[Predic
     return loss
 
 
-def _by_labels(task: Task, before: Stats, after: Stats) -> Figure:
+def loss_by_labels(task: Task, before: Stats, after: Stats) -> Figure:
+    """Points of the primary metric that are lost by the labels of any of the units."""
     metric = task.metrics[task.primary]
     scale = (100.0 if metric.percent else 1.0) * (1.0 if metric.higher_is_better else -1.0)
 
