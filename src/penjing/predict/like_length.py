@@ -1,8 +1,7 @@
 """Runs the rows of a batch in groups of like length, so that a row's shape is its own and never its batch-mates'.
 
 Kernels are chosen by shape: in 16 bits, or behind a rounding to 8, one row's answer moves with the padding that its
-neighbours need. Where it is padded by its own length alone its answer is the same to the last bit, and shapes are few,
-so that a library which prepares itself for each has met them all soon.
+neighbours need. Where it is padded by its own length alone its answer is the same to the last bit.
 """
 
 from __future__ import annotations

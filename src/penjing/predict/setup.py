@@ -71,10 +71,9 @@ class Setup:
 
     @classmethod
     def of_backend(cls, backend: str, threads: int | None = None, precision: Precision = "fp32") -> Self:
-        """A backend that nothing was measured of here.
+        """A backend that nothing was measured of here; on OpenVINO answers are the same whatever stands beside a row.
 
-        OpenVINO prepares itself for each shape that it meets: few shapes halved the median time of one row (6.5 to 2.8
-        ms for MiniLM in bf16, 10 to 60 tokens), and answers no longer move with a batch.
+        See docs/decisions/0032-rows-padded-by-their-own-length.md.
         """
         return cls(backend, threads, precision, length_step=LENGTH_STEP if backend == "openvino" else 0)
 
