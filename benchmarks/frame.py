@@ -40,6 +40,7 @@ class Figure:
         target: what was asked for; None: reported only.
         at_least: whether the target is a floor (else a ceiling).
         reference: somebody else's figure, in words.
+        of_turns: whether the bounds are the least and the greatest of several turns instead.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Figure:
     target: float | None = None
     at_least: bool = True
     reference: str = ""
+    of_turns: bool = False
 
     @property
     def reached(self) -> bool | None:

@@ -54,6 +54,7 @@ def number(value: float | None) -> str:
 def _figure(figure: dict[str, Any]) -> list[str]:
     low, high, target = figure["low"], figure["high"], figure["target"]
     interval = "–" if low is None else f"{number(low)} to {number(high)}"
+    interval += " (all turns)" if figure.get("of_turns") and low is not None else ""
     wanted = "–" if target is None else f"{'≥' if figure['at_least'] else '≤'} {number(target)}"
     word = _WORDS[verdict(figure)]
     return [figure["name"], number(figure["value"]), interval, wanted, word, figure["reference"] or "–"]

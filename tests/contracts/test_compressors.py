@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from importlib.util import find_spec
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,12 +18,14 @@ from conftest import ROWS
 from penjing.compress import cascade
 from penjing.compress.answers import answers
 from penjing.compress.cascade import CascadeConfig
-from penjing.compress.chain import Workshop, require_order
+from penjing.compress.chain import Workshop
 from penjing.compress.dynamic_int8 import METHOD as DYNAMIC
 from penjing.compress.half import METHOD as HALF
 from penjing.compress.int4 import METHOD as INT4
 from penjing.compress.low_rank import METHOD as LOW_RANK
 from penjing.compress.measured import quality
+from penjing.compress.order import require_order
+from penjing.compress.pack import PackConfig
 from penjing.compress.prune_structure import METHOD as STRUCTURE
 from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.prune_weights import METHOD as WEIGHTS
@@ -31,7 +33,7 @@ from penjing.compress.quantization_aware import METHOD as AWARE
 from penjing.compress.static_int8 import METHOD as STATIC
 from penjing.compress.teach import DistilConfig
 from penjing.core import registry
-from penjing.core.artifact import open_artifact, seal
+from penjing.core.artifact import MANIFEST, open_artifact, seal, size_bytes
 from penjing.core.errors import CapabilityError
 from penjing.core.memory import existing_objects_kept
 from penjing.core.runtime import Runtime
@@ -53,9 +55,10 @@ QUICK = {
     "int4": INT4.config(),
     "half": HALF.config(),
     "cascade": CascadeConfig(hidden=32, epochs=1),
+    "pack": PackConfig(),
 }
 PRECISION = {"static-int8": "int8", "dynamic-int8": "int8", "int4": "int4", "half": "fp16"}
-EXACT = {"vocabulary", "half"}  # whose answers are the parent's, but for rounding
+EXACT = {"vocabulary", "half", "pack"}  # whose answers are the parent's, but for rounding
 # Every kind is tried; those that differ from another in their labels alone are tried by the slow suite.
 ALIKE = {"text-classification/binary", "text-classification/multi-label", "text-regression"}
 KINDS = [pytest.param(kind, marks=[pytest.mark.slow] if kind in ALIKE else []) for kind in sorted(ROWS)]
@@ -127,6 +130,8 @@ def test_a_method_on_a_task(name, kind, shop):
         for one, other in zip(*sides, strict=True):
             assert one.confidence == pytest.approx(other.confidence, abs=2e-3)
             assert one.value == (pytest.approx(other.value, abs=2e-3) if kind.endswith("regression") else other.value)
+    there = Predictor(made, setup=replace(Setup.of_backend("openvino"), threads=1))
+    assert is_batch_invariant(there, [*rows, *strange]) or name == "dynamic-int8"
     for backend in backends_of(name):
         agree = Predictor(made, setup=Setup(backend, threads=1)).predict(rows)
         for one, other in zip(answers, agree, strict=True):
@@ -145,7 +150,7 @@ def test_a_method_on_a_task(name, kind, shop):
 def backends_of(name):
     """Where else an artifact runs: on torch as long as its weights are kept, on OpenVINO."""
     kept = registry.resolve("compressors", name).torch is not None
-    return [*(["torch"] if kept else []), *(["openvino"] if find_spec("openvino") else [])]
+    return [*(["torch"] if kept else []), "openvino"]
 
 
 @pytest.mark.parametrize("weight", ["hidden_weight", "relation_weight"])
@@ -175,6 +180,8 @@ def test_a_link_is_made_once(shop):
         (["static-int8", "distil"], "gone after static-int8"),
         (["distil", "vocabulary"], "pruned first"),
         (["cascade", "half"], "put cascade last"),
+        (["pack", "half"], "put pack last"),
+        (["pack", "distil"], "gone after pack"),
     ],
 )
 def test_steps_out_of_order_are_refused(names, said, shop):
@@ -182,6 +189,23 @@ def test_steps_out_of_order_are_refused(names, said, shop):
     with pytest.raises(CapabilityError, match=said):
         exhausted(workshop.make([QUICK[name] for name in names]))
     assert not list(workshop.directory.rglob("*.onnx"))
+
+
+def test_packed_files_answer_the_same_to_the_last_bit_with_a_first_stage_too(shop):
+    workshop = shop("text-classification")
+    made = exhausted(workshop.make([QUICK["static-int8"], QUICK["cascade"]]))
+    packed = exhausted(workshop.make([QUICK["static-int8"], QUICK["cascade"], PackConfig()]))
+    names = packed.manifest["capabilities"]["predict_files"]
+    expected = ["cascade.json", "first.onnx.gz", "model.onnx.gz", "task.json", "tokenizer.json.gz"]
+    assert names == expected and sorted(path.name for path in packed.path.iterdir()) == sorted([*names, MANIFEST])
+    facts = packed.manifest["steps"][-1]["facts"]
+    assert facts == {"bytes_before": size_bytes(made), "bytes_after": size_bytes(packed)}
+    assert size_bytes(packed) < 0.8 * size_bytes(made)
+    rows = [*workshop.splits.train.rows, *workshop.splits.valid.rows]
+    for backend in ("onnxruntime", "openvino"):
+        setup = Setup(backend, threads=1)
+        before, after = (Predictor(open_artifact(one.path), setup=setup).predict(rows) for one in (made, packed))
+        assert [one.probs.tolist() for one in before] == [one.probs.tolist() for one in after], backend
 
 
 def test_a_threshold_is_chosen_for_what_is_mixed_and_that_is_what_is_answered(shop, monkeypatch):

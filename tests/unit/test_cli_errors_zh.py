@@ -24,6 +24,7 @@ KNOWN = {
     "cli/parser.py: self.prog": ("penjing", "penjing run"),
     "cli/parser.py: '; '.join(hints)": ("'--modle', did you mean '--model'?; 'm'",),
     "cli/predict.py: ' or '.join(_HOW_READ)": ("data.format. or data.limits. or data.query",),
+    "compress/config.py: what": ("compressing method", "backend"),
     "core/fetch/index.py: host": ("index.example",),
     "core/fetch/index.py: _host(url)": ("index.example",),
     "core/fetch/index.py: path.parent.parent": ("/srv/mirror",),

@@ -60,6 +60,9 @@ class Shop:
     def take_unlabelled(self, number: int) -> None:
         pass
 
+    def with_few_rows(self, most: int) -> Shop:
+        return self
+
     def make(self, chain: Any, max_minutes: float | None = None) -> Any:
         last = chain[-1]
         if getattr(last, "epochs", 1.0) and last.method in ("distil", "prune-structure"):
@@ -88,12 +91,17 @@ class Fake(Search):
         size = self.weighs(artifact.chain)
         return [(Setup(), Measurement(1, 1, 1, 1, 1, 1, size, 1, 1, Setup()))]
 
-    def judge(self, chain: Any, artifact: Any) -> list[Candidate]:
-        artifact = made_of(chain)
+    def packs(self, artifact: Any, more_mb: float = 0.0) -> bool:
+        limit = self.budget.size_mb
+        return self.allowed("pack") and limit is not None and self.weighs(artifact.chain) + more_mb > limit
+
+    def judge(self, chain: Any, artifact: Any, shipped: Any = None) -> list[Candidate]:
+        made: Any = made_of(chain)
+        shipped = shipped if shipped and shipped.chain != tuple(chain) else made
         lost = self.loses(tuple(chain)) if chain else 0.0
         found = [
-            Candidate(chain_name(chain), tuple(chain), artifact, cost, 0.9, lost, lost, True)  # type: ignore[arg-type]
-            for _, cost in self.costs(artifact)
+            Candidate(chain_name(chain), tuple(chain), made, shipped, cost, 0.9, lost, lost, True)
+            for _, cost in self.costs(shipped)
         ]
         self.tried += found
         return found
@@ -115,7 +123,7 @@ def has_fewer_layers(chain: Any) -> bool:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fake]:
     for module in (arms, find):
         monkeypatch.setattr(module, "encoder_config", lambda artifact: CONFIG)
-    monkeypatch.setattr("penjing.compress.standing.standings", lambda found: Notice("compress", "front"))
+    monkeypatch.setattr("penjing.compress.attempts.standings", lambda found: Notice("compress", "front"))
 
     def search_for(
         loses, weighs=lambda chain: 1.0, budget=None, goal="speed", minutes=1_000.0, methods=None, refuses=None
@@ -230,7 +238,7 @@ def test_thin_layers_are_taught_for_as_long_as_there_is_time(run, monkeypatch, m
     def weighs(chain: Any) -> float:
         return 9.0 if alone and heads_kept(chain) > HEADS[2] else 1.0
 
-    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0, weighs, Budget(drop=0.5, size_mb=5), minutes=33.0)
+    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0, weighs, Budget(drop=1.5, size_mb=5), minutes=33.0)
     taught = next(one.chain[-1].epochs for one in found.tried if is_thin(one.chain))
     assert taught == passes
     kept = json.loads((found.shop.directory / "plan.json").read_text())
@@ -239,15 +247,35 @@ def test_thin_layers_are_taught_for_as_long_as_there_is_time(run, monkeypatch, m
 
 def test_dearer_shares_follow_until_one_holds(run):
     """How much a task can do without is not known before."""
-    losses = {HEADS[2]: 5.0, HEADS[1]: 2.0, HEADS[0]: 0.3}
-    found = run(lambda chain: losses.get(heads_kept(chain), 9.0), goal="throughput")
+    losses = {HEADS[2]: 5.0, HEADS[1]: 3.0, HEADS[0]: 1.3}
+    found = run(lambda chain: losses.get(heads_kept(chain), 9.0), goal="throughput", budget=Budget(drop=1.5))
     taught = [heads_kept(one.chain) for one in found.tried if is_thin(one.chain)]
     assert list(dict.fromkeys(taught)) == [HEADS[2], HEADS[1], HEADS[0]]
     assert {heads_kept(one.chain) for one in found.tried if one.chain and found.holds(one)} == {HEADS[0]}
     assert not any(has_fewer_layers(one.chain) for one in found.tried)
-    losses[HEADS[1]] = 0.4
-    found = run(lambda chain: losses.get(heads_kept(chain), 9.0), goal="throughput", budget=Budget(drop=0.45))
+    losses[HEADS[1]] = 1.4
+    found = run(lambda chain: losses.get(heads_kept(chain), 9.0), goal="throughput", budget=Budget(drop=1.45))
     assert not any(heads_kept(one.chain) == HEADS[0] for one in found.tried)
+
+
+@pytest.mark.parametrize(("size_mb", "heads"), [(None, HEADS[0]), (6.0, HEADS[1]), (4.0, HEADS[2])])
+def test_where_hardly_anything_may_be_lost_the_dearest_share_that_fits_has_all_the_time(run, size_mb, heads):
+    found = run(lambda chain: 2.0, lambda chain: 10 * heads_kept(chain) + 0.1, Budget(drop=0.5, size_mb=size_mb))
+    assert {heads_kept(one.chain) for one in found.tried if is_thin(one.chain)} == {heads}
+
+
+def test_a_model_that_is_too_large_as_it_is_is_packed_and_what_is_made_of_it_is_not(run):
+    def weighs(chain: Any) -> float:
+        return (0.8 if "pack" in methods(chain) else 1.0) * (10 * heads_kept(chain) + 0.1)
+
+    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0, weighs, Budget(drop=0.5, size_mb=4.5))
+    thin = [one for one in found.tried if is_thin(one.chain)]
+    assert {heads_kept(one.chain) for one in thin} == {HEADS[1]}
+    assert all("pack" in methods(one.shipped.chain) for one in thin) and found.holds(thin[0])
+    assert not any("pack" in methods(one.chain) or "pack" in methods(one.artifact.chain) for one in found.tried)
+    assert not any("had no use for" in event.text for event in found.events if isinstance(event, Notice))
+    found = run(lambda chain: 0.2 if is_thin(chain) else 2.0, weighs, Budget(drop=0.5))
+    assert all(one.shipped is one.artifact for one in found.tried)
 
 
 def test_students_of_fewer_layers_have_their_turn_where_thin_ones_lose_too_much(run):
@@ -275,6 +303,14 @@ def test_a_first_stage_that_loses_too_much_is_tried_again_more_careful(run):
     found = run(lambda chain: (0.6 if is_thin(chain) else 2.0) + ("cascade" in methods(chain)))
     staged = [one for one in found.tried if methods(one.chain) == once]
     assert {one.chain[-1].loss for one in staged} == {0.1}, "ten times as much is not won back"
+
+
+def test_a_first_stage_may_lose_what_a_floor_leaves_as_well(run):
+    def first_loss(budget: Budget) -> float:
+        found = run(lambda chain: 0.4 if is_thin(chain) else 9.0, budget=budget)
+        return next(one.chain[-1].loss for one in found.tried if is_thin(one.chain) and "cascade" in methods(one.chain))
+
+    assert first_loss(Budget(metric=88.0)) == first_loss(Budget(drop=2.0)) == pytest.approx(0.85 * 1.6)
 
 
 def test_for_accuracy_the_dearest_that_fits_is_made_thin(run):

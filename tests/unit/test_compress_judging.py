@@ -6,12 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from penjing.compress.attempts import news
 from penjing.compress.cascade import choose_share, choose_threshold
 from penjing.compress.config import CompressConfig
 from penjing.compress.judging import expected_loss, judged_loss
 from penjing.compress.measured import Candidate, Quality
 from penjing.compress.physics import require_within_reach
-from penjing.compress.standing import Search, news
+from penjing.compress.standing import Search
 from penjing.core.budget import Budget
 from penjing.core.errors import BudgetError, CapabilityError
 from penjing.core.task import Metric, Prediction, Stats
@@ -287,7 +288,7 @@ def test_a_floor_that_the_model_itself_misses_is_no_search():
 
 def test_a_floor_and_a_drop_go_by_the_same_loss():
     """Labels of few validation rows say that a point was lost, the model before that three were."""
-    candidate = Candidate("one", (), None, None, 0.79, 1.0, 2.0, True)
+    candidate = Candidate("one", (), None, None, None, 0.79, 1.0, 2.0, True)
     found = searching(Budget(metric=78.5, drop=1.9))
     assert found.judged_metric(candidate) == pytest.approx(78.0)
     assert found.quality_gap(candidate) == pytest.approx(0.5)
@@ -297,7 +298,7 @@ def test_answers_that_depend_on_the_rows_beside_them_are_chosen_only_where_that_
     cost = Measurement(1, 1, 2, 1, 1000, 5, 4, 1, 1, Setup())
     quicker = replace(cost, rows_per_s=5000, p50_ms=0.5, p95_ms=0.6)
     alone, beside = (
-        Candidate(name, (), None, spent, 0.8, 0.0, 0.0, name == "alone")
+        Candidate(name, (), None, None, spent, 0.8, 0.0, 0.0, name == "alone")
         for name, spent in (("alone", cost), ("beside", quicker))
     )
     found = searching(Budget(drop=1))
@@ -313,7 +314,7 @@ def test_of_models_that_are_as_quick_the_one_that_loses_less_is_taken():
     found.config = CompressConfig(goal="throughput")
     for name, rate, lost in (("first", 100.0, 0.6), ("taught on", 97.0, 0.3), ("slower", 94.0, 0.0)):
         cost = Measurement(1, 1, 2, 1, rate, 5, 4, 1, 1, Setup())
-        found.tried.append(Candidate(name, (), None, cost, 0.8, lost, lost, True))  # type: ignore[arg-type]
+        found.tried.append(Candidate(name, (), None, None, cost, 0.8, lost, lost, True))  # type: ignore[arg-type]
     assert found.best().name == found.nearest().name == "taught on"
     found.config = CompressConfig(goal="accuracy")
     assert found.best().name == "slower"

@@ -52,6 +52,12 @@ def test_other_words_are_spelled(tokenizer_file, tmp_path):
             assert not unknown & set(after.encode(text).tokens), text
 
 
+def test_digits_and_signs_stay_though_no_row_had_any(tokenizer_file, tmp_path):
+    before, after, _ = tokenizers_of(tokenizer_file, tmp_path, ["only words"])
+    known = [char for char in map(chr, range(33, 127)) if before.token_to_id(char) is not None]
+    assert len(known) > 5 and all(after.token_to_id(char) is not None for char in known)
+
+
 def test_what_is_not_met_goes_but_special_tokens_stay(tokenizer_file, tmp_path):
     before, after, pruned = tokenizers_of(tokenizer_file, tmp_path, TEXTS[:1])
     special = {token.content for token in before.get_added_tokens_decoder().values()}

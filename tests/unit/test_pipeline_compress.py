@@ -25,7 +25,7 @@ from penjing.core.errors import ArtifactError, BudgetError, CapabilityError, Dat
 from penjing.core.events import Notice, Progress
 from penjing.core.report import REPORT, read_report
 from penjing.evaluate.verify import verify
-from penjing.pipeline import benching, compressing, proof
+from penjing.pipeline import benching, compressing, parity, proof
 from penjing.pipeline import run as run_module
 from penjing.pipeline.benching import bench, export
 from penjing.pipeline.compressing import compress
@@ -34,8 +34,10 @@ from penjing.predict.cascade import CascadeRule, confidence
 from penjing.predict.certificate_file import certificates_of
 from penjing.predict.load import load
 from penjing.predict.measure import measure
+from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.predictor import Predictor
 from penjing.predict.setup import Setup
+from penjing.predict.task_file import read_task
 
 QUICK = {
     "train.epochs": 6,
@@ -105,6 +107,26 @@ def test_what_was_compressed_is_compressed_further(trained, shrunk):
 def test_two_stages_are_not_compressed(trained, chained):
     with pytest.raises(CapabilityError, match="first stage answers part of its rows"):
         compress(chained[0].out, out=trained.with_name("again"), overrides={"compress.chain": ["half"]})
+
+
+def test_a_packed_model_is_proven_run_and_unpacked_for_other_programs(trained, tmp_path):
+    out = tmp_path / "packed"
+    compress(trained, out=out, overrides={"compress.chain": ["half", "pack"], "budget.drop": 100})
+    artifact = open_artifact(out)
+    assert {"model.onnx.gz", "tokenizer.json.gz", "certificate.json"} <= {*artifact.manifest["files"]}
+    assert not {"model.onnx", "tokenizer.json"} & {*artifact.manifest["files"]}
+    assert verify(out, timings=False, parent=trained).ok
+    answer = load(out).predict(["Where is my parcel?"])[0]
+    for to in ("onnx", "openvino"):
+        found = export(out, to, tmp_path / to)
+        assert "tokenizer.json" in found.files and not any(name.endswith(".gz") for name in found.files)
+        assert found.num_flipped == 0 and found.max_difference < 1e-3
+    backend = OnnxBackend.open_file(tmp_path / "onnx" / "model.onnx", load(out).task.signature, 1)
+    task = read_task(tmp_path / "onnx")
+    exported = task.predict(backend.run, task.encode([{task.input.text: "Where is my parcel?"}]))[0]
+    np.testing.assert_allclose(exported.probs, answer.probs, atol=1e-6)
+    with pytest.raises(CapabilityError, match="its files are packed"):
+        compress(out, out=tmp_path / "again", overrides={"compress.chain": ["half"]})
 
 
 def test_a_chain_gives_a_proven_artifact(trained, chained):
@@ -191,7 +213,7 @@ def test_a_search_finds_what_fits(trained):
     assert made.feasible and report.cost.size_mb <= 0.2
     assert len(report.compression.tried) >= 3
     chosen = next(tried for tried in report.compression.tried if tried.chosen)
-    assert chosen.fits and chosen.lost == min(tried.lost for tried in report.compression.tried if tried.fits)
+    assert chosen.fits and chosen.judged == min(tried.judged for tried in report.compression.tried if tried.fits)
     assert any(isinstance(event, Progress) and event.stage == "train" for event in heard)
 
 
@@ -204,6 +226,60 @@ def test_what_nothing_can_fit_is_said_before_anything_is_taught(trained, capsys)
     words = ["compress", str(trained), "--budget", "size_mb=0.001", "--out", str(trained.with_name("none")), "--quiet"]
     assert main(words) == 3
     assert "nothing can fit" in capsys.readouterr().err
+
+
+def test_a_chain_that_cannot_fit_is_not_taught(trained):
+    heard = []
+    overrides = {"compress.chain": CHAIN, "budget.size_mb": 0.001}
+    with pytest.raises(BudgetError, match=r"nothing can fit: .* size_mb"):
+        compress(trained, out=trained.with_name("none"), overrides=overrides, listener=heard.append)
+    assert not any(isinstance(event, Progress) and event.stage in {"train", "distil"} for event in heard)
+
+
+def test_a_chain_that_no_backend_runs_is_refused_with_the_reason(trained):
+    overrides = {"compress.chain": ["half"], "compress.backends": ["torch"], "budget.drop": 100}
+    with pytest.raises(
+        CapabilityError, match=r"none of the backends that were asked for can run it: torch .* keeps no"
+    ):
+        compress(trained, out=trained.with_name("none"), overrides=overrides)
+
+
+def test_a_chain_whose_answers_depend_on_the_rows_beside_them_is_what_was_asked_for(trained, tmp_path):
+    overrides = {"compress.chain": ["dynamic-int8"], "budget.drop": 100}
+    made = compress(trained, out=tmp_path / "dynamic", overrides=overrides)
+    assert made.feasible and not made.artifact.manifest["batch_invariant"]
+    assert made.report.compression.relax == []
+
+
+def test_a_model_is_compared_with_the_torch_model_it_was_made_from(trained, chained, shrunk, monkeypatch):
+    rounded = chained[0].report.compression.parity
+    assert rounded.rows > 4 and 1e-4 < rounded.mean <= rounded.max < 0.5
+    exact = read_report(shrunk / REPORT).compression.parity
+    assert exact.rows == rounded.rows and exact.flipped == 0 and exact.max < 1e-4
+    monkeypatch.setattr(parity, "FAR", rounded.mean / 10)
+    with pytest.raises(ArtifactError, match=r"answers are .* from those of the torch model"):
+        compress(trained, out=trained.with_name("far"), overrides={"compress.chain": CHAIN, "budget.drop": 100})
+    assert not trained.with_name("far").exists()
+
+
+def test_a_damaged_link_is_made_again(trained):
+    out = trained.with_name("damaged")
+    overrides = {"compress.chain": CHAIN[:3], "budget.drop": 100}
+
+    def stop(event):
+        if isinstance(event, Notice) and event.text.startswith("static-int8"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        compress(trained, out=out, overrides=overrides, listener=stop)
+    links = sorted(out.with_name("damaged.partial").rglob("links/*/model.onnx"))
+    assert links
+    for link in links:
+        link.write_bytes(link.read_bytes()[:-1])
+    heard = []
+    compress(trained, out=out, overrides=overrides, listener=heard.append)
+    made = {event.text for event in heard if isinstance(event, Notice) and event.text.endswith(": made")}
+    assert made == {"vocabulary: made", "distil: made", "static-int8: made"}
 
 
 def test_a_run_says_before_it_trains_that_nothing_can_fit(trained, tmp_path, tiny_pretrained):
@@ -260,6 +336,7 @@ def test_nothing_fits_and_the_nearest_is_kept(trained):
         ({"budget.size_mb": "10MB"}, RecipeError, "size_mb"),
         ({"budget.drop": -1}, RecipeError, "drop"),
         ({"compress.chain": ["destil"]}, RecipeError, "did you mean 'distil'"),
+        ({"compress.backends": ["openvin"]}, RecipeError, "did you mean 'openvino'"),
         ({"compress.chain": [{"method": "distil", "layer": 2}]}, RecipeError, "layer"),
         ({"compress.chain": [{"method": "distil", "layers": 99}]}, RecipeError, "layers"),
         ({"compress.chain": ["half", "distil"]}, CapabilityError, "put distil before half"),

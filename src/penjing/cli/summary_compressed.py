@@ -32,9 +32,9 @@ def _gains(console: Console, found: Compressed, words: Words) -> None:
     if found.gains:
         rows = [(gain.label, gain.times, gain.change) for gain in found.gains]
         console.table((words("small.gains"), "", ""), rows)
-    for label, text in ((words("small.lost"), found.lost), (words("small.early"), found.early)):
-        if text:
-            console.line(f"{label}{words.colon}{text}")
+    for name in ("lost", "parity", "early"):
+        if text := getattr(found, name):
+            console.line(f"{words(f'small.{name}')}{words.colon}{text}")
 
 
 def _tried(console: Console, found: Compressed, words: Words) -> None:

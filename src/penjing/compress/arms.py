@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from penjing.compress.chain import encoder_config
+from penjing.compress.attempts import attempt
+from penjing.compress.encoders import encoder_config
 from penjing.compress.measured import chain_name
 from penjing.compress.shapes import first_stage_shape, phrase_shapes, products
-from penjing.compress.standing import Search, attempt
+from penjing.compress.standing import Search
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
 from penjing.compress.teach import DistilConfig, epochs_of, phrase_step

@@ -10,31 +10,32 @@ import hashlib
 import json
 import shutil
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+import numpy as np
 from torch import nn
 
 from penjing.compress.lessons import Lessons, read_lessons, says_of_tokens
+from penjing.compress.order import require_order
 from penjing.compress.step import Material, Method, StepConfig
 from penjing.core import registry
 from penjing.core.artifact import MANIFEST, Artifact, library_versions, open_artifact, seal, write_atomic
-from penjing.core.errors import CapabilityError
+from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.core.events import Event, Notice
 from penjing.core.memory import release_freed
+from penjing.core.packed import stored
 from penjing.core.runtime import Runtime
 from penjing.core.task import Row, Splits, Task
 from penjing.export.config import ExportConfig
 from penjing.export.onnx import check_parity, export_onnx
-from penjing.models.encoder import EncoderConfig, is_bert
 from penjing.predict.cascade import CASCADE_FILE, FIRST_FILE
 from penjing.predict.task_file import MODEL_FILE, predict_files, read_task, write_task
 from penjing.train.fit import WEIGHTS
 from penjing.train.gradient.objective import Objective
 from penjing.train.precision import agree_dtype
-from penjing.train.restore import ENCODER_CONFIG, restore_model, write_config
+from penjing.train.restore import restore_model, write_config
 from penjing.train.weights_file import save_tensors
 
 LINKS = "links"
@@ -138,15 +139,29 @@ class Workshop:
             self.unlabelled = [self.unlabelled[int(i * step)] for i in range(most)]
             self._unlabelled = None
 
+    def with_few_rows(self, most: int) -> Workshop:
+        """The same with at most so many training rows, evenly spread, and without others: of fewer words, so that what
+        learns nothing is no larger.
+        """
+        train = self.splits.train
+        few = train.take(np.linspace(0, len(train) - 1, min(len(train), most)).astype(int))
+        fingerprint = f"{self.splits.fingerprint} of {len(few)}"
+        splits = replace(self.splits, train=few, fingerprint=fingerprint)
+        return replace(self, splits=splits, unlabelled=[], _unlabelled=None, _lessons={})
+
     @property
     def num_lessons(self) -> int:
         """Texts that students learn from, but for what windows long ones are cut into."""
         return len(self.splits.train) * (1 + self.altered) + len(self.unlabelled)
 
     def kept(self, parent: Artifact, step: StepConfig) -> Artifact | None:
-        """The link that this step makes of an artifact, where it was made already."""
+        """The link that this step makes of an artifact, where it was made already; a damaged one is thrown away."""
         place = self._place(parent, step)
-        return open_artifact(place) if (place / MANIFEST).is_file() else None
+        try:
+            return open_artifact(place) if (place / MANIFEST).is_file() else None
+        except ArtifactError:
+            shutil.rmtree(place)
+            return None
 
     def _place(self, parent: Artifact, step: StepConfig) -> Path:
         return self.directory / LINKS / self._identity(parent, step)[:24]
@@ -190,6 +205,9 @@ class Workshop:
             task = changed.task
             del changed
             release_freed()
+        elif method.store is not None:
+            facts = method.store(step, parent, stage)
+            task = read_task(stage)
         elif method.graph is not None:
             facts = yield from method.graph(step, parent.file(MODEL_FILE), stage / MODEL_FILE, material)
         else:
@@ -282,90 +300,11 @@ def _was_cut_short(link: Artifact, max_minutes: float | None) -> bool:
     return facts.get("cut_short", False) and (max_minutes is None or max_minutes > MORE_TIME * facts["minutes"])
 
 
-def encoder_config(artifact: Artifact) -> EncoderConfig:
-    """Sizes of the encoder of an artifact.
-
-    Raises:
-        CapabilityError: an architecture that is not ours.
-    """
-    values = json.loads(artifact.file(ENCODER_CONFIG).read_text(encoding="utf-8"))
-    if not is_bert(values):
-        raise CapabilityError(
-            f"only BERT encoders can be made smaller, and this is a {values.get('model_type')!r}",
-            where=str(artifact.path),
-            next_step="allow methods that leave layers as they are: --set compress.methods=[static-int8,half]",
-        )
-    return EncoderConfig.from_dict(values)
-
-
-def has_ngrams(artifact: Artifact) -> bool:
-    """Whether a linear model over n-grams stands beside the encoder of an artifact."""
-    if WEIGHTS not in artifact.manifest["files"]:
-        return False
-    with safe_open(artifact.file(WEIGHTS), framework="pt") as file:
-        return any(name.startswith("ngrams.") for name in file.keys())  # noqa: SIM118 - not a mapping
-
-
-def has_layers(artifact: Artifact) -> bool:
-    """Whether an artifact keeps trained layers of ours, from which students can be made."""
-    files = artifact.manifest["files"]
-    if WEIGHTS not in files or ENCODER_CONFIG not in files:
-        return False
-    return is_bert(json.loads(artifact.file(ENCODER_CONFIG).read_text(encoding="utf-8")))
-
-
-def require_order(chain: Sequence[StepConfig], root: Artifact) -> None:
-    """Refuse a chain that cannot be made of an artifact, before anything of it is.
-
-    Raises:
-        CapabilityError: a method does not support the task, or stands where its input is gone.
-    """
-    task, layers, as_it_was = read_task(root.path), has_layers(root), True
-    for i, step in enumerate(chain):
-        method: Method = registry.resolve("compressors", step.method)
-        reason = method.supports(task)
-        if reason:
-            raise CapabilityError(
-                f"{step.method} cannot be applied: {reason}",
-                where=f"compress.chain[{i}]",
-                next_step="leave this step out of the chain",
-            )
-        if (method.torch is not None or method.wrap is not None) and not has_layers(root):
-            raise CapabilityError(
-                f"{step.method} needs the trained layers of a BERT encoder, which the artifact does not keep",
-                where=f"compress.chain[{i}]",
-                next_step="compress the artifact that this one was made from, or leave this step out of the chain",
-            )
-        if method.torch is not None and not layers:
-            raise CapabilityError(
-                f"{step.method} changes the trained layers, which are gone after {chain[i - 1].method}",
-                where=f"compress.chain[{i}]",
-                next_step=f"put {step.method} before {chain[i - 1].method}",
-            )
-        if step.method == "vocabulary" and i:
-            raise CapabilityError(
-                "the vocabulary is pruned first: what was learned from its teacher has the teacher's tokens",
-                where=f"compress.chain[{i}]",
-                next_step="put vocabulary first",
-            )
-        if i and chain[i - 1].method == "cascade":
-            raise CapabilityError(
-                f"{step.method} would change one of two models, whose threshold was chosen for both",
-                where=f"compress.chain[{i}]",
-                next_step="put cascade last",
-            )
-        # Further down a chain the encoder is of other sizes, but what stands in front of two is made of the teacher.
-        if method.refuse is not None and (as_it_was or method.wrap is not None):
-            method.refuse(step, task, encoder_config(root))
-        as_it_was = as_it_was and step.method == "vocabulary"
-        layers = layers and method.torch is not None
-
-
 def _seal(stage: Path, task: Task, parent: Artifact, step: StepConfig, facts: dict[str, Any]) -> Artifact:
     """A complete artifact that knows how it was made; only its parent's figures are not its own."""
     write_task(task, stage)
-    files = predict_files(task)
-    files += [name for name in (CASCADE_FILE, FIRST_FILE) if (stage / name).is_file()]
+    files = predict_files(task, stage)
+    files += [path.name for name in (CASCADE_FILE, FIRST_FILE) if (path := stored(stage / name)).is_file()]
     inherited = parent.manifest["capabilities"]
     capabilities = {
         "predict_files": sorted(files),

@@ -45,13 +45,17 @@ class CompressConfig(BaseModel):
 
     @model_validator(mode="after")
     def _known_names(self) -> CompressConfig:
-        known = registry.table("compressors")
         named = [*(self.methods or ()), *(str(step.get("method")) for step in self.chain or ())]
-        for name in named:
-            if name not in known:
-                near = closest(name, known)
-                hint = f", did you mean {near!r}?" if near else ""
-                raise ValueError(f"no compressing method {name!r}{hint} Known are {', '.join(sorted(known))}")
+        for what, names, table in (
+            ("compressing method", named, "compressors"),
+            ("backend", self.backends, "backends"),
+        ):
+            known = registry.table(table)
+            for name in names or ():
+                if name not in known:
+                    near = closest(name, known)
+                    hint = f", did you mean {near!r}?" if near else ""
+                    raise ValueError(f"no {what} {name!r}{hint} Known are {', '.join(sorted(known))}")
         return self
 
     def steps(self) -> list[StepConfig] | None:

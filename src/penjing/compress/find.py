@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Generator, Sequence
 
 from penjing.compress.arms import student_step, taught, taught_phrases
+from penjing.compress.attempts import attempt, can_fit, news
 from penjing.compress.cascade import CascadeConfig
-from penjing.compress.chain import encoder_config
 from penjing.compress.dynamic_int8 import DynamicInt8Config
+from penjing.compress.encoders import encoder_config
 from penjing.compress.half import HalfConfig
 from penjing.compress.int4 import Int4Config
 from penjing.compress.lessons import says_of_tokens
@@ -23,7 +24,7 @@ from penjing.compress.measured import Candidate, shape_name
 from penjing.compress.prune_vocabulary import vocabulary_step
 from penjing.compress.quantization_aware import QuantizationAwareConfig
 from penjing.compress.shapes import all_shapes, first_stage_shape, products, spread, whole_shape
-from penjing.compress.standing import Search, attempt, can_fit, news
+from penjing.compress.standing import Search
 from penjing.compress.static_int8 import ALL_PRODUCTS, SOME_SPARED
 from penjing.compress.step import StepConfig
 from penjing.compress.student import Shape
@@ -58,6 +59,7 @@ def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
     yield from news(found)
     yield from _tried_all(found, root, rate)
     used = {step.method for one in found.tried for step in one.chain}
+    used |= {"pack"} if any(one.shipped is not one.artifact for one in found.tried) else set()
     unused = sorted({*(found.config.methods or ())} - used)
     if unused:
         text = f"this search had no use for {', '.join(unused)}; a chain may: --chain"
@@ -92,10 +94,10 @@ def _tried_all(found: Search, root: Artifact, rate: float) -> Generator[Event, N
 def _words_are_missed(found: Search, head: list[StepConfig]) -> bool:
     """Whether leaving words out takes much of what may be lost, and for bytes that nobody asked for."""
     limited = found.budget.size_mb is not None or found.budget.ram_mb is not None or found.goal == "size"
-    whole, pruned = found.result([]), found.result(head)
-    if limited or not head or whole is None or pruned is None:
+    pruned = found.result(head)
+    if limited or not head or pruned is None:
         return False
-    allowed = -found.quality_gap(whole) if found.limits_quality else WORDS_POINTS * found.scale / 100
+    allowed = found.may_lose() if found.limits_quality else WORDS_POINTS * found.scale / 100
     return bool(found.decided_of(head, "missed are the words of", pruned.judged > WORDS_SHARE * allowed))
 
 
@@ -271,8 +273,8 @@ def _more_careful(found: Search, chain: Sequence[StepConfig], loss: float, gap: 
 def _first_stage(found: Search, chain: Sequence[StepConfig]) -> CascadeConfig:
     """The first stage of a chain, which may lose what the budget leaves."""
     behind, loss = found.result(chain), CascadeConfig().loss
-    if behind is not None and found.budget.drop is not None and found.goal != "accuracy":
-        loss = round(max(loss, LEFT_SHARE * (found.budget.drop - behind.judged)), 2)
+    if behind is not None and found.limits_quality and found.goal != "accuracy":
+        loss = round(max(loss, LEFT_SHARE * -found.quality_gap(behind) * 100 / found.scale), 2)
     first = first_stage_shape(encoder_config(found.shop.root))
     loss = found.decided_of(chain, "loss of a first stage before", min(loss, 100.0))
     return CascadeConfig(hidden=first.hidden, phrases=first.phrases, loss=loss)

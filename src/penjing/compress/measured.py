@@ -41,7 +41,8 @@ class Candidate:
     Args:
         name: for tables and charts.
         chain: the steps that made it; none of the model that was given.
-        artifact: among the links, or the root.
+        artifact: among the links, or the root; further steps are applied to it.
+        shipped: as it is measured and would be delivered: the same, or packed.
         cost: as measured here, in one fresh process.
         value: primary metric on the validation rows, as the task gives it.
         lost: how much less that is than the root's, on the budget's scale (points of percent, or as it is).
@@ -52,6 +53,7 @@ class Candidate:
     name: str
     chain: tuple[StepConfig, ...]
     artifact: Artifact = field(repr=False)
+    shipped: Artifact = field(repr=False)
     cost: Measurement
     value: float
     lost: float

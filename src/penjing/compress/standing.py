@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from penjing.compress.chain import Workshop, has_layers, has_ngrams
+from penjing.compress.chain import Workshop
 from penjing.compress.config import CompressConfig
+from penjing.compress.encoders import has_layers, has_ngrams
 from penjing.compress.judging import judged_loss
 from penjing.compress.measured import (
+    CERTIFICATE_MB,
     Candidate,
     Measurer,
     Quality,
@@ -25,20 +28,15 @@ from penjing.compress.measured import (
 )
 from penjing.compress.step import Method, StepConfig
 from penjing.core import registry
-from penjing.core.artifact import Artifact, write_atomic
+from penjing.core.artifact import Artifact, size_bytes, write_atomic
 from penjing.core.budget import Budget
-from penjing.core.errors import ArtifactError, CapabilityError
-from penjing.core.events import Event, Notice, Standings
+from penjing.core.errors import CapabilityError
 from penjing.core.task import Task
 from penjing.evaluate.evaluate import unit_groups
 from penjing.predict.measure import Measurement
 from penjing.predict.setup import DEFAULT_BACKEND, Setup
-from penjing.search.pareto import front
 
 PLAN = "plan.json"
-# Of the front while it grows.
-COLUMNS = ("name", "lost", "p50_ms", "p95_ms", "rows_per_s", "size_mb", "ram_mb", "fits")
-SHOWN = 12
 # A first stage that answers nine rows of ten makes about this much of the rate of the model behind it.
 CASCADE_RATE = 4.0
 # Goals that are met by speed → what is least where it is best.
@@ -48,6 +46,8 @@ SPEEDS: dict[str, Callable[[Measurement], float]] = {
     "latency": lambda cost: cost.p95_ms,
 }
 ENOUGH_WORSE = 4
+# No model becomes so much smaller by being packed, but one of zeros.
+PACKED_TIMES = 4.0
 # Two measurements of one model differ by so much.
 SAME_COST = 1.05
 # A tenth of a point of the metric, or a hundredth of a limit.
@@ -137,7 +137,15 @@ class Search:
         Raises:
             CapabilityError: none of the backends that were asked for can run it.
         """
-        found = self.judge((), root)
+        return self.judge_all((), root)
+
+    def judge_all(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
+        """As `judge`, of what has to be measured under one setup at least.
+
+        Raises:
+            CapabilityError: none of the backends that were asked for can run it.
+        """
+        found = self.judge(chain, artifact)
         if not found:
             raise CapabilityError(
                 f"none of the backends that were asked for can run it: {'; '.join(self.refusals.values())}",
@@ -174,6 +182,20 @@ class Search:
                 name = way_name(setup)
                 self.worse[name] = self.worse.get(name, 0) + 1 if worse else 0
 
+    def packs(self, artifact: Artifact, more_mb: float = 0.0) -> bool:
+        """Whether a model's files are packed: where they have to be, and can be small enough by that.
+
+        Args:
+            artifact: not packed.
+            more_mb: megabytes that will come to it.
+        """
+        if not self.allowed("pack"):
+            return False
+        if self.budget.size_mb is None:
+            return self.goal == "size"
+        size = size_bytes(artifact) / 1e6 + more_mb + CERTIFICATE_MB
+        return self.goal == "size" or self.budget.size_mb < size <= PACKED_TIMES * self.budget.size_mb
+
     def can_fit(self, artifact: Artifact, first_mb: float) -> bool:
         """Whether an untaught model costs little enough: by itself, or behind a first stage of so many megabytes, where
         what is to be fast will stand.
@@ -187,17 +209,26 @@ class Search:
                 return True
         return False
 
-    def judge(self, chain: Sequence[StepConfig], artifact: Artifact) -> list[Candidate]:
-        """Measure an artifact under every setup that can run it, and note what was found."""
-        found, costs = [], list(self.costs(artifact))
+    def judge(
+        self, chain: Sequence[StepConfig], artifact: Artifact, shipped: Artifact | None = None
+    ) -> list[Candidate]:
+        """Measure an artifact under every setup that can run it, and note what was found.
+
+        Args:
+            chain: that made it.
+            artifact: that steps to come are applied to.
+            shipped: as it would be delivered, where that is packed.
+        """
+        shipped = shipped or artifact
+        found, costs = [], list(self.costs(shipped))
         if chain:
             self._note_worse(costs)
         for setup, cost in costs:
-            now = quality(artifact, setup, self.shop.splits.valid)
+            now = quality(shipped, setup, self.shop.splits.valid)
             lost = self._lost(now.value)
             judged = self._judged(now, lost)
             name = chain_name(chain, setup)
-            found.append(Candidate(name, tuple(chain), artifact, cost, now.value, lost, judged, now.invariant))
+            found.append(Candidate(name, tuple(chain), artifact, shipped, cost, now.value, lost, judged, now.invariant))
         self.tried += found
         return found
 
@@ -230,7 +261,8 @@ class Search:
 
     def holds(self, candidate: Candidate) -> bool:
         """Whether a candidate fits, as far as the validation rows and this machine tell."""
-        if candidate.excess(self.budget) or not (candidate.invariant or self.config.allow_batch_variant):
+        may_vary = self.config.allow_batch_variant or self.given is not None  # who names a step wants what it does
+        if candidate.excess(self.budget) or not (candidate.invariant or may_vary):
             return False
         return self.quality_gap(candidate) <= 0
 
@@ -243,6 +275,13 @@ class Search:
             sign = 1.0 if self.task.metrics[self.task.primary].higher_is_better else -1.0
             gaps.append(sign * (self.budget.metric - self.judged_metric(candidate)))
         return max(gaps)
+
+    def may_lose(self) -> float:
+        """How much of the primary metric the model that is compressed may lose, on the budget's scale; without a limit
+        infinity.
+        """
+        whole = self.result(())
+        return -self.quality_gap(whole) if whole is not None and self.limits_quality else math.inf
 
     def judged_metric(self, candidate: Candidate) -> float:
         """The primary metric on the budget's scale, by the loss that decides."""
@@ -310,89 +349,3 @@ def question(budget: Budget, config: CompressConfig) -> str:
     """Digest of what a search is asked for."""
     asked = [budget.model_dump(), goal_of(budget, config), config.model_dump(mode="json", exclude={"goal"})]
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def on_front(tried: Sequence[Candidate]) -> list[Candidate]:
-    """Those that no other beats in quality and in all costs."""
-    points = [replace(one.point(), name=str(i)) for i, one in enumerate(tried)]
-    return [tried[int(point.name)] for point in front(points)]
-
-
-def attempt(found: Search, chain: Sequence[StepConfig], max_minutes: float) -> Generator[Event, None, list[Candidate]]:
-    """Make and measure a chain, or find what it gave before; what cannot be made or run is left out, and said.
-
-    Args:
-        found: the search, to which the candidates are added.
-        chain: steps, in order.
-        max_minutes: wall time allowed for each step that learns.
-
-    Returns:
-        The chain under every setup that can run it; nothing where it is left out.
-    """
-    try:
-        artifact = yield from found.shop.make(chain, max_minutes)
-        known = [one for one in found.tried if one.chain == tuple(chain)]
-        if known and all(one.artifact.digest == artifact.digest for one in known):
-            return known
-        for one in known:  # it was cut short, and is made anew with more time
-            found.tried.remove(one)
-        candidates = found.judge(chain, artifact)
-    except (CapabilityError, ArtifactError) as error:
-        # A step with nothing to change, say: the 8 bits of a bag of three classes; or a student that diverged.
-        yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
-        return []
-    yield from news(found)
-    yield standings(found)
-    return candidates
-
-
-def can_fit(found: Search, chain: Sequence[StepConfig], first_mb: float) -> Generator[Event, None, bool]:
-    """Whether a chain whose steps have learned nothing costs little enough; not, where it cannot be made or measured.
-
-    Args:
-        found: the search.
-        chain: steps, in order.
-        first_mb: megabytes of a first stage to come.
-    """
-    try:
-        return found.can_fit((yield from found.shop.make_as_far_as_possible(chain)), first_mb)
-    except (CapabilityError, ArtifactError) as error:
-        yield Notice("compress", f"{chain_name(chain)} is left out: {error.finding}")
-        return False
-
-
-def news(found: Search) -> Generator[Event, None, None]:
-    """What backends refused since the user was last told."""
-    for text in found.refusals.values():
-        if text not in found.told:
-            found.told.add(text)
-            yield Notice("compress", text)
-
-
-def standings(found: Search) -> Standings:
-    """The front of accuracy against all costs, and what would be taken now."""
-    best = found.best() or found.nearest()
-    fits = "fits" if found.holds(best) else "does not fit yet"
-    cost = best.cost
-    said = (
-        f"best so far: {best.name}, {best.judged:+.2f} lost, {cost.p95_ms:.2f} ms, {cost.rows_per_s:,.0f} rows/s, "
-        f"{cost.size_mb:.1f} MB; {fits}"
-    )
-    undominated = on_front(found.tried)
-    shown = sorted((one for one in found.tried if one in undominated or one is best), key=lambda one: one.judged)
-    shown = shown[:SHOWN] if best in shown[:SHOWN] else [*shown[: SHOWN - 1], best]
-    return Standings("compress", said, COLUMNS, tuple(_cells(found, one) for one in shown), shown.index(best))
-
-
-def _cells(found: Search, one: Candidate) -> tuple[str, ...]:
-    cost = one.cost
-    return (
-        one.name,
-        f"{one.judged:+.2f}",
-        f"{cost.p50_ms:.2f}",
-        f"{cost.p95_ms:.2f}",
-        f"{cost.rows_per_s:,.0f}",
-        f"{cost.size_mb:.1f}",
-        f"{cost.peak_ram_mb:,.0f}",
-        "yes" if found.holds(one) else "no",
-    )

@@ -1,8 +1,9 @@
 """One step of compressing: a model in, a smaller one out. `chain.py` puts steps behind one another.
 
-There are three kinds. A *torch* step changes the trained model, before it is exported: its layers, its vocabulary, its
+There are four kinds. A *torch* step changes the trained model, before it is exported: its layers, its vocabulary, its
 weights. A *graph* step rewrites the exported ONNX file, whatever architecture it came from. A *wrap* step adds files to
-an artifact and leaves those that are there. No torch step follows one of the other two.
+an artifact and leaves those that are there. A *store* step stores an artifact otherwise, whatever it holds, and comes
+last. No torch step follows one of the others.
 """
 
 from __future__ import annotations
@@ -83,6 +84,7 @@ class Changed:
 
 TorchStep = Callable[[Any, "nn.Module", Material], Generator[Event, None, Changed]]
 WrapStep = Callable[[Any, Artifact, Path, Material], Generator[Event, None, dict[str, Any]]]
+StoreStep = Callable[[Any, Artifact, Path], dict[str, Any]]
 GraphStep = Callable[[Any, Path, Path, Material], Generator[Event, None, dict[str, Any]]]
 
 
@@ -96,6 +98,7 @@ class Method:
         torch: (config, model, material) → the changed model; the model that is given may be changed in place.
         graph: (config, source, target, material) → facts; reads one ONNX file and writes another.
         wrap: (config, parent, stage, material) → facts; the parent's files are in the stage already.
+        store: (config, parent, stage) → facts; puts all that predicting needs into the stage.
         refuse: (config, task, sizes of the encoder that it is applied to) → CapabilityError where that cannot be done,
             before anything is read or learned.
     """
@@ -105,6 +108,7 @@ class Method:
     torch: TorchStep | None = None
     graph: GraphStep | None = None
     wrap: WrapStep | None = None
+    store: StoreStep | None = None
     refuse: Callable[[Any, Task, EncoderConfig], None] | None = None
 
 

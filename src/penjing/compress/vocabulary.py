@@ -80,7 +80,8 @@ def prune_vocabulary(tokenizer_file: Path, used: Iterable[int]) -> Pruned:
     for token, piece in enumerate(pieces):
         spelled = _spelled(piece)
         # A lone mark of a word's beginning is needed wherever the piece behind it is a single character.
-        if not spelled or (len(spelled) == 1 and script_of(spelled) in scripts):
+        # Nor do training rows say which digits and signs others will have.
+        if not spelled or (len(spelled) == 1 and (spelled.isascii() or script_of(spelled) in scripts)):
             wanted.add(token)
     if "unk_id" in model and model["unk_id"] is not None:
         wanted.add(int(model["unk_id"]))

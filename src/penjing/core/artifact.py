@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from penjing.core.errors import ArtifactError
+from penjing.core.packed import SUFFIX as PACKED
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -23,7 +24,7 @@ SIGNATURE = "manifest.sig"
 MAX_MANIFEST_BYTES = 4_000_000
 ALLOWED_SUFFIXES = {
     ".json", ".jsonl", ".yaml", ".txt", ".md", ".html", ".csv", ".sig",
-    ".onnx", ".safetensors", ".xml", ".bin", ".lgb",
+    ".onnx", ".safetensors", ".xml", ".bin", ".lgb", PACKED,
 }  # fmt: skip
 _LIBRARIES = ("penjing", "numpy", "tokenizers", "onnxruntime", "openvino", "torch", "transformers", "lightgbm")
 
@@ -50,12 +51,18 @@ class Artifact:
         """sha256 of the manifest: names the artifact and all its files."""
         return file_sha256(self.path / MANIFEST)
 
+    def stored(self, name: str) -> str:
+        """The name under which a file is there: its own, or the longer one of a packed file."""
+        files = self.manifest["files"]
+        return name + PACKED if name not in files and name + PACKED in files else name
+
     def file(self, name: str) -> Path:
-        """Path of a file the manifest lists.
+        """Path of a file the manifest lists; where it is listed packed only, of that.
 
         Raises:
             ArtifactError: the manifest does not list it.
         """
+        name = self.stored(name)
         if name not in self.manifest["files"]:
             raise ArtifactError(
                 f"has no file {name!r}",

@@ -53,6 +53,7 @@ COMPRESSORS: Mapping[str, str] = {
     "int4": "penjing.compress.int4:METHOD",
     "half": "penjing.compress.half:METHOD",
     "cascade": "penjing.compress.cascade:METHOD",
+    "pack": "penjing.compress.pack:METHOD",
 }
 
 _TABLES: Mapping[str, Mapping[str, str]] = {

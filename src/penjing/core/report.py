@@ -256,6 +256,15 @@ class Relaxation(_Part):
     reached: float
 
 
+class RowParity(_Part):
+    """A finished model beside the torch model it was made from, row by row, behind any first stage."""
+
+    rows: int
+    flipped: int = Field(description="Rows that are answered otherwise.")
+    mean: float = Field(description="How far probabilities are apart on average of the rows.")
+    max: float = Field(description="And on the row where they are farthest.")
+
+
 class Compression(_Part):
     """How a model was made smaller, from what, and what else was tried."""
 
@@ -266,6 +275,7 @@ class Compression(_Part):
     steps: list[str]
     minutes: float
     early: float | None = Field(None, description="Share of the test rows that the first stage of a cascade answers.")
+    parity: RowParity | None = Field(None, description="Against the torch model; None: none is kept.")
     tried: list[Tried] = []
     relax: list[Relaxation] = []
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from penjing.core import registry
+from penjing.core import packed, registry
 from penjing.core.artifact import Artifact, write_atomic
 from penjing.core.errors import ArtifactError, DataError
 from penjing.core.task import Batch, Outputs, Row, Task
@@ -25,7 +25,7 @@ from penjing.predict.onnx_backend import OnnxBackend
 from penjing.predict.openvino_backend import import_openvino
 from penjing.predict.openvino_integers import narrow_hashes
 from penjing.predict.predictor import Predictor
-from penjing.predict.task_file import MODEL_FILE, WEIGHTS
+from penjing.predict.task_file import MAX_MODEL_BYTES, MODEL_FILE, WEIGHTS
 
 FORMATS = ("onnx", "openvino")
 _BATCH = 32
@@ -94,10 +94,14 @@ def export_files(artifact: Artifact, to: str, out: Path, rows: Sequence[Row], to
 
 
 def _write(artifact: Artifact, to: str, directory: Path) -> list[str]:
-    """Everything predicting needs but the model as it is; the model in the format."""
-    names = [str(name) for name in artifact.manifest["capabilities"]["predict_files"]]
+    """Everything predicting needs but the model as it is, unpacked; the model in the format."""
+    names = _names(artifact)
     for name in names:
-        shutil.copyfile(artifact.file(name), directory / name)
+        source = artifact.file(name)
+        if packed.is_packed(source):
+            (directory / name).write_bytes(packed.unpack(source, MAX_MODEL_BYTES))
+        else:
+            shutil.copyfile(source, directory / name)
     if to == "onnx":
         return names
     openvino = import_openvino()
@@ -112,10 +116,15 @@ def _write(artifact: Artifact, to: str, directory: Path) -> list[str]:
     return sorted(written)
 
 
+def _names(artifact: Artifact) -> list[str]:
+    """Files that predicting needs, under the names that they have where they are not packed."""
+    return [str(name).removesuffix(packed.SUFFIX) for name in artifact.manifest["capabilities"]["predict_files"]]
+
+
 def _compare(artifact: Artifact, to: str, directory: Path, rows: Sequence[Row]) -> Exported:
     """Each model that was written beside the one it came from, and what all of them answer together, on every row."""
     task = Predictor(artifact).task
-    names = [str(name) for name in artifact.manifest["capabilities"]["predict_files"] if name.endswith(".onnx")]
+    names = [name for name in _names(artifact) if name.endswith(".onnx")]
     sources = {name: _source(artifact, name, task) for name in names}
     before = {name: runner for name, (runner, _) in sources.items()}
     after = {name: _opened(name, to, directory, task) for name in names}

@@ -17,6 +17,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from penjing.core import packed
 from penjing.core.errors import ArtifactError, CapabilityError
 from penjing.models.word_ids import WordIds
 
@@ -159,7 +160,7 @@ def _read(path: Path) -> bytes:
         raise ArtifactError("no such tokenizer file", where=str(path), expected="a Hugging Face tokenizer.json")
     if path.stat().st_size > MAX_TOKENIZER_BYTES:
         raise ArtifactError(f"tokenizer larger than {MAX_TOKENIZER_BYTES} bytes", where=str(path))
-    return path.read_bytes()
+    return packed.unpack(path, MAX_TOKENIZER_BYTES) if packed.is_packed(path) else path.read_bytes()
 
 
 def _digest(data: bytes) -> str:

@@ -7,7 +7,8 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from penjing.compress.config import CompressConfig
 from penjing.compress.measured import Measurer, Quality, has_cost_limits, quality
+from penjing.compress.pack import is_packed
 from penjing.compress.step import StepConfig
 from penjing.core.artifact import Artifact, library_versions, open_artifact, write_atomic
 from penjing.core.budget import Budget
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from penjing.compress.standing import Search
 
 DEFAULT_DROP = 1.0  # points, where no limit at all is given
-RULES = 2  # of searches: raised where what an unfinished one decided would be decided otherwise now
+RULES = 3  # of searches: raised where what an unfinished one decided would be decided otherwise now
 SPENT = "spent.json"  # seconds that a search took before it was interrupted
 
 
@@ -91,10 +93,10 @@ def compress(
         PenjingError: another mistake the user can mend; nothing half-made is left at `out`.
     """
     require_torch()
-    from penjing.compress.chain import require_order
+    from penjing.compress.order import require_order
 
     root = open_artifact(artifact, public_key)
-    _refuse_cascade(root)
+    _refuse_finished(root)
     # Neither the chain that made the root nor what was best then is asked for again.
     made_by = {"compress.chain": None, "compress.goal": "auto"} if root.manifest.get("steps") else {}
     recipe = recipe_of(root, {**made_by, **(overrides or {})})
@@ -128,12 +130,18 @@ def compress(
         return CompressResult(work.out, Artifact(work.out, made.manifest), report, best is not None)
 
 
-def _refuse_cascade(root: Artifact) -> None:
-    """A step changes one model, and the threshold of two was chosen for both.
+def _refuse_finished(root: Artifact) -> None:
+    """A step changes one model as it is, and the threshold of two was chosen for both.
 
     Raises:
-        CapabilityError: the artifact is two models.
+        CapabilityError: the artifact is two models, or packed.
     """
+    if is_packed(root):
+        raise CapabilityError(
+            "its files are packed, and were measured as they are",
+            where=str(root.path),
+            next_step="compress the artifact that this one was made from",
+        )
     if CASCADE_FILE in root.manifest["files"]:
         raise CapabilityError(
             "a first stage answers part of its rows, and would be lost",
@@ -206,6 +214,7 @@ def _found(
     listener: Listener,
 ) -> tuple[Search, float]:
     """Everything that was tried, and the minutes it took, all attempts together."""
+    from penjing.compress.physics import require_possible
     from penjing.compress.standing import question
 
     config: CompressConfig = recipe.stage("compress")
@@ -214,6 +223,10 @@ def _found(
     spent_on = _spent(kept)
     before = spent_on.get(asked, 0.0)
     deadline = begun + 60 * config.minutes - before
+    blank = Quality(math.nan, [], True)  # nothing is predicted before it is known that something can fit
+    probe = new_search(root, recipe, splits, unlabelled, work.training, blank, deadline)
+    with _fresh_work(work):
+        exhaust(require_possible(probe), listener)
     known = quality(root, Setup(), splits.valid)
     if not math.isfinite(known.value):
         raise DataError(
@@ -234,13 +247,20 @@ def _found(
             written = spent
         listener(event)
 
-    try:
+    with _fresh_work(work):
         exhaust(_attempt(found, root, chain), noted)
+    return found, (before + time.monotonic() - begun) / 60
+
+
+@contextmanager
+def _fresh_work(work: WorkDir) -> Iterator[None]:
+    """Leave nothing of a search behind that is over before it began."""
+    try:
+        yield
     except BudgetError:
         if not work.resumed:  # nothing of it is worth going on with
             shutil.rmtree(work.training)
         raise
-    return found, (before + time.monotonic() - begun) / 60
 
 
 def new_search(
@@ -321,15 +341,16 @@ def _is_installed(backend: str) -> bool:
 
 
 def _attempt(found: Search, root: Artifact, chain: Sequence[StepConfig] | None) -> Generator[Event, None, None]:
+    from penjing.compress.attempts import news
     from penjing.compress.find import search
-    from penjing.compress.physics import require_possible, require_within_reach
+    from penjing.compress.physics import require_within_reach
 
     yield from require_within_reach(found)
     if chain is None:
-        yield from require_possible(found)
         yield from search(found, root)
         return
     found.judge_root(root)  # to be compared with; a given chain is what is taken
     artifact = yield from found.shop.make(chain)
-    found.judge(chain, artifact)
     found.given = tuple(chain)
+    found.judge_all(chain, artifact)
+    yield from news(found)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penjing.compress.measured import LIMITS, Candidate, step_name
+from penjing.compress.shown import on_front
 from penjing.core.artifact import MANIFEST, Artifact, seal, write_atomic
 from penjing.core.budget import Budget
 from penjing.core.events import Listener, Notice
@@ -24,6 +25,7 @@ from penjing.evaluate.hardware import describe_hardware
 from penjing.evaluate.sealed_test import sealed_entry, write_test
 from penjing.evaluate.verdict import verdicts
 from penjing.pipeline.assemble import finite, report_language, shown_roles
+from penjing.pipeline.parity import compare_with_torch
 from penjing.pipeline.plan import source_of
 from penjing.pipeline.scored_rows import inputs_of
 from penjing.pipeline.workdir import WorkDir
@@ -31,7 +33,7 @@ from penjing.predict.cascade import early_share
 from penjing.predict.certificate import Goal
 from penjing.predict.certificate_file import write_certificate
 from penjing.predict.choose_setup import choose_setup
-from penjing.predict.invariance import is_batch_invariant
+from penjing.predict.invariance import PROOF_ROWS, is_batch_invariant
 from penjing.predict.load import predictor_for
 from penjing.predict.measure import Measurement, measure
 from penjing.predict.predictor import Predictor
@@ -94,7 +96,7 @@ def prove_compressed(
         listener=listener,
     )
     artifact = made.seal(task)
-    made.invariant = is_batch_invariant(Predictor(artifact, setup=certificate.chosen), valid.rows)
+    made.invariant = is_batch_invariant(Predictor(artifact, setup=certificate.chosen), valid.rows, PROOF_ROWS)
     if not made.invariant and chosen.invariant and not recipe.stage("compress").allow_batch_variant:
         listener(
             Notice("compress", f"{certificate.chosen} is quicker, but answers would depend on the rows beside them")
@@ -104,7 +106,10 @@ def prove_compressed(
     write_certificate(certificate, stage)
     listener(Notice("compress", f"runs best here as {certificate.chosen}"))
     artifact = made.seal(task)
+    parity = compare_with_torch(found.shop, chosen.chain, artifact, certificate.chosen, valid.rows)
     report = _report(root, recipe, prepared, found, chosen, made, artifact, certificate.chosen, work.out.name, listener)
+    assert report.compression is not None
+    report = report.model_copy(update={"compression": report.compression.model_copy(update={"parity": parity})})
     write_report_files(report, stage, artifact=work.out.name)
     return made.seal(task), report
 
@@ -124,7 +129,7 @@ class _Unfinished:
 
     def copy(self) -> None:
         """What predicting needs, and the weights, where there are any to go on from."""
-        source = self.chosen.artifact
+        source = self.chosen.shipped
         wanted = {*source.manifest["capabilities"]["predict_files"]} - {CERTIFICATE_FILE}
         wanted |= {WEIGHTS, ENCODER_CONFIG} & source.manifest["files"].keys()
         for name in wanted - {TASK_FILE}:
@@ -135,7 +140,7 @@ class _Unfinished:
     def training(self) -> dict[str, Any]:
         """What the manifest says of how it came about."""
         before = self.root.manifest.get("training", {})
-        steps = self.chosen.artifact.manifest.get("steps", [])
+        steps = self.chosen.shipped.manifest.get("steps", [])
         counted = [step["facts"]["parameters"] for step in steps if "parameters" in step["facts"]]
         new = steps[len(self.root.manifest.get("steps", [])) :]
         method = " > ".join([str(before.get("method", "")), *(step["method"] for step in new)])
@@ -150,7 +155,7 @@ class _Unfinished:
         """Write the task, and the manifest over all files that are there now."""
         (self.stage / MANIFEST).unlink(missing_ok=True)
         write_task(task, self.stage)
-        inherited = self.chosen.artifact.manifest["capabilities"]
+        inherited = self.chosen.shipped.manifest["capabilities"]
         files = {*inherited["predict_files"]} - {CERTIFICATE_FILE}
         if (self.stage / CERTIFICATE_FILE).is_file():
             files.add(CERTIFICATE_FILE)
@@ -163,7 +168,7 @@ class _Unfinished:
             extra={
                 "test": dict(self.test),
                 "data_fingerprint": self.root.manifest["data_fingerprint"],
-                "steps": self.chosen.artifact.manifest.get("steps", []),
+                "steps": self.chosen.shipped.manifest.get("steps", []),
                 "training": self.training,
             },
         )
@@ -269,15 +274,13 @@ def _compression(
     of_root: Measurement,
     minutes: float,
 ) -> Compression:
-    from penjing.compress.standing import on_front  # torch, which is here as there was a search
-
     best = on_front(found.tried)
     return Compression(
         parent=root.path.name,
         parent_digest=root.digest,
         parent_cost=cost_of(of_root),
         parent_setup=of_root.setup.to_json(),
-        steps=[step_name(step) for step in chosen.artifact.manifest.get("steps", [])],
+        steps=[step_name(step) for step in chosen.shipped.manifest.get("steps", [])],
         minutes=minutes,
         early=early_share(after.backend, after.task, test.rows),
         tried=[

@@ -47,7 +47,7 @@ def certificates_of(artifact: Artifact, *, cached: bool = True) -> list[Certific
 
 def _of_model(artifact: Artifact, path: Path, next_step: str) -> Certificate:
     certificate = read_certificate(path, next_step)
-    if certificate.model_sha256 != artifact.manifest["files"][MODEL_FILE]["sha256"]:
+    if certificate.model_sha256 != artifact.manifest["files"][artifact.stored(MODEL_FILE)]["sha256"]:
         raise ArtifactError("the certificate is of another model", where=str(path), next_step=next_step)
     return certificate
 

@@ -181,7 +181,7 @@ def choose_setup(
     tried = {LIBRARIES.get(trial.setup.backend, "") for trial in search.trials}
     versions = {name: installed_version(name) for name in sorted(tried)}
     return Certificate(
-        model_sha256=artifact.manifest["files"][MODEL_FILE]["sha256"],
+        model_sha256=artifact.manifest["files"][artifact.stored(MODEL_FILE)]["sha256"],
         cpu=read_cpu(),
         threads=usable_threads(),
         libraries={name: version for name, version in versions.items() if version is not None},

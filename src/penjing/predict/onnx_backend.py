@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 
+from penjing.core import packed
 from penjing.core.artifact import Artifact
 from penjing.core.errors import ArtifactError
 from penjing.core.runtime import usable_threads
@@ -16,7 +17,7 @@ from penjing.core.telemetry import without_telemetry
 from penjing.predict.backend import require_fp32
 from penjing.predict.setup import Precision
 from penjing.predict.signature import check_signature
-from penjing.predict.task_file import MODEL_FILE
+from penjing.predict.task_file import MAX_MODEL_BYTES, MODEL_FILE
 
 with without_telemetry():
     import onnxruntime
@@ -82,7 +83,7 @@ class OnnxBackend:
 
 
 def open_session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
-    """Load an ONNX file, set up as predicting needs it.
+    """Load an ONNX file, which may be packed, set up as predicting needs it.
 
     Raises:
         ArtifactError: not a model that this onnxruntime runs.
@@ -97,9 +98,10 @@ def open_session(path: Path, num_threads: int) -> onnxruntime.InferenceSession:
     # pattern; shapes vary with each batch here, so both only grow.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
+    model = packed.unpack(path, MAX_MODEL_BYTES) if packed.is_packed(path) else str(path)
     try:
         return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_NOT_FUSED
+            model, options, providers=["CPUExecutionProvider"], disabled_optimizers=_NOT_FUSED
         )
     except Exception as error:  # onnxruntime's classes share no base but this one
         detail = " ".join(str(error).split())[:300]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from penjing.core import packed
 from penjing.core.artifact import Artifact
 from penjing.core.errors import CapabilityError, MissingExtraError
 from penjing.core.runtime import usable_threads
@@ -21,7 +22,7 @@ from penjing.core.telemetry import without_telemetry
 from penjing.predict.openvino_integers import narrow_hashes
 from penjing.predict.setup import Precision
 from penjing.predict.signature import check_signature
-from penjing.predict.task_file import MODEL_FILE
+from penjing.predict.task_file import MAX_MODEL_BYTES, MODEL_FILE
 
 if TYPE_CHECKING:
     import openvino
@@ -75,8 +76,9 @@ class OpenVinoBackend:
         library = import_openvino()
         num_threads = threads or usable_threads()
         core = library.Core()
+        given = packed.unpack(path, MAX_MODEL_BYTES) if packed.is_packed(path) else str(path)
         try:
-            model = core.read_model(str(path))
+            model = core.read_model(given)
         except Exception as error:  # its front ends raise classes of their own, which share no base but this one
             raise _cannot_run(library, path, error) from error
         if not narrow_hashes(model, library):

@@ -9,6 +9,7 @@ from pathlib import Path
 from penjing.core import registry
 from penjing.core.artifact import write_atomic
 from penjing.core.errors import ArtifactError
+from penjing.core.packed import stored
 from penjing.core.task import Task
 
 TASK_FILE = "task.json"
@@ -18,6 +19,7 @@ CERTIFICATE_FILE = "certificate.json"
 WEIGHTS = "weights.safetensors"
 ENCODER_CONFIG = "encoder.json"
 MAX_TASK_BYTES = 64_000_000
+MAX_MODEL_BYTES = 2_000_000_000  # of a packed model; ONNX has no larger ones in one file
 
 
 def predict_files(task: Task, directory: Path | None = None) -> list[str]:
@@ -25,10 +27,14 @@ def predict_files(task: Task, directory: Path | None = None) -> list[str]:
 
     Args:
         task: the artifact's.
-        directory: where the artifact is being made: a certificate there, which says how the model is run, counts too.
+        directory: where the artifact is being made: a certificate there, which says how the model is run, counts too,
+            and what was packed there has another name.
     """
-    certified = directory is not None and (directory / CERTIFICATE_FILE).is_file()
-    return [*([CERTIFICATE_FILE] if certified else []), MODEL_FILE, TASK_FILE, *sorted(task.files())]
+    names = [MODEL_FILE, TASK_FILE, *sorted(task.files())]
+    if directory is None:
+        return names
+    certified = (directory / CERTIFICATE_FILE).is_file()
+    return [*([CERTIFICATE_FILE] if certified else []), *(stored(directory / name).name for name in names)]
 
 
 def write_task(task: Task, directory: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from penjing.core import packed
 from penjing.core.errors import DataError
 from penjing.core.task import Batch, Roles, Row, TensorSpec, TextSettings
 from penjing.models.tokenizer import TextEncoder
@@ -138,13 +139,15 @@ class TextInput:
         )
 
     def files(self) -> dict[str, Path]:
-        """Name in the artifact → file to copy."""
-        return {TOKENIZER_FILE: self.settings.tokenizer_file}
+        """Name in the artifact → file to copy, packed where it is."""
+        file = self.settings.tokenizer_file
+        return {TOKENIZER_FILE + (packed.SUFFIX if packed.is_packed(file) else ""): file}
 
     @classmethod
     def from_state(cls, state: TextInputState, directory: Path) -> TextInput:
         """Inverse of `to_state`, with the tokenizer in `directory`."""
-        settings = TextSettings(directory / TOKENIZER_FILE, max_length=state.max_length, prefix=state.prefix)
+        file = packed.stored(directory / TOKENIZER_FILE)
+        settings = TextSettings(file, max_length=state.max_length, prefix=state.prefix)
         return cls(settings, state.text, state.text_pair)
 
 

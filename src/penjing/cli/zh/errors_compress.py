@@ -37,7 +37,8 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"{…} would change one of two models, whose threshold was chosen for both",
         r"{1} 只改变两个模型之一，而阈值是为两者一起选定的",
     ),
-    (r"put cascade last", r"把 cascade 放在最后"),
+    (r"{…} would change files that {…} has packed", r"{1} 要修改的文件已由 {2} 打包"),
+    (r"put {…} last", r"把 {1} 放在最后"),
     (r"put vocabulary first", r"把 vocabulary 放在最前"),
     (r"is {…}, which is not accepted \({…}\)", r"为 {1}，不可接受（{2}）"),
     (r"from {N} to {N}", r"从 {1} 到 {2}"),
@@ -54,6 +55,17 @@ SENTENCES: tuple[tuple[str, str], ...] = (
     (r"no remainders of them but those of n-grams", r"除 n 元语法外不含其余数运算"),
     (r"run it on onnxruntime", r"用 onnxruntime 运行"),
     (r"settings of {…}", r"以下设置之一：{1}"),
+    (r"no backend {…}, did you mean {…}\? Known are {…}", r"没有后端 {1}，是否想用 {2}？可用的有 {3}"),
+    (r"no backend {…} Known are {…}", r"没有后端 {1}，可用的有 {2}"),
+    (
+        r"on {…} the compressed model's answers are {…} from those of the torch model it was made from, on average of "
+        r"{N} rows \(at most {…}\)",
+        r"在 {1} 上，压缩模型的回答与生成它的 torch 模型平均相差 {2}（{3} 行数据；最多允许 {4}）",
+    ),
+    (
+        r"leave out the step that rounds: --set compress\.methods=\[\.\.\.\]",
+        r"去掉做舍入的步骤：--set compress.methods=[...]",
+    ),
     (r"no compressing method {…}, did you mean {…}\? Known are {…}", r"没有压缩方法 {1}，是否想用 {2}？可用的有 {3}"),
     (r"no compressing method {…} Known are {…}", r"没有压缩方法 {1}，可用的有 {2}"),
     (
@@ -116,6 +128,7 @@ SENTENCES: tuple[tuple[str, str], ...] = (
         r"不要设置 compress.backends，或在其中列入 onnxruntime",
     ),
     (r"a first stage answers part of its rows, and would be lost", r"它的第一级回答一部分数据，压缩后会丢失"),
+    (r"its files are packed, and were measured as they are", r"它的文件已打包，其各项测量都以此为准"),
     (r"compress the artifact that this one was made from", r"请压缩生成它的那个产物"),
     (
         r"the {N} validation rows are too few, or too much alike, to judge a model by",

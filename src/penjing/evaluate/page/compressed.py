@@ -85,6 +85,7 @@ class Compressed:
         steps: in order.
         lost: what was lost, with its range; empty where nothing was compared.
         early: how many rows a first stage answers; empty without one.
+        parity: how far it is from the torch model it was made from; empty where that is not known.
         gains: against the uncompressed model.
         relax: limits that nothing met; empty where something fits.
         columns: headings of the table, the candidates' names first.
@@ -98,6 +99,7 @@ class Compressed:
     steps: list[Step]
     lost: str
     early: str
+    parity: str
     gains: list[Gain]
     relax: list[Loosened]
     columns: list[str]
@@ -113,7 +115,7 @@ def compressed(report: Report, words: Words) -> Compressed | None:
     if found is None:
         return None
     about = report.evaluation.metrics[report.evaluation.primary]
-    ranked = sorted(found.tried, key=lambda tried: (tried.lost, -tried.rows_per_s))
+    ranked = sorted(found.tried, key=lambda tried: (_deciding(tried), -tried.rows_per_s))
     reference = reference_of(ranked)
     best = [tried for tried in ranked if tried.on_front or tried.chosen or tried is reference]
     rest = [tried for tried in ranked if not any(tried is other for other in best)]
@@ -124,6 +126,7 @@ def compressed(report: Report, words: Words) -> Compressed | None:
         steps=[_step(step, words) for step in found.steps],
         lost=_lost(report, words),
         early=words("small.early.value", share=metric(found.early, True)) if found.early is not None else "",
+        parity=_parity(found, words),
         gains=_gains(report, words),
         relax=[_loosened(report, one.constraint, one.limit, one.reached, words) for one in found.relax],
         columns=_columns(report, words),
@@ -132,6 +135,19 @@ def compressed(report: Report, words: Words) -> Compressed | None:
         chart=chart,
         charts=charts,
     )
+
+
+def _deciding(tried: Tried) -> float:
+    """The loss that a choice was made by; of reports that do not say, the one by the labels."""
+    return tried.lost if tried.judged is None else tried.judged
+
+
+def _parity(found: Compression, words: Words) -> str:
+    parity = found.parity
+    if parity is None:
+        return ""
+    figures = {"mean": f"{parity.mean:.2g}", "max": f"{parity.max:.2g}"}
+    return words("small.parity.value", rows=count(parity.rows), flipped=count(parity.flipped), **figures)
 
 
 def _lead(found: Compression, words: Words) -> str:
@@ -235,7 +251,7 @@ def _row(tried: Tried, place: str, reference: bool, percent: bool, words: Words)
         kind=kind,
         cells=(
             metric(tried.value, percent),
-            lost_text(tried.lost if tried.judged is None else tried.judged, percent),
+            lost_text(_deciding(tried), percent),
             *(cost_number(getattr(tried, name)) for name in _FIGURES),
         ),
         fits=words("tried.yes" if tried.fits else "tried.no"),

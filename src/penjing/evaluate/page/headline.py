@@ -145,7 +145,7 @@ def _lost(lost: Loss, words: Words) -> str:
 
 
 def infeasible(report: Report, words: Words) -> str | None:
-    """That nothing fits the budget, where a search found so and the test rows do not say otherwise."""
-    if report.compression is None or not report.compression.relax or overall(report.verdicts) == "PASS":
+    """That nothing fits the budget, where a search found so, and whether the test rows say otherwise."""
+    if report.compression is None or not report.compression.relax:
         return None
-    return words("relax.sentence")
+    return words("relax.passed" if overall(report.verdicts) == "PASS" else "relax.sentence")
