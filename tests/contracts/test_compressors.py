@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from contract_rows import strange_rows
 
 from conftest import ROWS
-from penjing.compress import cascade
+from penjing.compress import cascade, find
 from penjing.compress.answers import answers
 from penjing.compress.cascade import CascadeConfig
 from penjing.compress.chain import Workshop
 from penjing.compress.dynamic_int8 import METHOD as DYNAMIC
+from penjing.compress.encoders import encoder_config
 from penjing.compress.half import METHOD as HALF
 from penjing.compress.int4 import METHOD as INT4
 from penjing.compress.low_rank import METHOD as LOW_RANK
@@ -30,6 +32,7 @@ from penjing.compress.prune_structure import METHOD as STRUCTURE
 from penjing.compress.prune_vocabulary import VocabularyConfig
 from penjing.compress.prune_weights import METHOD as WEIGHTS
 from penjing.compress.quantization_aware import METHOD as AWARE
+from penjing.compress.shapes import first_stage_shape
 from penjing.compress.static_int8 import METHOD as STATIC
 from penjing.compress.teach import DistilConfig
 from penjing.core import registry
@@ -189,6 +192,16 @@ def test_steps_out_of_order_are_refused(names, said, shop):
     with pytest.raises(CapabilityError, match=said):
         exhausted(workshop.make([QUICK[name] for name in names]))
     assert not list(workshop.directory.rglob("*.onnx"))
+
+
+def test_the_bytes_of_a_first_stage_are_foreseen(shop):
+    workshop = shop("text-classification")
+    shape = first_stage_shape(encoder_config(workshop.root))
+    step = CascadeConfig(hidden=shape.hidden, phrases=shape.phrases, epochs=1)
+    made = exhausted(workshop.make([step])).file("first.onnx").stat().st_size
+    found = SimpleNamespace(allowed=lambda _: True, result=lambda _: None, task=read_task(workshop.root.path))
+    foreseen = find._first_stage_mb(found, encoder_config(workshop.root), [])
+    assert 0 <= 1e6 * foreseen - made < 6_000
 
 
 def test_packed_files_answer_the_same_to_the_last_bit_with_a_first_stage_too(shop):

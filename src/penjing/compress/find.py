@@ -31,6 +31,7 @@ from penjing.compress.student import Shape
 from penjing.compress.thin import in_order, taught_on, taught_thin, thin_that_fit
 from penjing.core.artifact import Artifact
 from penjing.core.events import Event, Notice
+from penjing.export.phrase_graph import worked_out_at_load
 from penjing.models.encoder import EncoderConfig
 
 MAX_ARMS = 4
@@ -42,6 +43,7 @@ LEFT_SHARE = 0.85  # of what the budget leaves, for a first stage; it is judged 
 ROUNDING = 0.2  # points lost by int8 from which on products in 32 bits, or training with it, are worth their time
 WORDS_SHARE = 0.5  # of what may be lost; where no bytes are limited pruned words may not cost more
 WORDS_POINTS = 1.0  # that may be lost where the budget does not say
+GRAPH_BYTES = 10_000  # of a model, that are no numbers of tables and products
 
 
 def search(found: Search, root: Artifact) -> Generator[Event, None, None]:
@@ -339,14 +341,17 @@ def _shapes_that_fit(
 
 
 def _first_stage_mb(found: Search, config: EncoderConfig, head: list[StepConfig]) -> float:
-    """What a first stage takes, which is to fit as well: a table in 8 bits with a scale a row, and products in 16."""
+    """What a first stage takes, which is to fit as well: a table in 8 bits with a scale a row, phrases in 8, too,
+    where they are worked out at load, and else, as all other products, in 16.
+    """
     if not found.allowed("cascade"):
         return 0.0
     small = found.result(head)
     tokens = config.vocab_size if small is None else encoder_config(small.artifact).vocab_size
     first = first_stage_shape(config)
-    numbers = products(first, config.head_size) + (2 * first.phrases + len(found.task.labels)) * first.hidden
-    return (tokens * (first.hidden + 4) + 2 * numbers) / 1e6
+    of_phrases = products(first, config.head_size) * (1 if worked_out_at_load(first.phrases, tokens) else 2)
+    numbers = (2 * first.phrases + len(found.task.labels)) * first.hidden
+    return (tokens * (first.hidden + 4) + of_phrases + 2 * numbers + GRAPH_BYTES) / 1e6
 
 
 def _from_the_first_that_fits(

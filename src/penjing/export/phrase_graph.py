@@ -17,6 +17,11 @@ _MOST_BYTES = 16_000_000  # of products worked out at load: beyond, memory costs
 _FLOAT = 4
 
 
+def worked_out_at_load(features: int, vocabulary: int) -> bool:
+    """Whether what phrases say of each piece of a vocabulary is worked out when a model is loaded."""
+    return 3 * features * vocabulary * _FLOAT <= _MOST_BYTES
+
+
 def phrases_of_vectors(graph: Graph, phrases: Phrases, hidden: str, mask: str) -> str:
     """Features of each three neighbours, zero where there is padding.
 
@@ -52,7 +57,7 @@ def phrases_of_ids(graph: Graph, phrases: Phrases, table: str, ids: str, mask: s
     known = graph.add("Where", graph.add("Cast", mask, to=TensorProto.BOOL), ids, graph.whole(vocabulary))
     places = _shifted(graph, graph.add("Pad", known, graph.ints(0, 1, 0, 1), graph.whole(vocabulary)))
     features, width = phrases.window.out_features, phrases.back.out_features
-    if 3 * features * vocabulary * _FLOAT > _MOST_BYTES:
+    if not worked_out_at_load(features, vocabulary):
         three = graph.add("Concat", *(graph.add("Unsqueeze", place, graph.ints(2)) for place in places), axis=2)
         three = graph.add("Reshape", graph.add("Gather", table, three), graph.ints(0, 0, 3 * width))
         real = graph.add("Unsqueeze", mask, graph.ints(2))
