@@ -30,9 +30,9 @@ A default run of penjing learns FewFC's events as overlapping spans; `penjing co
 that loses at most the points below, in at most the minutes below. Beside it the uncompressed model on torch in 32
 bits and on onnxruntime, with onnxruntime's `quantize_dynamic` as optimum calls it, and with NNCF's static int8. All
 are measured by `penjing bench`, raw sentence to spans, in fresh processes that take turns, and all but torch as
-`penjing bench --certify` found before that each runs best here: backend, threads, workers and size of batches. The loss of the compressed model is that of micro-F1 on the sealed test sentences, a paired bootstrap of
-`penjing compress`; the other two are scored by `penjing compare`. sentence-transformers and model2vec have no such
-task.
+`penjing bench --certify` found before that each runs best here: backend, threads, workers and size of batches. The
+loss of the compressed model is that of micro-F1 on the sealed test sentences, a paired bootstrap of `penjing
+compress`; the other two are scored by `penjing compare`. sentence-transformers and model2vec have no such task.
 """
 DROP = 1.0
 FULL, SMALL, DYNAMIC, STATIC = "full", "small", "dynamic", "static"
