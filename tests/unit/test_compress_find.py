@@ -229,7 +229,7 @@ def heads_kept(chain: Any) -> float:
 
 
 @pytest.mark.parametrize(
-    "minutes, alone, passes", [(0.001, True, 60.0), (1.0, True, 11.2), (1.0, False, 6.3), (30.0, True, 1.0)]
+    "minutes, alone, passes", [(0.001, True, 60.0), (1.0, True, 18.2), (1.0, False, 9.7), (30.0, True, 1.0)]
 )
 def test_thin_layers_are_taught_for_as_long_as_there_is_time(run, monkeypatch, minutes, alone, passes):
     """Half of it where dearer ones would fit, and may have to follow."""

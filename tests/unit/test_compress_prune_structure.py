@@ -85,7 +85,7 @@ def test_the_strongest_ngrams_alone_stay_where_it_is_asked_for(trained, tmp_path
 
 
 def test_killed_between_two_rounds_it_ends_with_the_same_weights(trained, tmp_path):
-    config = PruneStructureConfig(keep_heads=0.5, keep_neurons=0.25, rounds=2, epochs=4, learning_rate=1e-3)
+    config = PruneStructureConfig(keep_heads=0.5, keep_neurons=0.25, rounds=2, epochs=8, learning_rate=1e-3)
 
     def run(name, stop_at=None):
         return finish(prune(config, trained.model(), trained.material(tmp_path / name)), stop_at=stop_at)

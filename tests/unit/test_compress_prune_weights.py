@@ -72,7 +72,7 @@ def test_zeros_stay_in_16_bits():
 
 
 def test_a_killed_run_ends_with_the_same_weights(trained, tmp_path):
-    config = PruneWeightsConfig(sparsity=0.5, rounds=2, epochs=2, learning_rate=1e-3)
+    config = PruneWeightsConfig(sparsity=0.5, rounds=2, epochs=4, learning_rate=1e-3)
 
     def run(name, stop_at=None):
         return finish(prune(config, trained.model(), trained.material(tmp_path / name)), stop_at=stop_at)

@@ -46,7 +46,7 @@ class DistilSettings:
 
     epochs: float
     learning_rate: float
-    batch_rows: int = 32
+    batch_rows: int = 64
     temperature: float = 2.0
     hard_share: float = 0.1
     checkpoint_seconds: float = 30.0
