@@ -29,8 +29,8 @@ FIRST_SHARE = 0.45  # for teaching one that others may follow
 PRICE_SHARE = 0.15  # of what is left, for measuring them untaught
 LEAST_SECONDS = 30.0
 LEAST_ON_SECONDS = 120.0  # below which teaching on is not worth what follows it
-# Passes that are planned over those for which there seems to be time: some steps tell a rate that is off by a fifth, and
-# a training plans fewer as it goes, in time for the learning rate to fall, but never more.
+# Passes that are planned over those for which there seems to be time: some steps tell a rate that is off by a fifth,
+# and a training plans fewer as it goes, in time for the learning rate to fall, but never more.
 MORE_PASSES = 1.3
 MOST_STEPS = 12_000
 LEARNING_RATE = 3e-4
