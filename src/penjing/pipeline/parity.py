@@ -8,11 +8,10 @@ certificate chose.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from penjing.compress.chain import Workshop
 from penjing.compress.step import StepConfig
 from penjing.core import registry
 from penjing.core.artifact import Artifact
@@ -22,6 +21,9 @@ from penjing.core.task import Prediction, Row
 from penjing.predict.backend import Runner
 from penjing.predict.setup import Setup
 from penjing.predict.task_file import WEIGHTS, read_task
+
+if TYPE_CHECKING:
+    from penjing.compress.chain import Workshop
 
 MOST_ROWS = 500
 FAR = 0.1  # on average; 8 bits move probabilities by 0.01, and what is trained again by none of this
