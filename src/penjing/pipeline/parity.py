@@ -19,6 +19,8 @@ from penjing.core.errors import ArtifactError
 from penjing.core.report import RowParity
 from penjing.core.task import Prediction, Row
 from penjing.predict.backend import Runner
+from penjing.predict.cascade import CascadeBackend
+from penjing.predict.predictor import Predictor
 from penjing.predict.setup import Setup
 from penjing.predict.task_file import WEIGHTS, read_task
 
@@ -53,9 +55,9 @@ def compare_with_torch(
         return None
     task = read_task(source.path)  # temperature and thresholds are those of the source on both sides
     torch: Any = registry.resolve("backends", "torch")
-    backend: Any = registry.resolve("backends", setup.backend)
     before: Runner = torch.open(source, task.signature, setup.threads)
-    after: Runner = backend.open(artifact, task.signature, setup.threads, setup.precision, setup.workers)
+    after = Predictor(artifact, setup=setup).backend
+    after = after.rest if isinstance(after, CascadeBackend) else after
     chosen = [rows[i] for i in np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int)]
     answers: list[list[Prediction]] = [[], []]
     for start in range(0, len(chosen), _BATCH):
